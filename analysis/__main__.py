@@ -1,0 +1,42 @@
+"""`python -m analysis NAME --results DIR`: print one analysis and write it as CSV."""
+
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from analysis import ANALYSES, run
+from dynamics.errors import refusals_exit_2
+
+
+def main(
+    name: Annotated[str, typer.Argument(help=f"one of: {', '.join(ANALYSES)}")],
+    results: Annotated[Path, typer.Option(help="folder that a sweep wrote")],
+    out: Annotated[Path | None, typer.Option(help="folder for NAME.csv; default RESULTS/analysis")] = None,
+) -> None:
+    """Answer one question from the Parquet results."""
+    with refusals_exit_2():
+        table = run(name, results)
+        folder = out or results / "analysis"
+        folder.mkdir(parents=True, exist_ok=True)
+        table.write_csv(folder / f"{name}.csv")
+    typer.echo(as_text(table))
+    typer.echo(f"{len(table)} rows written to {folder / name}.csv")
+
+
+def as_text(table: pl.DataFrame, most_rows: int = 60) -> str:
+    """A table for a terminal: columns that never change in one line above it, numbers to three places."""
+    constant = [name for name in table.columns if len(table) > 1 and table[name].n_unique() == 1]
+    above = ", ".join(f"{name} = {table[name][0]}" for name in constant)
+    varying = table.drop(constant)
+    settings = {"tbl_rows": most_rows, "tbl_cols": -1, "tbl_width_chars": 200, "tbl_hide_dataframe_shape": True}
+    with pl.Config(**settings, tbl_hide_column_data_types=True, tbl_formatting="NOTHING", float_precision=3):
+        return f"{above}\n{varying}"
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(main)
+
+if __name__ == "__main__":
+    app()

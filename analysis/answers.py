@@ -1,0 +1,84 @@
+"""The `predictions` table as arrays: what every component and the full model answered, step by step."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+import analysis
+from dynamics import scores
+from dynamics.components import candidate_indices
+
+GROUP = ["model", "dtype", "control", "task", "n_shots"]
+"""What one curve is drawn for; prompts (template, demo_seed) are what it is averaged over."""
+
+
+@dataclass(frozen=True)
+class StepAnswers:
+    """Answers at one step of one group.
+
+    Attributes:
+        group: the values of `GROUP`.
+        step, tokens_seen: when.
+        prompts: (prompt,) names, `template/seed`, sorted.
+        components: (component,) names of the candidates: heads and MLPs.
+        gold: (example,), the same for all prompts.
+        credit: (prompt, example, component, label), 1/n_tied at every label a component predicts.
+        full: (prompt, example, label), the same for the full model.
+    """
+
+    group: tuple
+    step: int
+    tokens_seen: int | None
+    prompts: tuple[str, ...]
+    components: tuple[str, ...]
+    gold: np.ndarray
+    credit: np.ndarray
+    full: np.ndarray
+
+
+def groups(results: Path) -> list[tuple]:
+    """The groups there are, sorted."""
+    return analysis.load(results, "units").select(GROUP).unique().sort(GROUP).collect().rows()
+
+
+def answers(results: Path, group: tuple) -> Iterator[StepAnswers]:
+    """The group's test answers, one step at a time in ascending order, so that memory holds one step only."""
+    mine = pl.all_horizontal(pl.col(name) == value for name, value in zip(GROUP, group, strict=True))
+    rows = analysis.load(results, "predictions").filter(mine, pl.col("split") == "test")
+    steps = rows.select("step", "tokens_seen").unique().sort("step").collect(engine="streaming")
+    for step, tokens_seen in steps.iter_rows():
+        yield _step(rows.filter(pl.col("step") == step).collect(engine="streaming"), group, step, tokens_seen)
+
+
+def _step(rows: pl.DataFrame, group: tuple, step: int, tokens_seen: int | None) -> StepAnswers:
+    rows = rows.with_columns(prompt=pl.format("{}/{}", "template", "demo_seed")).sort("prompt", "example_id")
+    prompts = tuple(rows["prompt"].unique().sort())
+    names = rows["components"][0].split(" ")
+    keep = candidate_indices(names)
+    shape = (len(prompts), len(rows) // len(prompts))
+    gold = rows["gold"].to_numpy().reshape(shape)
+    if (gold != gold[0]).any() or rows["example_id"].n_unique() != shape[1]:
+        raise AssertionError(f"test rows differ between prompts of {group} at step {step}")
+    n_labels = int(rows["n_labels"][0])
+    labels = _matrix(rows["predictions"], len(names)).reshape(*shape, -1)[..., keep]
+    tied = _matrix(rows["tied"].fill_null([0] * len(names)), len(names)).reshape(*shape, -1)[..., keep]
+    full = rows["full"].to_numpy().reshape(shape)
+    full_tied = rows["full_tied"].fill_null(0).to_numpy().reshape(shape)
+    return StepAnswers(
+        group=group,
+        step=step,
+        tokens_seen=tokens_seen,
+        prompts=prompts,
+        components=tuple(names[i] for i in keep),
+        gold=gold[0],
+        credit=scores.decode(labels, tied, n_labels),
+        full=scores.decode(full, full_tied, n_labels),
+    )
+
+
+def _matrix(lists: pl.Series, width: int) -> np.ndarray:
+    """A list column of equal lengths as (row, width)."""
+    return lists.explode().to_numpy().reshape(-1, width)

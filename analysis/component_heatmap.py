@@ -1,0 +1,32 @@
+"""Where in the model, and when: the test accuracy of every component at every step, averaged over prompts."""
+
+from pathlib import Path
+
+import polars as pl
+
+import analysis
+
+GROUP = ["model", "dtype", "control", "task", "n_shots"]
+
+
+def component_heatmap(results: Path) -> pl.DataFrame:
+    """Mean and SD over prompts of each component's test accuracy.
+
+    Returns:
+        One row per (model, dtype, control, task, n_shots, step, component): layer, head, kind, accuracy (mean over
+        prompts), sd, n_prompts, n_examples per prompt, chance.
+    """
+    return (
+        analysis.load(results, "component_scores")
+        .filter(pl.col("split") == "test")
+        .group_by(*GROUP, "step", "component", "kind", "layer", "head")
+        .agg(
+            accuracy=pl.col("accuracy").mean(),
+            sd=pl.col("accuracy").std(),
+            n_prompts=pl.len(),
+            n_examples=pl.col("n_examples").first(),
+            chance=1 / pl.col("label_share").list.len().first(),
+        )
+        .sort(*GROUP, "step", "layer", "kind", "head", nulls_last=False)
+        .collect(engine="streaming")
+    )

@@ -1,0 +1,184 @@
+"""Label logits split exactly into the contributions of heads, MLPs, the embedding and attention biases.
+
+For a residual stream `x = sum_j z_j` at the last prompt token and a final norm with gain g and bias b,
+
+    logit_y = sum_j (z_j . u~_y) / s + U_y . b,     u_y = g * U_y,  u~_y = u_y - mean(u_y),  s = sqrt(Var(x) + eps)
+
+where U_y is the unembedding row of label word y and s comes from the full residual (an RMS norm neither centres u nor
+subtracts the mean in s). A head's part is `a_h W_O[h]`, so its contribution is `a_h . (W_O[h] u~_y) / s`: the vector
+in brackets is computed once, and no d_model vector per head ever exists. (Paper, section 3.)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dynamics.components import Component, component_grid
+from dynamics.families import anatomy as find_anatomy
+from dynamics.families.anatomy import Anatomy, Block
+from dynamics.forward import LastToken, batches, last_token, shared_prefix
+from dynamics.prompts import PromptSet
+
+METHOD_VERSION = 1
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
+"""Largest allowed `error` by the forward pass's dtype; beyond it a unit fails."""
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """What each component adds to each label logit of each example, float32.
+
+    Attributes:
+        components: the component axis.
+        contributions: (example, component, label).
+        constant: (label,), the part no component carries: `U_y . b` and an unembedding bias.
+        full: (example, label), float32 label rows of the unembedding times the model's own final-norm output.
+        error: `max |sum of parts - full| / max(1, max |full|)`.
+        forward_error: the same distance between `full` and the model's own logits on the shortest prompt, run whole,
+            alone and unpadded: what batching, padding and the shared prefix may have changed.
+    """
+
+    components: tuple[Component, ...]
+    contributions: np.ndarray
+    constant: np.ndarray
+    full: np.ndarray
+    error: float
+    forward_error: float
+
+    def __post_init__(self) -> None:
+        n_examples, n_components, n_labels = self.contributions.shape
+        if (n_components, (n_examples, n_labels), (n_labels,)) != (
+            len(self.components),
+            self.full.shape,
+            self.constant.shape,
+        ):
+            raise ValueError(
+                f"shapes do not agree: contributions {self.contributions.shape}, full {self.full.shape}, "
+                f"constant {self.constant.shape}, {len(self.components)} components"
+            )
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What turns parts into contributions to a given set of label words; computed once per checkpoint and label set.
+
+    Attributes:
+        direction: (d_model, label), u~_y.
+        heads: (layer, n_heads, d_head, label), `W_O[h] u~_y`, with a post-norm's gain folded in.
+        attention_bias: (layer, label) or None.
+        constant: (label,).
+        rows: (label, d_model), U_y.
+        row_bias: (label,), the unembedding's own bias, or zero.
+    """
+
+    direction: Tensor
+    heads: Tensor
+    attention_bias: Tensor | None
+    constant: Tensor
+    rows: Tensor
+    row_bias: Tensor
+
+
+def decompose(model: PreTrainedModel, prompts: PromptSet, *, token_budget: int = 16_384) -> Decomposition:
+    """Run every example of a prompt set and split its label logits.
+
+    Args:
+        model: a causal language model in eval mode, of a supported family.
+        prompts: token ids of the shared demonstrations and of each example.
+        token_budget: padded tokens per batch; changes speed and memory, not results.
+
+    Raises:
+        UnsupportedModel: the family is not covered.
+    """
+    anatomy = find_anatomy(model)
+    readout = read_out(anatomy, prompts.label_ids)
+    prefix = shared_prefix(anatomy, prompts.shared_ids)
+    groups = batches([len(ids) for ids in prompts.own_ids], len(prompts.shared_ids), token_budget)
+    parts = [
+        split_logits(anatomy, readout, last_token(anatomy, [prompts.own_ids[i] for i in g], prefix)) for g in groups
+    ]
+    back = np.argsort(np.concatenate(groups))
+    contributions = torch.cat([c for c, _ in parts]).cpu().numpy()[back]
+    full = torch.cat([f for _, f in parts]).cpu().numpy()[back]
+    constant = readout.constant.cpu().numpy()
+    shortest = groups[-1][-1]
+    return Decomposition(
+        components=component_grid(anatomy.n_layers, anatomy.n_heads, attention_bias=anatomy.has_attention_bias),
+        contributions=contributions,
+        constant=constant,
+        full=full,
+        error=relative_error(contributions.sum(1, dtype=np.float64) + constant, full),
+        forward_error=relative_error(own_logits(model, prompts, shortest), full[shortest]),
+    )
+
+
+def read_out(anatomy: Anatomy, label_ids: tuple[int, ...]) -> Readout:
+    """Label directions through the final norm, and through every head's W_O, in float32."""
+    norm = anatomy.final_norm
+    rows = anatomy.unembedding[list(label_ids)].float()
+    direction = norm.centre(rows * norm.gain.float()).T
+    bias = anatomy.unembedding_bias
+    row_bias = torch.zeros_like(rows[:, 0]) if bias is None else bias[list(label_ids)].float()
+    constant = row_bias if norm.bias is None else rows @ norm.bias.float() + row_bias
+    biases = [_through(block, direction, block.attention_bias) for block in anatomy.blocks]
+    return Readout(
+        direction=direction,
+        heads=torch.stack([_through(block, direction, block.w_o) for block in anatomy.blocks]),
+        attention_bias=torch.stack(biases) if anatomy.has_attention_bias else None,
+        constant=constant,
+        rows=rows,
+        row_bias=row_bias,
+    )
+
+
+def split_logits(anatomy: Anatomy, readout: Readout, last: LastToken) -> tuple[Tensor, Tensor]:
+    """Contributions (example, component, label) and full label logits (example, label) of one batch, float32."""
+    n_examples, n_layers, _ = last.heads.shape
+    scale = anatomy.final_norm.scale(last.residual.float()).view(n_examples, 1, 1, 1)
+    attention = _attention_scale(anatomy, last)
+    heads = last.heads.float().view(n_examples, n_layers, anatomy.n_heads, -1)
+    layer = [
+        torch.einsum("elhd,lhdy->elhy", heads, readout.heads) / attention,
+        (last.mlps.float() @ readout.direction).unsqueeze(2),
+    ]
+    if readout.attention_bias is not None:
+        layer.append(readout.attention_bias.unsqueeze(1) / attention)
+    embedding = (last.embedding.float() @ readout.direction).unsqueeze(1)
+    layers = torch.cat(layer, 2).flatten(1, 2)
+    contributions = torch.cat([embedding, layers], 1) / scale.squeeze(1)
+    return contributions, last.normed.float() @ readout.rows.T + readout.row_bias
+
+
+def relative_error(parts: np.ndarray, whole: np.ndarray) -> float:
+    """`max |parts - whole| / max(1, max |whole|)`; NaN when either holds one."""
+    return float(np.abs(parts - whole).max() / np.maximum(1.0, np.abs(whole).max()))
+
+
+def own_logits(model: PreTrainedModel, prompts: PromptSet, example: int) -> np.ndarray:
+    """The model's own label logits (label,) for one whole, unpadded prompt, by its ordinary forward pass."""
+    token_ids = torch.tensor([prompts.token_ids(example)], device=model.device)
+    with torch.inference_mode():
+        logits = model(input_ids=token_ids, use_cache=False, logits_to_keep=1).logits[0, -1]
+    return logits[list(prompts.label_ids)].float().cpu().numpy()
+
+
+def _through(block: Block, direction: Tensor, weight: Tensor | None) -> Tensor:
+    """What a weight (..., d_model) of the block's attention adds along each label direction: (..., label)."""
+    assert weight is not None
+    post = block.attention_post_norm
+    return weight.float() @ (direction if post is None else direction * post.gain.float()[:, None])
+
+
+def _attention_scale(anatomy: Anatomy, last: LastToken) -> Tensor:
+    """What a post-norm divides attention outputs by: (example, layer, 1, 1); ones where there is none."""
+    if last.projected is None:
+        return last.heads.new_ones(len(last.heads), anatomy.n_layers, 1, 1, dtype=torch.float32)
+    scales = [
+        block.attention_post_norm.scale(last.projected[:, i].float())
+        for i, block in enumerate(anatomy.blocks)
+        if block.attention_post_norm is not None
+    ]
+    return torch.stack(scales, 1).unsqueeze(-1)

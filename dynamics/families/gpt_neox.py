@@ -1,0 +1,40 @@
+"""GPT-NeoX (Pythia): parallel or sequential residual, LayerNorm, biases on every projection."""
+
+from torch import nn
+from transformers import GPTNeoXForCausalLM
+
+from dynamics.families.anatomy import Anatomy, Block, Norm, heads_of_linear, unembedding_of
+
+
+def anatomy(model: GPTNeoXForCausalLM) -> Anatomy:
+    """Parts of a `GPTNeoXForCausalLM`.
+
+    Whether attention and MLP read the same residual (parallel) or the MLP reads the attention's result (sequential)
+    changes what they write, not that they add up: the same parts serve both.
+    """
+    backbone = model.gpt_neox
+    n_heads = model.config.num_attention_heads
+    unembedding, bias = unembedding_of(model)
+    return Anatomy(
+        backbone=backbone,
+        first_block=backbone.layers[0],
+        blocks=tuple(_block(layer, n_heads) for layer in backbone.layers),
+        final_norm=_norm(backbone.final_layer_norm),
+        unembedding=unembedding,
+        unembedding_bias=bias,
+    )
+
+
+def _block(layer: nn.Module, n_heads: int) -> Block:
+    dense = layer.get_submodule("attention.dense")
+    assert isinstance(dense, nn.Linear)
+    return Block(
+        attention_output=dense,
+        w_o=heads_of_linear(dense.weight, n_heads),
+        attention_bias=dense.bias,
+        mlp=layer.get_submodule("mlp"),
+    )
+
+
+def _norm(norm: nn.LayerNorm) -> Norm:
+    return Norm(module=norm, kind="layer", gain=norm.weight, bias=norm.bias, eps=norm.eps)

@@ -1,0 +1,110 @@
+"""Names, types and meaning of every column of every result table."""
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+_TEXT = pa.string()
+_FLOATS = pa.list_(pa.float32())
+
+KEYS: dict[str, tuple[pa.DataType, str]] = {
+    "unit_id": (_TEXT, "hash of everything that decides the unit's numbers"),
+    "model": (_TEXT, "model id"),
+    "revision": (_TEXT, "name of the checkpoint"),
+    "step": (pa.int64(), "optimiser steps taken"),
+    "tokens_seen": (pa.int64(), "training tokens up to the step; null where not known"),
+    "commit_sha": (_TEXT, "Hub commit, or `sha256:` and the hash of local weights"),
+    "dtype": (_TEXT, "dtype of the forward pass; the decomposition is float32"),
+    "control": (_TEXT, "none, random_init or shuffled_labels"),
+    "task": (_TEXT, "task"),
+    "template": (_TEXT, "template of the task"),
+    "demo_seed": (pa.int64(), "seed that chose demonstrations, training rows and drawn label words"),
+    "n_shots": (pa.int64(), "demonstrations asked for"),
+}
+
+_EXAMPLE: dict[str, tuple[pa.DataType, str]] = {
+    "split": (_TEXT, "train or test"),
+    "example_id": (pa.string(), "row of the task"),
+    "gold": (pa.uint8(), "index of the gold label"),
+}
+
+COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
+    "contributions": {
+        **KEYS,
+        **_EXAMPLE,
+        "n_components": (pa.int32(), "length of the component axis"),
+        "n_labels": (pa.int32(), "length of the label axis"),
+        "components": (_TEXT, "component names, separated by spaces"),
+        "contributions": (_FLOATS, "n_components x n_labels, component-major, in logits"),
+        "constant": (_FLOATS, "per label, the part no component carries, in logits"),
+        "full": (_FLOATS, "per label, the full model's logit"),
+    },
+    "predictions": {
+        **KEYS,
+        **_EXAMPLE,
+        "n_labels": (pa.int32(), "length of the label axis"),
+        "components": (_TEXT, "component names, separated by spaces"),
+        "full": (pa.uint8(), "label the full model predicts; the first of them in a tie"),
+        "full_tied": (pa.uint32(), "bit y set where label y ties at the top; null without a tie"),
+        "predictions": (pa.list_(pa.uint8()), "label each component predicts; the first of them in a tie"),
+        "tied": (pa.list_(pa.uint32()), "per component as `full_tied`, 0 without a tie; null where no component ties"),
+    },
+    "component_scores": {
+        **KEYS,
+        "split": (_TEXT, "train or test"),
+        "component": (_TEXT, "name"),
+        "kind": (_TEXT, "embed, head, mlp or attn_bias"),
+        "layer": (pa.int32(), "block, null for the embedding"),
+        "head": (pa.int32(), "head in the block, null unless a head"),
+        "accuracy": (pa.float64(), "share of examples whose largest contribution is the gold label's; ties 1/n_tied"),
+        "balanced_accuracy": (pa.float64(), "mean over labels of the accuracy on that label's examples"),
+        "mean_margin": (pa.float64(), "mean of gold contribution less the largest other, in logits"),
+        "label_share": (pa.list_(pa.float64()), "share of examples on which each label is predicted"),
+        "label_share_max": (pa.float64(), "largest of them; 1 for a component that always says the same"),
+        "entropy": (pa.float64(), "entropy of label_share, in bits"),
+        "n_examples": (pa.int64(), "examples scored"),
+    },
+    "prompt_scores": {
+        **KEYS,
+        "split": (_TEXT, "split that is scored"),
+        "method": (_TEXT, "full, oracle_t1, oracle_b1"),
+        "variant": (_TEXT, "variant of the method; empty where it has none"),
+        "n_labelled": (pa.int64(), "labelled examples used beside the demonstrations"),
+        "component": (_TEXT, "the component chosen; null where none is"),
+        "selected_on": (_TEXT, "split the component was chosen on; null where none is"),
+        "accuracy": (pa.float64(), "accuracy on n_examples of the split"),
+        "n_examples": (pa.int64(), "examples scored"),
+        "n_shots_used": (pa.int64(), "demonstrations in the prompt"),
+        "reason": (pa.string(), "why accuracy is null"),
+    },
+    "units": {
+        **KEYS,
+        "status": (_TEXT, "done or failed"),
+        "error_class": (_TEXT, "class of the error of a failed unit"),
+        "error": (pa.string(), "its first line"),
+        "decomposition_error": (pa.float64(), "max |sum of parts - full| / max(1, max |full|)"),
+        "forward_error": (pa.float64(), "the same of full against the model's own logits on one whole prompt"),
+        "device": (_TEXT, "device of the forward pass"),
+        "load_seconds": (pa.float64(), "opening the checkpoint, shared by all its units"),
+        "forward_seconds": (pa.float64(), "forward passes and decomposition"),
+        "score_seconds": (pa.float64(), "predictions and scores"),
+        "peak_bytes": (pa.int64(), "peak memory of the process (CPU) or device (CUDA) so far"),
+        "content_hash": (_TEXT, "hash of the weights"),
+        "task_hash": (_TEXT, "hash of the task's rows, label words and templates"),
+        "task_source": (_TEXT, "where the task's rows come from"),
+        "label_words": (_TEXT, "label words in label order, separated by spaces"),
+        "n_test": (pa.int64(), "test examples"),
+        "n_train": (pa.int64(), "training examples"),
+        "partition_seed": (pa.int64(), "seed of the task's partition into demonstrations, training and test rows"),
+        "flags": (pa.list_(pa.string()), "duplicate, quarantined, shared_pool"),
+        "versions": (_TEXT, "versions of the method, the schema and the libraries"),
+        "forward_id": (_TEXT, "hash of weights, dtype, prompt token ids, rows and method version"),
+        "part": (_TEXT, "part that holds the unit's rows in the other tables"),
+        "created": (pa.timestamp("us", tz="UTC"), "when the unit was written"),
+    },
+}
+
+TABLES: dict[str, pa.Schema] = {
+    table: pa.schema([pa.field(name, kind, metadata={"about": about}) for name, (kind, about) in columns.items()])
+    for table, columns in COLUMNS.items()
+}

@@ -1,0 +1,209 @@
+"""ResultStore: where results live on disk, written so that a kill at any moment leaves whole parts or none.
+
+    OUT/<table>/model=<percent-encoded id>/step=<int>/<task>-<part>.parquet
+
+A part holds the units of one (checkpoint, task) that were computed together; its name is a hash of their unit ids. The
+`units` part is written last and is the commit: what it does not name does not exist for readers. A failed unit has a
+row in `units/.../<task>-failed-<hash>.parquet` and none elsewhere.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dynamics.errors import StoreError, unknown
+from dynamics.schema import SCHEMA_VERSION, TABLES
+
+_MARKER = "store.json"
+_CONTINUOUS = {"contributions": ["contributions.list.element", "full.list.element", "constant.list.element"]}
+
+
+@dataclass(frozen=True)
+class ResultStore:
+    """A folder of result tables; the only code that knows file names."""
+
+    root: Path
+
+
+def open_store(root: Path, *, create: bool = False) -> ResultStore:
+    """Open a results folder, or make an empty one.
+
+    Raises:
+        StoreError: it is a file, is not writable, holds something else, or was written by another schema version.
+    """
+    marker = root / _MARKER
+    if root.exists() and not root.is_dir():
+        raise StoreError(f"{root} is a file; results need a folder, name another one")
+    if not marker.exists():
+        if not create:
+            raise StoreError(f"{root} holds no results; run `python -m jobs.sweep PLAN --out {root}` first")
+        if root.is_dir() and any(not path.name.startswith(".tmp-") for path in root.iterdir()):
+            raise StoreError(f"{root} holds files that are not results of this suite; name an empty or new folder")
+        _make(root)
+        _write_atomic(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode())
+    try:
+        version = json.loads(marker.read_text())["schema_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{marker} cannot be read ({error}); restore it or name another folder") from error
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{root} was written with schema version {version}, this is version {SCHEMA_VERSION}; "
+            "read it with the release that wrote it, or sweep into a new folder"
+        )
+    return ResultStore(root)
+
+
+def save_plan(store: ResultStore, name: str, text: str) -> Path:
+    """Keep the plan's text in `plans/`, once."""
+    path = store.root / "plans" / f"{name}-{_digest([text])}.toml"
+    if not path.exists():
+        _make(path.parent)
+        _write_atomic(path, text.encode())
+    return path
+
+
+def write_units(store: ResultStore, units: pa.Table, tables: Mapping[str, pa.Table]) -> None:
+    """Write the finished units of one (checkpoint, task): their tables first, their `units` rows last."""
+    part = units["part"][0].as_py()
+    for name in sorted(tables):
+        _write_part(_path(store, name, units, part), tables[name], name)
+    _write_part(_path(store, "units", units, part), units, "units")
+
+
+def write_failures(store: ResultStore, units: pa.Table) -> None:
+    """Record units that failed, so that status and summary can name them; a later success supersedes the record."""
+    _write_part(_path(store, "units", units, f"failed-{part_id(units['unit_id'].to_pylist())}"), units, "units")
+
+
+def part_id(unit_ids: Iterable[str]) -> str:
+    """Name of the part that holds these units."""
+    return _digest(sorted(unit_ids))
+
+
+def read_units(store: ResultStore) -> pl.DataFrame:
+    """One row per unit: its finished row, or else its latest failure.
+
+    Where two drivers raced, a unit may stand in two parts with equal rows; the first part in order is the one kept.
+    """
+    files = part_files(store, "units")
+    if not files:
+        return pl.DataFrame(schema=pl.DataFrame(TABLES["units"].empty_table()).schema)
+    rows = pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore", hive_partitioning=False).collect()
+    order = rows.with_columns(failed=pl.col("status") != "done").sort(
+        ["unit_id", "failed", "part", "created"], descending=[False, False, False, True], nulls_last=True
+    )
+    return order.unique("unit_id", keep="first", maintain_order=True).drop("failed")
+
+
+def scan(store: ResultStore, table: str) -> pl.LazyFrame:
+    """The rows of all finished units, lazily; rows of parts that were never committed are left out.
+
+    Raises:
+        StoreError: no such table, no finished unit, or a part that is empty (0 bytes) or missing.
+    """
+    if table not in TABLES:
+        raise StoreError(unknown("table", table, TABLES))
+    done = read_units(store).filter(pl.col("status") == "done")
+    if done.is_empty():
+        raise StoreError(f"{store.root} holds no finished unit yet; run or resume the sweep")
+    if table == "units":
+        return done.lazy()
+    kept = done.select("unit_id", "part")
+    parts = set(kept["part"].to_list())
+    files = [path for path in part_files(store, table) if path.stem.rsplit("-", 1)[-1] in parts]
+    if len(files) < len(parts):
+        raise StoreError(
+            f"{store.root / table} lacks {len(parts) - len(files)} of {len(parts)} parts that `units` names; "
+            "copy the folder again, or delete the matching files in units/ and resume the sweep"
+        )
+    rows = pl.scan_parquet(
+        files, missing_columns="insert", extra_columns="ignore", hive_partitioning=False, include_file_paths="_file"
+    )
+    if _raced(store, done):
+        part = pl.col("_file").str.extract(r"-([0-9a-f]+)\.parquet$")
+        rows = rows.with_columns(part=part).join(kept.lazy(), on=["unit_id", "part"], how="semi")
+        return rows.drop("_file", "part")
+    return rows.drop("_file")
+
+
+def part_files(store: ResultStore, table: str) -> list[Path]:
+    """All parts of a table, sorted, temporary files left out.
+
+    Raises:
+        StoreError: a part has 0 bytes, which readers would skip without a word.
+    """
+    files = sorted((store.root / table).glob("model=*/step=*/*.parquet"))
+    for path in files:
+        if path.stat().st_size == 0:
+            raise StoreError(f"{path} is empty (0 bytes): its rows are lost; delete it and resume the sweep")
+    return files
+
+
+def _raced(store: ResultStore, done: pl.DataFrame) -> bool:
+    """Whether some unit stands in two committed parts."""
+    committed = [path for path in part_files(store, "units") if "-failed-" not in path.name]
+    return sum(pq.read_metadata(path).num_rows for path in committed) > len(done)
+
+
+def _path(store: ResultStore, table: str, units: pa.Table, part: str) -> Path:
+    model, step, task = (units[column][0].as_py() for column in ("model", "step", "task"))
+    return store.root / table / f"model={quote(model, safe='')}" / f"step={step}" / f"{task}-{part}.parquet"
+
+
+def _write_part(path: Path, rows: pa.Table, table: str) -> None:
+    """Write rows under a temporary name, flush them to disk, and rename."""
+    split = _CONTINUOUS.get(table, [])
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        rows,
+        sink,
+        compression="zstd",
+        use_dictionary=[  # pyright: ignore[reportArgumentType] - the stubs know booleans only
+            field.name for field in rows.schema if pa.types.is_string(field.type)
+        ],
+        use_byte_stream_split=split,  # pyright: ignore[reportArgumentType]
+    )
+    _make(path.parent)
+    _write_atomic(path, sink.getvalue())
+
+
+def _write_atomic(path: Path, data: bytes | pa.Buffer) -> None:
+    """Write a whole file or none: temporary name that readers do not match, fsync, rename, fsync of the folder."""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".tmp-{path.stem}-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; free space or permissions, then resume") from error
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make {folder}: {error.strerror}; name a folder you may write to") from error
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,159 @@
+"""One unit's contributions -> its rows in every result table. Torch-free, so that stored contributions serve too."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dynamics import scores
+from dynamics.components import Component
+from dynamics.schema import TABLES
+
+
+@dataclass(frozen=True)
+class UnitArrays:
+    """What a unit's rows are made from.
+
+    Attributes:
+        keys: the columns that every table has.
+        components: the component axis.
+        split, example_id, gold: per example.
+        contributions: (example, component, label) float32.
+        constant: (label,).
+        full: (example, label).
+    """
+
+    keys: Mapping[str, object]
+    components: tuple[Component, ...]
+    split: Sequence[str]
+    example_id: Sequence[str]
+    gold: np.ndarray
+    contributions: np.ndarray
+    constant: np.ndarray
+    full: np.ndarray
+
+
+def unit_tables(unit: UnitArrays) -> dict[str, pa.Table]:
+    """The rows of `contributions`, `predictions`, `component_scores` and `prompt_scores`."""
+    splits = [split for split in ("train", "test") if split in unit.split]
+    return {
+        "contributions": _contributions(unit),
+        "predictions": _predictions(unit),
+        "component_scores": pa.concat_tables([_component_scores(unit, split) for split in splits]),
+        "prompt_scores": _prompt_scores(unit),
+    }
+
+
+def table(name: str, keys: Mapping[str, object], columns: Mapping[str, Sequence | pa.Array]) -> pa.Table:
+    """Columns plus the keys on every row, in the order and types of the schema; columns not given are null."""
+    n_rows = len(next(iter(columns.values())))
+    schema = TABLES[name]
+    unknown = sorted({*keys, *columns} - set(schema.names))
+    assert not unknown, f"{name} has no column {unknown}"
+    arrays = []
+    for field in schema:
+        value: Any = columns[field.name] if field.name in columns else [keys.get(field.name)] * n_rows
+        arrays.append(value.cast(field.type) if isinstance(value, pa.Array) else pa.array(value, field.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _contributions(unit: UnitArrays) -> pa.Table:
+    n_examples, n_components, n_labels = unit.contributions.shape
+    return table(
+        "contributions",
+        unit.keys,
+        {
+            **_example_columns(unit),
+            "n_components": [n_components] * n_examples,
+            "contributions": _lists(unit.contributions.reshape(n_examples, -1), pa.float32()),
+            "constant": _lists(np.broadcast_to(unit.constant, (n_examples, n_labels)), pa.float32()),
+            "full": _lists(unit.full, pa.float32()),
+        },
+    )
+
+
+def _predictions(unit: UnitArrays) -> pa.Table:
+    labels, tied = scores.encode(unit.contributions)
+    full, full_tied = scores.encode(unit.full)
+    return table(
+        "predictions",
+        unit.keys,
+        {
+            **_example_columns(unit),
+            "full": full,
+            "full_tied": pa.array(full_tied, pa.uint32(), mask=full_tied == 0),
+            "predictions": _lists(labels, pa.uint8()),
+            "tied": [row.tolist() if row.any() else None for row in tied],
+        },
+    )
+
+
+def _example_columns(unit: UnitArrays) -> dict[str, Sequence | pa.Array]:
+    n_examples, _, n_labels = unit.contributions.shape
+    return {
+        "split": unit.split,
+        "example_id": unit.example_id,
+        "gold": unit.gold.astype(np.uint8),
+        "n_labels": [n_labels] * n_examples,
+        "components": [" ".join(c.name for c in unit.components)] * n_examples,
+    }
+
+
+def _component_scores(unit: UnitArrays, split: str) -> pa.Table:
+    rows = np.asarray(unit.split) == split
+    scored = scores.score(unit.contributions[rows], unit.gold[rows])
+    return table(
+        "component_scores",
+        unit.keys,
+        {
+            "split": [split] * len(unit.components),
+            "component": [c.name for c in unit.components],
+            "kind": [c.kind for c in unit.components],
+            "layer": [c.layer for c in unit.components],
+            "head": [c.head for c in unit.components],
+            "accuracy": scored.accuracy,
+            "balanced_accuracy": scored.balanced_accuracy,
+            "mean_margin": scored.mean_margin,
+            "label_share": _lists(scored.label_share, pa.float64()),
+            "label_share_max": scored.label_share.max(-1),
+            "entropy": scored.entropy,
+            "n_examples": [int(rows.sum())] * len(unit.components),
+        },
+    )
+
+
+def _prompt_scores(unit: UnitArrays) -> pa.Table:
+    """Full, and the best and worst candidate on the test rows themselves: optimistic bounds, and named so."""
+    test = np.asarray(unit.split) == "test"
+    gold = unit.gold[test]
+    candidates = [i for i, c in enumerate(unit.components) if c.is_candidate]
+    by_component = scores.accuracy(scores.credit(unit.contributions[test][:, candidates]), gold)
+    best, worst = int(by_component.argmax()), int(by_component.argmin())
+    names = [unit.components[i].name for i in candidates]
+    return table(
+        "prompt_scores",
+        unit.keys,
+        {
+            "split": ["test"] * 3,
+            "method": ["full", "oracle_t1", "oracle_b1"],
+            "variant": [""] * 3,
+            "n_labelled": [0] * 3,
+            "component": [None, names[best], names[worst]],
+            "selected_on": [None, "test", "test"],
+            "accuracy": [
+                float(scores.accuracy(scores.credit(unit.full[test]), gold)),
+                by_component[best],
+                by_component[worst],
+            ],
+            "n_examples": [len(gold)] * 3,
+            "n_shots_used": [unit.keys["n_shots"]] * 3,
+        },
+    )
+
+
+def _lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """A (row, length) array as a list column."""
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind)
+    return pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1) * values.shape[1], pa.int32()), flat)

@@ -1,0 +1,54 @@
+"""matplotlib over analysis tables: one file per figure, one line each in `FIGURES`. No statistic is computed here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
+
+import polars as pl
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+import analysis
+from dynamics.errors import PlanError, unknown
+from figures import style
+
+FIGURES = {
+    "component_heatmap": "figures.component_heatmap:FIGURE",
+    "emergence": "figures.emergence:FIGURE",
+}
+FORMATS = ("png", "svg")
+
+
+@dataclass(frozen=True)
+class FigureOf:
+    """A figure: the analysis it draws, and how its table becomes one or more named pictures."""
+
+    analysis: str
+    draw: Callable[[pl.DataFrame], dict[str, Figure]]
+
+
+def draw(name: str, results: Path, out: Path) -> list[Path]:
+    """Draw one figure from results and write it as PNG and SVG, with the table behind it as CSV.
+
+    Returns:
+        The files written, sorted.
+
+    Raises:
+        PlanError: no such figure; the message lists what there is.
+        StoreError: the folder holds no results.
+    """
+    if name not in FIGURES:
+        raise PlanError(unknown("figure", name, FIGURES))
+    figure_of: FigureOf = resolve_name(FIGURES[name])
+    table = analysis.run(figure_of.analysis, results)
+    out.mkdir(parents=True, exist_ok=True)
+    table.write_csv(out / f"{name}.csv")
+    written = [out / f"{name}.csv"]
+    with rc_context(style.house()):
+        for picture, figure in figure_of.draw(table).items():
+            for suffix in FORMATS:
+                path = out / f"{picture}.{suffix}"
+                figure.savefig(path, metadata={"Date": None} if suffix == "svg" else None)
+                written.append(path)
+    return sorted(written)

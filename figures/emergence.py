@@ -1,0 +1,79 @@
+"""Training dynamics: best component, full model and worst component over training, with the null band of the best."""
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures import FigureOf, style
+
+PANEL = ["model", "dtype", "control", "task", "n_shots"]
+ORDER = ("B1", "Last-T1", "Full", "T1")
+
+
+def draw(table: pl.DataFrame) -> dict[str, Figure]:
+    """One panel per task and number of shots: mean over prompts, shaded +-1 SD; grey: null of T1 up to its 99 %."""
+    panels = table.partition_by(PANEL, maintain_order=True)
+    figure, grid = style.panel_grid(len(panels))
+    for i, (axes, panel) in enumerate(zip(grid, panels, strict=True)):
+        _panel(axes, panel, several_models=table["model"].n_unique() > 1)
+        if i % 3 == 0:
+            axes.set_ylabel("test accuracy")
+    handles, labels = grid[0].get_legend_handles_labels()
+    labels = list(map(str, labels))
+    order = sorted(range(len(labels)), key=lambda i: list(_LEGEND).index(labels[i]))
+    figure.legend(
+        [handles[i] for i in order],
+        [_LEGEND[labels[i]] for i in order],
+        loc="outside upper center",
+        ncols=2,
+    )
+    return {"emergence": figure}
+
+
+_LEGEND = {
+    "T1": "T1: best component, chosen on these test rows",
+    "Last-T1": "Last-T1: the final step's best, traced back",
+    "Full": "Full: the whole model",
+    "B1": "B1: worst component, chosen on these test rows",
+    "null": "T1 by luck: labels permuted, up to the 99th percentile",
+}
+
+
+def _panel(axes: Axes, panel: pl.DataFrame, *, several_models: bool) -> None:
+    first = panel.row(0, named=True)
+    for curve in ORDER:
+        _curve(axes, curve, panel.filter(curve=curve).sort("step"))
+    _null(axes, panel.filter(curve="T1").sort("step"))
+    axes.axhline(first["chance"], color="0.45", linewidth=0.6, linestyle=(0, (5, 3)), zorder=0)
+    style.step_axis(axes, panel["step"].to_list())
+    axes.set_ylim(-0.02, 1.02)
+    model = f"{first['model']}: " if several_models else ""
+    axes.set_title(f"{model}{first['task']}, {first['n_shots']}-shot ({first['n_prompts']} prompts)", loc="left")
+
+
+def _curve(axes: Axes, curve: str, rows: pl.DataFrame) -> None:
+    """The curve from step 1 on; step 0, which has no place on a log axis, as a marker of its own."""
+    look = style.CURVES[curve]
+    for part, label in ((rows.filter(pl.col("step") == 0), None), (rows.filter(pl.col("step") > 0), curve)):
+        x = style.step_position(part["step"].to_numpy())
+        mean, sd = part["mean"].to_numpy(), part["sd"].fill_null(0.0).to_numpy()
+        axes.plot(x, mean, label=label, **look)
+        if label is None:
+            axes.errorbar(x, mean, sd, color=look["color"], linewidth=0.8)
+        else:
+            axes.fill_between(x, mean - sd, mean + sd, color=look["color"], alpha=0.15, linewidth=0)
+
+
+def _null(axes: Axes, rows: pl.DataFrame) -> None:
+    for part, name in ((rows.filter(pl.col("step") == 0), None), (rows.filter(pl.col("step") > 0), "null")):
+        x = style.step_position(part["step"].to_numpy())
+        if name is None:
+            x = x[:, None] + [-0.3, 0.3] if len(x) else x
+            low, high = (part[c].to_numpy().repeat(2) for c in ("chance", "null_q99"))
+            x = x.reshape(-1)
+        else:
+            low, high = part["chance"].to_numpy(), part["null_q99"].to_numpy()
+        axes.fill_between(x, low, high, color=style.NULL_COLOUR, alpha=0.8, linewidth=0, label=name, zorder=0.5)
+
+
+FIGURE = FigureOf(analysis="emergence", draw=draw)

@@ -1,0 +1,200 @@
+"""SweepPlan (TOML) -> work units. Pure: reads checkpoints' hashes and tasks' rows, opens no model."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dynamics.checkpoints import Checkpoint, find_checkpoints
+from dynamics.decomposition import METHOD_VERSION
+from dynamics.errors import PlanError, unknown
+from dynamics.prompts import PARTITION_SEED
+from dynamics.tasks import Task, fingerprint, get_task
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelPlan(_Strict):
+    """A model and the steps of it: `id` in the tables, `folder` of `step<n>` folders (none for the reference suite)."""
+
+    id: str
+    folder: Path | None = None
+    tokens_per_step: Annotated[int, Field(ge=1)] | None = None
+    steps: Literal["all"] | tuple[Count, ...] = "all"
+
+
+class TaskPlan(_Strict):
+    """A task and the grid of its prompts; `demo_seeds = 5` means seeds 0 to 4."""
+
+    name: str
+    templates: Literal["all"] | tuple[str, ...] = "all"
+    demo_seeds: Count | tuple[Count, ...] = 5
+    n_shots: tuple[Count, ...] = (4,)
+    n_test: Annotated[int, Field(ge=1)] = 2000
+    n_train: Count = 24
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The demonstration seeds, spelled out."""
+        return tuple(range(self.demo_seeds)) if isinstance(self.demo_seeds, int) else self.demo_seeds
+
+
+class Resources(_Strict):
+    """What one checkpoint's worker asks of the cluster; `num_cpus` is also its number of threads."""
+
+    num_cpus: Annotated[float, Field(gt=0)] = 1
+    num_gpus: Annotated[float, Field(ge=0)] = 0
+
+
+class SweepPlan(_Strict):
+    """The grid of a sweep: models x steps x tasks x templates x demonstration seeds x numbers of shots."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    models: Annotated[tuple[ModelPlan, ...], Field(min_length=1)]
+    tasks: Annotated[tuple[TaskPlan, ...], Field(min_length=1)]
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = "auto"
+    token_budget: Annotated[int, Field(ge=1)] = 16_384
+    resources: Resources = Resources()
+
+
+@dataclass(frozen=True)
+class WorkUnit:
+    """One cell of the grid: a checkpoint answering one prompt set."""
+
+    checkpoint: Checkpoint
+    task: str
+    task_hash: str
+    template: str
+    demo_seed: int
+    n_shots: int
+    n_test: int
+    n_train: int
+    dtype: str
+    control: str = "none"
+
+    @property
+    def cell(self) -> tuple[object, ...]:
+        """What identifies the unit to a reader: two units of one store may not share it."""
+        c = self.checkpoint
+        return (c.model, c.step, self.dtype, self.control, self.task, self.template, self.demo_seed, self.n_shots)
+
+    @cached_property
+    def unit_id(self) -> str:
+        """Hash (16 hex) of everything known before the model is opened that decides the unit's numbers."""
+        c = self.checkpoint
+        settings = (*self.cell, c.content_hash, c.setup_hash, self.task_hash, self.n_test, self.n_train)
+        text = json.dumps([*settings, PARTITION_SEED, METHOD_VERSION])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.checkpoint.model} step {self.checkpoint.step} {self.task}/{self.template} "
+            f"seed {self.demo_seed} {self.n_shots}-shot"
+        )
+
+
+@dataclass(frozen=True)
+class CheckpointWork:
+    """All units of one checkpoint that one worker runs on one load."""
+
+    checkpoint: Checkpoint
+    units: tuple[WorkUnit, ...]
+    device: str
+    token_budget: int
+    n_threads: int
+
+
+def read_plan(path: Path) -> SweepPlan:
+    """Read and validate a plan.
+
+    Raises:
+        PlanError: no such file, not TOML, or a key or value that is not allowed.
+    """
+    if not path.is_file():
+        there = sorted(str(p) for p in Path(__file__).with_name("plans").glob("*.toml"))
+        raise PlanError(unknown("plan", str(path), [Path(p).name for p in there]) + " (in jobs/plans), or a TOML file")
+    try:
+        content = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path} is not valid TOML: {error}") from error
+    try:
+        return SweepPlan.model_validate(content)
+    except ValidationError as error:
+        raise PlanError(f"{path}: {_first_problem(error)}") from error
+
+
+def expand(plan: SweepPlan) -> list[WorkUnit]:
+    """All units of a plan, in the order checkpoint, task, template, shots, seed.
+
+    Raises:
+        PlanError: an unknown task or template, or two entries that mean the same cell.
+        CheckpointError: an unknown model or step.
+    """
+    checkpoints = [c for model in plan.models for c in _checkpoints(model)]
+    tasks = [_checked(task) for task in plan.tasks]
+    units = [
+        WorkUnit(checkpoint, task.name, task_hash, template, seed, n_shots, cell.n_test, cell.n_train, plan.dtype)
+        for checkpoint in checkpoints
+        for cell, task, task_hash in tasks
+        for template in ([t.name for t in task.templates] if cell.templates == "all" else cell.templates)
+        for n_shots in cell.n_shots
+        for seed in cell.seeds
+    ]
+    cells = {unit.cell: unit for unit in units}
+    if len(cells) < len(units):
+        twice = next(unit for unit in units if cells[unit.cell] is not unit)
+        raise PlanError(
+            f"plan {plan.name} asks twice for {twice}; name each model, task, seed and number of shots once"
+        )
+    return units
+
+
+def group(plan: SweepPlan, units: Sequence[WorkUnit]) -> list[CheckpointWork]:
+    """Units by checkpoint, in order."""
+    by_folder: dict[Path, list[WorkUnit]] = {}
+    for unit in units:
+        by_folder.setdefault(unit.checkpoint.folder, []).append(unit)
+    n_threads = max(1, int(plan.resources.num_cpus))
+    return [
+        CheckpointWork(of[0].checkpoint, tuple(of), plan.device, plan.token_budget, n_threads)
+        for of in by_folder.values()
+    ]
+
+
+def _checkpoints(model: ModelPlan) -> list[Checkpoint]:
+    steps = None if model.steps == "all" else model.steps
+    return find_checkpoints(model.id, steps, model.folder, model.tokens_per_step)
+
+
+def _checked(cell: TaskPlan) -> tuple[TaskPlan, Task, str]:
+    task = get_task(cell.name)
+    for template in () if cell.templates == "all" else cell.templates:
+        task.template(template)
+    return cell, task, fingerprint(task, task.load(None))
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first validation error as one line, with the nearest allowed key for an unknown one."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return unknown("key", first["loc"][-1], _allowed_keys(first["loc"][:-1])) + f" (at {where})"
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where} = {first['input']!r}: {first['msg']}"
+
+
+def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
+    of = {"models": ModelPlan, "tasks": TaskPlan, "resources": Resources}
+    return list(of[str(location[0])].model_fields if location else SweepPlan.model_fields)

@@ -1,0 +1,227 @@
+"""One checkpoint, all its missing units, start to finish: a plain function, whoever calls it."""
+
+import hashlib
+import importlib.metadata
+import resource
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dynamics.checkpoints import load_model, load_tokenizer
+from dynamics.decomposition import METHOD_VERSION, TOLERANCE, Decomposition, decompose
+from dynamics.errors import DoubtfulUnit
+from dynamics.prompts import PARTITION_SEED, PromptSet, build_prompts
+from dynamics.schema import SCHEMA_VERSION
+from dynamics.store import ResultStore, part_id, write_failures, write_units
+from dynamics.tables import UnitArrays, table, unit_tables
+from dynamics.tasks import TaskRows, get_task
+from jobs.plan import CheckpointWork, WorkUnit
+
+VERSIONS = f"method {METHOD_VERSION}, schema {SCHEMA_VERSION}, " + ", ".join(
+    f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "tokenizers", "numpy")
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one unit ended; `trace` is kept for the log only."""
+
+    unit_id: str
+    label: str
+    status: str
+    error_class: str | None = None
+    error: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A unit's tables, and its row of `units` but for the part that will hold it."""
+
+    unit: WorkUnit
+    tables: dict[str, pa.Table]
+    record: dict[str, object]
+
+
+def run_checkpoint(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
+    """Open the checkpoint once and run its units task by task, committing each task as it is done.
+
+    Never raises for what goes wrong with a unit or with the checkpoint: that is what outcomes are for. A store that
+    cannot be written does raise, since nothing could be recorded.
+    """
+    torch.set_num_threads(work.n_threads)
+    started = time.perf_counter()
+    device = resolve_device(work.device)
+    try:
+        tokenizer = load_tokenizer(work.checkpoint)
+        model = load_model(work.checkpoint, dtype=work.units[0].dtype, device=device)
+    except Exception as error:  # whatever it was, it concerns this checkpoint and must not stop the others
+        return _record_failures(store, [(unit, error) for unit in work.units])
+    shared = {"device": device, "load_seconds": time.perf_counter() - started}
+    outcomes: list[Outcome] = []
+    for _, units in groupby(work.units, key=lambda unit: unit.task):
+        outcomes += _run_task(store, model, tokenizer, list(units), work.token_budget, shared)
+    return outcomes
+
+
+def resolve_device(device: str) -> str:
+    """`auto` is CUDA where there is one, else the CPU."""
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _run_task(
+    store: ResultStore,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    units: list[WorkUnit],
+    token_budget: int,
+    shared: dict[str, object],
+) -> list[Outcome]:
+    """All units of one task on an open model, written as one part; failed ones recorded apart."""
+    done: list[_Finished] = []
+    failed: list[tuple[WorkUnit, Exception]] = []
+    rows: TaskRows | None = None
+    for unit in units:
+        try:
+            rows = rows or get_task(unit.task).load(None)
+            done.append(_run_unit(unit, model, tokenizer, rows, token_budget, shared))
+        except Exception as error:  # one unit's failure must not stop the others
+            failed.append((unit, error))
+    if done:
+        part = part_id(finished.unit.unit_id for finished in done)
+        records = [table("units", {**f.record, "part": part}, {"status": ["done"]}) for f in done]
+        tables = {name: pa.concat_tables([f.tables[name] for f in done]) for name in done[0].tables}
+        write_units(store, pa.concat_tables(records), tables)
+    finished = [Outcome(f.unit.unit_id, str(f.unit), "done") for f in done]
+    return finished + _record_failures(store, failed)
+
+
+def _run_unit(
+    unit: WorkUnit,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: TaskRows,
+    token_budget: int,
+    shared: dict[str, object],
+) -> _Finished:
+    """Build the prompts, run and split them, check the split, score it."""
+    task = get_task(unit.task)
+    prompts = build_prompts(
+        task,
+        unit.template,
+        tokenizer,
+        demo_seed=unit.demo_seed,
+        n_shots=unit.n_shots,
+        n_test=unit.n_test,
+        n_train=unit.n_train,
+        rows=rows,
+        max_length=model.config.max_position_embeddings,
+    )
+    started = time.perf_counter()
+    split = decompose(model, prompts, token_budget=token_budget)
+    gate(split, unit.dtype)
+    ran = time.perf_counter()
+    tables = unit_tables(
+        UnitArrays(
+            keys=_keys(unit),
+            components=split.components,
+            split=prompts.split,
+            example_id=prompts.example_id,
+            gold=np.array(prompts.gold),
+            contributions=split.contributions,
+            constant=split.constant,
+            full=split.full,
+        )
+    )
+    record = {
+        **_keys(unit),
+        **shared,
+        "decomposition_error": split.error,
+        "forward_error": split.forward_error,
+        "forward_seconds": ran - started,
+        "score_seconds": time.perf_counter() - ran,
+        "peak_bytes": _peak_bytes(str(shared["device"])),
+        "content_hash": unit.checkpoint.content_hash,
+        "task_hash": unit.task_hash,
+        "task_source": task.source,
+        "label_words": " ".join(prompts.label_words),
+        "n_test": prompts.split.count("test"),
+        "n_train": prompts.split.count("train"),
+        "partition_seed": PARTITION_SEED,
+        "flags": ["shared_pool"] if prompts.shares_pool else [],
+        "versions": VERSIONS,
+        "forward_id": forward_id(unit, prompts),
+        "created": datetime.now(UTC),
+    }
+    return _Finished(unit, tables, record)
+
+
+def gate(split: Decomposition, dtype: str) -> None:
+    """Refuse a unit whose parts do not sum to its logits, or whose logits are not the model's own.
+
+    Written as `not (error <= tolerance)`, so that NaN fails.
+
+    Raises:
+        DoubtfulUnit: with both errors and the tolerance of the dtype.
+    """
+    tolerance = TOLERANCE[dtype]
+    if not (split.error <= tolerance and split.forward_error <= tolerance):
+        raise DoubtfulUnit(
+            f"parts miss the logits by {split.error:.2e} and the batched pass misses the model's own by "
+            f"{split.forward_error:.2e}; {dtype} allows {tolerance:.0e}. The unit is not written: check the family "
+            "and the checkpoint"
+        )
+
+
+def forward_id(unit: WorkUnit, prompts: PromptSet) -> str:
+    """Hash (16 hex) of what decides the contributions; never of batch size, device or K."""
+    checkpoint = unit.checkpoint
+    parts = (checkpoint.content_hash, checkpoint.setup_hash, unit.dtype, unit.control, prompts.digest, METHOD_VERSION)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _keys(unit: WorkUnit) -> dict[str, object]:
+    checkpoint = unit.checkpoint
+    return {
+        "unit_id": unit.unit_id,
+        "model": checkpoint.model,
+        "revision": checkpoint.revision,
+        "step": checkpoint.step,
+        "tokens_seen": checkpoint.tokens_seen,
+        "commit_sha": checkpoint.commit_sha,
+        "dtype": unit.dtype,
+        "control": unit.control,
+        "task": unit.task,
+        "template": unit.template,
+        "demo_seed": unit.demo_seed,
+        "n_shots": unit.n_shots,
+    }
+
+
+def _record_failures(store: ResultStore, failed: Sequence[tuple[WorkUnit, Exception]]) -> list[Outcome]:
+    """Write what failed and say it."""
+    outcomes = []
+    for _, of_task in groupby(failed, key=lambda pair: pair[0].task):
+        rows = []
+        for unit, error in of_task:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            record = {**_keys(unit), "error_class": type(error).__name__, "error": first, "versions": VERSIONS}
+            rows.append(table("units", {**record, "created": datetime.now(UTC)}, {"status": ["failed"]}))
+            trace = "".join(traceback.format_exception(error))
+            outcomes.append(Outcome(unit.unit_id, str(unit), "failed", type(error).__name__, first, trace))
+        write_failures(store, pa.concat_tables(rows))
+    return outcomes
+
+
+def _peak_bytes(device: str) -> int:
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

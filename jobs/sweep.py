@@ -1,0 +1,121 @@
+"""`python -m jobs.sweep PLAN --out OUT`: run what the plan asks for and the results do not hold yet."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from dynamics.errors import StoreError, refusals_exit_2
+from dynamics.store import ResultStore, open_store, read_units, save_plan
+from jobs.executors import Results, run_inline, run_ray
+from jobs.plan import SweepPlan, WorkUnit, expand, group, read_plan
+from jobs.run_checkpoint import Outcome, run_checkpoint
+
+Executor = Literal["ray", "inline"]
+INTERRUPTED = 130
+
+
+def sweep(
+    plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan; see jobs/plans/")],
+    out: Annotated[Path, typer.Option(help="results folder; the same command again resumes")],
+    executor: Annotated[Executor, typer.Option(help="ray, or inline for debugging")] = "ray",
+) -> None:
+    """Decompose and score every checkpoint of a plan, into Parquet.
+
+    Exit code 0: all units are done; 1: some failed (listed); 2: the call or the plan is wrong.
+    """
+    with refusals_exit_2():
+        plan = read_plan(plan_file)
+        units = expand(plan)
+        _refuse_relative_in_job(out)
+        store = open_store(out, create=True)
+        missing = missing_units(store, units)
+        save_plan(store, plan.name, plan_file.read_text())
+        typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
+        outcomes = run(plan, store, missing, executor)
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    typer.echo(f"results in {out}: {len(units) - len(failed)} of {len(units)} units done, {len(failed)} failed")
+    if failed:
+        _list_failures(failed)
+        raise typer.Exit(1)
+
+
+def run(plan: SweepPlan, store: ResultStore, missing: Sequence[WorkUnit], executor: Executor) -> list[Outcome]:
+    """Run the missing units; what an interrupt leaves behind, the same command resumes."""
+    works = group(plan, missing)
+    if not works:
+        return []
+    job = partial(run_checkpoint, store=store)
+    results = run_inline(works, job) if executor == "inline" else run_ray(works, job, plan.resources)
+    try:
+        return list(_with_progress(results, len(works)))
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; finished tasks are kept in {store.root}. The same command resumes", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUnit]:
+    """The units without a finished row, decided before any model is opened.
+
+    Raises:
+        StoreError: the results hold one of the plan's cells, computed with other settings or weights.
+    """
+    done = read_units(store).filter(status="done")
+    held = dict(zip(done.select(_CELL).iter_rows(), done["unit_id"], strict=True))
+    clash = [unit for unit in units if held.get(unit.cell, unit.unit_id) != unit.unit_id]
+    if clash:
+        raise StoreError(
+            f"{store.root} holds {clash[0]} from another plan or other weights ({len(clash)} such units): n_test, "
+            "n_train, the task's rows or the checkpoint's files differ. Name another --out, or restore the settings "
+            f"kept in {store.root / 'plans'}"
+        )
+    return [unit for unit in units if unit.cell not in held]
+
+
+_CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
+
+
+def _with_progress(results: Results, n_checkpoints: int) -> Iterable[Outcome]:
+    """Outcomes as they come, with a bar in a terminal and a line per checkpoint elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    started = time.perf_counter()
+    with Progress(*columns, TimeRemainingColumn(), disable=not sys.stdout.isatty()) as progress:
+        bar = progress.add_task("checkpoints", total=n_checkpoints)
+        for finished, (work, outcomes) in enumerate(results, start=1):
+            progress.advance(bar)
+            if progress.disable:
+                elapsed = time.perf_counter() - started
+                left = elapsed / finished * (n_checkpoints - finished)
+                n_failed = sum(outcome.status == "failed" for outcome in outcomes)
+                note = f", {n_failed} failed" if n_failed else ""
+                typer.echo(
+                    f"[{finished}/{n_checkpoints}] {work.checkpoint.model} step {work.checkpoint.step}: "
+                    f"{len(outcomes)} units{note}; {elapsed:.0f} s, about {left:.0f} s to go"
+                )
+            yield from outcomes
+
+
+def _list_failures(failed: Sequence[Outcome], shown: int = 20) -> None:
+    for outcome in failed[:shown]:
+        typer.echo(f"failed: {outcome.label}: {outcome.error_class}: {outcome.error}", err=True)
+    if len(failed) > shown:
+        typer.echo(f"... and {len(failed) - shown} more; all are rows of the units table with status failed", err=True)
+
+
+def _refuse_relative_in_job(out: Path) -> None:
+    """A submitted job runs in a copy of the working directory that is deleted after it."""
+    if os.environ.get("RAY_JOB_ID") and not out.is_absolute():
+        raise StoreError(f"--out {out} is relative: inside a Ray job its files would be deleted; give an absolute path")
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(sweep)
+
+if __name__ == "__main__":
+    app()
