@@ -6,6 +6,9 @@ are permuted (the same permutations for every component, prompt and step, since 
 and the best component is chosen again. Last-T1 follows each prompt's best component at the last step back in time.
 """
 
+import math
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,35 +32,42 @@ def emergence(results: Path) -> pl.DataFrame:
     return pl.concat(tables).sort(*GROUP, "curve", "step")
 
 
-def null_counts(credit: np.ndarray, gold: np.ndarray, permutations: np.ndarray) -> np.ndarray:
-    """Accuracy of every component on permuted labels.
+def null_accuracy(credit: np.ndarray, permuted: np.ndarray) -> np.ndarray:
+    """Accuracy of every component on permuted labels, as exact counts.
+
+    Credits are multiples of 1/n_tied; times the least common multiple of all possible n_tied they are integers, whose
+    sums float32 holds exactly up to 2^24, so that one matrix product counts without rounding.
 
     Args:
-        credit: (example, component, label).
-        gold: (example,).
-        permutations: (permutation, example) orders of the examples.
+        credit: (prompt, example, component, label).
+        permuted: (example, label, permutation), one-hot permuted labels from `permuted_labels`.
 
     Returns:
-        (component, permutation).
+        (prompt, component, permutation).
     """
-    n_examples, n_components, n_labels = credit.shape
-    onehot = np.eye(n_labels)[gold][permutations.T].transpose(0, 2, 1).reshape(n_examples * n_labels, -1)
-    return credit.transpose(1, 0, 2).reshape(n_components, -1) @ onehot / n_examples
+    n_prompts, n_examples, n_components, n_labels = credit.shape
+    unit = math.lcm(*range(1, n_labels + 1))
+    dtype = np.float32 if n_examples * unit < 2**24 else np.float64
+    shares = np.rint(credit * unit).astype(dtype).transpose(0, 2, 1, 3).reshape(n_prompts * n_components, -1)
+    counts = shares @ permuted.reshape(n_examples * n_labels, -1).astype(dtype, copy=False)
+    return counts.reshape(n_prompts, n_components, -1) / (unit * n_examples)
 
 
-def permutations_of(n_examples: int) -> np.ndarray:
-    """The one set of permutations (permutation, example) that every component, prompt and step shares."""
+@lru_cache(maxsize=2)
+def permuted_labels(gold: tuple[int, ...], n_labels: int) -> np.ndarray:
+    """The one set of permuted labels, one-hot (example, label, permutation), that all components and steps share."""
     rng = np.random.default_rng(NULL_SEED)
-    return np.stack([rng.permutation(n_examples) for _ in range(N_PERMUTATIONS)])
+    orders = np.stack([rng.permutation(len(gold)) for _ in range(N_PERMUTATIONS)], 1)
+    return np.eye(n_labels, dtype=np.float32)[np.array(gold)[orders]].transpose(0, 2, 1).copy()
 
 
-def _scored(results: Path, group: tuple):
+def _scored(results: Path, group: tuple) -> Iterator[tuple[StepAnswers, np.ndarray, np.ndarray, np.ndarray]]:
     """Per step: the answers' frame, component accuracies (prompt, component), full (prompt,), null of mean T1."""
     for at in answers(results, group):
         by_component = np.stack([scores.accuracy(credit, at.gold) for credit in at.credit])
         full = np.array([scores.accuracy(credit, at.gold) for credit in at.full])
-        order = permutations_of(len(at.gold))
-        null = np.mean([null_counts(credit, at.gold, order).max(0) for credit in at.credit], 0)
+        permuted = permuted_labels(tuple(at.gold.tolist()), at.full.shape[-1])
+        null = null_accuracy(at.credit, permuted).max(1).mean(0)
         yield at, by_component, full, null
 
 

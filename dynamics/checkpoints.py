@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as transformers_logging
 
 from dynamics.errors import CheckpointError, unknown
+from dynamics.families import require_supported
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, read_manifest
 
@@ -86,9 +87,10 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
 
     Raises:
         CheckpointError: a file is missing or damaged, a tensor is missing, misshapen or not finite.
+        UnsupportedModel: no family covers the config's `model_type`.
     """
     folder = checkpoint.folder
-    _require(folder, "config.json")
+    require_supported(_read_json(folder, "config.json").get("model_type"))
     if not list(folder.glob("*.safetensors")):
         raise CheckpointError(f"{folder} holds no .safetensors file; copy the weights there or save them again")
     transformers_logging.disable_progress_bar()
@@ -101,10 +103,11 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # reported below by name, instead of on the console
             output_loading_info=True,
         )
     except Exception as error:  # safetensors, OSError, RuntimeError, KeyError: whatever the file's damage provokes
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".!")
         raise CheckpointError(f"{folder} cannot be opened: {first}. Copy or download the checkpoint again") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
@@ -120,7 +123,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     Raises:
         CheckpointError: its files are missing or damaged.
     """
-    _require(checkpoint.folder, "tokenizer.json")
+    _read_json(checkpoint.folder, "tokenizer.json")
     try:
         return AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # tokenizers raises a bare Exception on malformed JSON
@@ -165,12 +168,12 @@ def _hash_files(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _require(folder: Path, name: str) -> None:
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; a checkpoint is a Hugging Face folder with {name} in it")
     try:
-        json.loads(path.read_text())
+        return json.loads(path.read_text())
     except ValueError as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}); copy the file again") from error
 

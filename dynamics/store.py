@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import polars as pl
@@ -96,8 +97,8 @@ def read_units(store: ResultStore) -> pl.DataFrame:
     """
     files = part_files(store, "units")
     if not files:
-        return pl.DataFrame(schema=pl.DataFrame(TABLES["units"].empty_table()).schema)
-    rows = pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore", hive_partitioning=False).collect()
+        return pl.DataFrame(schema=_polars_schema("units"))
+    rows = _scan_files(files, "units").collect()
     order = rows.with_columns(failed=pl.col("status") != "done").sort(
         ["unit_id", "failed", "part", "created"], descending=[False, False, False, True], nulls_last=True
     )
@@ -125,14 +126,11 @@ def scan(store: ResultStore, table: str) -> pl.LazyFrame:
             f"{store.root / table} lacks {len(parts) - len(files)} of {len(parts)} parts that `units` names; "
             "copy the folder again, or delete the matching files in units/ and resume the sweep"
         )
-    rows = pl.scan_parquet(
-        files, missing_columns="insert", extra_columns="ignore", hive_partitioning=False, include_file_paths="_file"
-    )
     if _raced(store, done):
         part = pl.col("_file").str.extract(r"-([0-9a-f]+)\.parquet$")
-        rows = rows.with_columns(part=part).join(kept.lazy(), on=["unit_id", "part"], how="semi")
-        return rows.drop("_file", "part")
-    return rows.drop("_file")
+        rows = _scan_files(files, table, include_file_paths="_file").with_columns(part=part)
+        return rows.join(kept.lazy(), on=["unit_id", "part"], how="semi").drop("_file", "part")
+    return _scan_files(files, table)
 
 
 def part_files(store: ResultStore, table: str) -> list[Path]:
@@ -146,6 +144,22 @@ def part_files(store: ResultStore, table: str) -> list[Path]:
         if path.stat().st_size == 0:
             raise StoreError(f"{path} is empty (0 bytes): its rows are lost; delete it and resume the sweep")
     return files
+
+
+def _scan_files(files: Sequence[Path], table: str, **options: Any) -> pl.LazyFrame:
+    """Parts with the columns of this version's schema: what an older part lacks is null."""
+    return pl.scan_parquet(
+        list(files),
+        schema=_polars_schema(table),
+        missing_columns="insert",
+        extra_columns="ignore",
+        hive_partitioning=False,
+        **options,
+    )
+
+
+def _polars_schema(table: str) -> pl.Schema:
+    return pl.DataFrame(TABLES[table].empty_table()).schema
 
 
 def _raced(store: ResultStore, done: pl.DataFrame) -> bool:

@@ -22,6 +22,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
     if image is not None:
         bar = figure.colorbar(image, ax=grid, shrink=0.9, aspect=30, pad=0.01)
         bar.set_label("test accuracy, rescaled: 0 chance, 1 perfect")
+    figure.supxlabel("training step (one column a checkpoint, not to scale)")
     return {"component_heatmap": figure}
 
 
@@ -44,7 +45,6 @@ def _panel(axes: Axes, panel: pl.DataFrame, *, several_models: bool) -> AxesImag
     )
     axes.set_yticks(range(len(names)), names, fontsize=5.5)
     axes.set_xticks(range(len(steps)), map(style.format_step, steps), rotation=90, fontsize=5.5)
-    axes.set_xlabel("training step (one column a checkpoint, not to scale)")
     model = f"{first['model']}: " if several_models else ""
     axes.set_title(f"{model}{first['task']}, {first['n_shots']}-shot", loc="left")
     return image

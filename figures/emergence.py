@@ -14,10 +14,10 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
     """One panel per task and number of shots: mean over prompts, shaded +-1 SD; grey: null of T1 up to its 99 %."""
     panels = table.partition_by(PANEL, maintain_order=True)
     figure, grid = style.panel_grid(len(panels))
-    for i, (axes, panel) in enumerate(zip(grid, panels, strict=True)):
+    for axes, panel in zip(grid, panels, strict=True):
         _panel(axes, panel, several_models=table["model"].n_unique() > 1)
-        if i % 3 == 0:
-            axes.set_ylabel("test accuracy")
+    figure.supylabel("test accuracy")
+    figure.supxlabel("training step (log scale; 0 apart)")
     handles, labels = grid[0].get_legend_handles_labels()
     labels = list(map(str, labels))
     order = sorted(range(len(labels)), key=lambda i: list(_LEGEND).index(labels[i]))

@@ -53,7 +53,7 @@ def step_position(steps: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.where(steps > 0, np.log2(np.maximum(steps, 1)), _STEP_ZERO)
 
 
-def step_axis(axes: Axes, steps: Sequence[int], *, label: bool = True) -> None:
+def step_axis(axes: Axes, steps: Sequence[int]) -> None:
     """Ticks at step 0 and the powers of two within the data, small ticks at every checkpoint, and a break after 0."""
     last = max(steps)
     powers = [2**i for i in range(int(np.log2(max(last, 1))) + 1)]
@@ -67,8 +67,6 @@ def step_axis(axes: Axes, steps: Sequence[int], *, label: bool = True) -> None:
     if 0 in steps:
         axes.axvline(_STEP_ZERO / 2, color="0.6", linewidth=0.6, linestyle=(0, (1, 2)))
     axes.set_xlim(_STEP_ZERO - 0.5 if 0 in steps else -0.3, np.log2(max(last, 1)) + 0.4)
-    if label:
-        axes.set_xlabel("training step (log scale; 0 apart)")
 
 
 def format_step(step: int) -> str:
@@ -80,9 +78,9 @@ def panel_grid(
     n: int, *, width: float = TWO_COLUMNS, most_columns: int = 3, height: float = 2.1
 ) -> tuple[Figure, list[Axes]]:
     """A figure with n panels in rows: (figure, list of axes)."""
-    columns = min(n, most_columns)
+    columns = 2 if n in (2, 4) else min(n, most_columns)
     rows = -(-n // columns)
-    figure = Figure(figsize=(width * max(columns, 1.5) / most_columns, height * rows))
+    figure = Figure(figsize=(width if columns > 1 else 0.6 * width, height * rows))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for spare in grid.flat[n:]:
         spare.remove()

@@ -70,7 +70,7 @@ def _check_feasible(resources: Resources) -> None:
         largest = max((node["Resources"].get(name, 0) for node in ray.nodes() if node["Alive"]), default=0)
         if asked > largest:
             raise PlanError(
-                f"the plan asks {asked:g} {name} a worker, the largest node has {largest:g}; lower resources"
+                f"the plan asks {asked:g} {name} a worker, the largest node has {largest:g}; lower [resources]"
             )
 
 

@@ -61,8 +61,8 @@ def run_checkpoint(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
     started = time.perf_counter()
     device = resolve_device(work.device)
     try:
-        tokenizer = load_tokenizer(work.checkpoint)
         model = load_model(work.checkpoint, dtype=work.units[0].dtype, device=device)
+        tokenizer = load_tokenizer(work.checkpoint)
     except Exception as error:  # whatever it was, it concerns this checkpoint and must not stop the others
         return _record_failures(store, [(unit, error) for unit in work.units])
     shared = {"device": device, "load_seconds": time.perf_counter() - started}

@@ -1,11 +1,15 @@
 """Tiny models with every parameter perturbed: zero biases and unit gains would hide errors."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from typer.testing import CliRunner
 
 from dynamics.reference import suite
-from tests.models import tiny_neox
+from jobs.sweep import app
+from tests.models import tiny_neox, tiny_suite, write_plan
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +22,21 @@ def tokenizer() -> PreTrainedTokenizerBase:
 def neox(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """A GPT-NeoX with parallel residual and the reference vocabulary."""
     return tiny_neox(len(tokenizer), parallel=True)
+
+
+@pytest.fixture(scope="session")
+def suite_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """A folder with two tiny checkpoints, `step0` and `step4`; read only."""
+    return tiny_suite(tmp_path_factory.mktemp("suite"), tokenizer)
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory, suite_folder: Path) -> Path:
+    """Results of a small sweep over `suite_folder`; read only."""
+    root = tmp_path_factory.mktemp("swept")
+    plan = write_plan(root / "plan.toml", suite_folder)
+    assert CliRunner().invoke(app, [str(plan), "--out", str(root / "out"), "--executor", "inline"]).exit_code == 0
+    return root / "out"
 
 
 @pytest.fixture(autouse=True, scope="session")

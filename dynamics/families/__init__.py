@@ -19,10 +19,18 @@ def anatomy(model: PreTrainedModel) -> Anatomy:
         UnsupportedModel: no family file covers its `model_type`, or its config asks for something the identity
             does not cover.
     """
-    model_type = model.config.model_type
+    require_supported(model.config.model_type)
+    return resolve_name(FAMILIES[model.config.model_type])(model)
+
+
+def require_supported(model_type: object) -> None:
+    """Refuse a `model_type` that no family file covers.
+
+    Raises:
+        UnsupportedModel: with the list and the place to add one.
+    """
     if model_type not in FAMILIES:
         raise UnsupportedModel(
             unknown("model_type", model_type, FAMILIES)
             + ". To add one, write dynamics/families/<model_type>.py and register it in dynamics/families/__init__.py"
         )
-    return resolve_name(FAMILIES[model_type])(model)

@@ -1,0 +1,39 @@
+PYTHON ?= python3
+PY := .venv/bin/python
+OUT ?= demo
+
+.PHONY: help demo test lint format bench clean
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+demo: .venv/installed  ## run the main job on the embedded reference suite and draw its figures
+	$(PY) -m jobs.sweep jobs/plans/reference.toml --out $(OUT)/results
+	$(PY) -m analysis emergence --results $(OUT)/results > /dev/null
+	$(PY) -m figures --results $(OUT)/results --out $(OUT)/figures
+	@echo "figures: $(OUT)/figures    Parquet: $(OUT)/results    tables: $(OUT)/results/analysis"
+
+test: .venv/installed  ## all tests, offline, on CPU
+	$(PY) -m pytest
+
+lint: .venv/installed  ## ruff, format and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pyright
+
+format: .venv/installed  ## mend what ruff can mend
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: .venv/installed  ## speed, as ratios
+	$(PY) -m pytest -m benchmark -s
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python >= 3.11 is needed; name one: make PYTHON=python3.11 ..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:  ## remove the demo's output
+	rm -rf $(OUT)

@@ -1,0 +1,117 @@
+"""Curves and their null: a planted component is found, shuffled labels are not; against obvious loops."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import analysis
+from analysis.__main__ import app
+from analysis.answers import answers, groups
+from analysis.emergence import null_accuracy, permuted_labels
+from dynamics.errors import PlanError
+from dynamics.scores import credit
+
+
+def test_curves_follow_from_the_score_tables(results: Path) -> None:
+    table = analysis.run("emergence", results)
+    scored = (
+        analysis.load(results, "prompt_scores")
+        .group_by("task", "n_shots", "step", "method")
+        .agg(expected=pl.col("accuracy").mean(), n=pl.len())
+        .collect()
+    )
+    names = {"T1": "oracle_t1", "B1": "oracle_b1", "Full": "full"}
+    both = table.with_columns(method=pl.col("curve").replace(names)).join(
+        scored, on=["task", "n_shots", "step", "method"]
+    )
+    assert len(both) == 3 * len(scored.select("task", "n_shots", "step").unique())
+    assert (both["mean"] - both["expected"]).abs().max() < 1e-12
+    assert (both["n_prompts"] == both["n"]).all()
+
+
+def test_last_t1_is_each_prompts_final_best_traced_back(results: Path) -> None:
+    table = analysis.run("emergence", results).filter(task="sentiment", curve="Last-T1").sort("step")
+    scores = (
+        analysis.load(results, "component_scores")
+        .filter(pl.col("split") == "test", pl.col("kind").is_in(["head", "mlp"]), pl.col("task") == "sentiment")
+        .collect()
+    )
+    for row in table.iter_rows(named=True):
+        traced = []
+        for _, prompt in scores.group_by("template", "demo_seed"):
+            last = prompt.filter(step=4)
+            best = last["component"][int(last["accuracy"].arg_max() or 0)]
+            traced.append(prompt.filter(step=row["step"], component=best)["accuracy"].item())
+        assert row["mean"] == pytest.approx(np.mean(traced))
+
+
+def test_last_t1_meets_t1_at_the_last_step(results: Path) -> None:
+    table = analysis.run("emergence", results).filter(step=4).pivot("curve", index=["task", "n_shots"], values="mean")
+    assert table["T1"].to_list() == pytest.approx(table["Last-T1"].to_list())
+
+
+def test_null_equals_permuting_labels_one_at_a_time() -> None:
+    rng = np.random.default_rng(0)
+    gold = np.arange(12) % 3
+    earned = credit(rng.integers(0, 3, (12, 4, 3)))  # small integers, so that ties of two and three occur
+    permuted = permuted_labels(tuple(gold.tolist()), 3)
+    assert (permuted.sum(0) == 4).all()
+    assert len({tuple(p) for p in permuted.argmax(1).T}) > 900
+    found = null_accuracy(earned[None], permuted)[0]
+    for p in range(0, 1000, 97):
+        for j in range(4):
+            labels = permuted[:, :, p].argmax(1)
+            assert found[j, p] == pytest.approx(np.mean([earned[i, j, labels[i]] for i in range(12)]))
+
+
+def test_a_planted_component_leaves_the_null_and_noise_does_not() -> None:
+    """Positive and negative control: 20 guessing components, then one that is right 80 % of the time."""
+    rng = np.random.default_rng(1)
+    gold = np.arange(200) % 2
+    permuted = permuted_labels(tuple(gold.tolist()), 2)
+    inside = 0
+    for _ in range(50):
+        guesses = rng.integers(0, 2, (200, 20))
+        null = null_accuracy(np.eye(2)[guesses][None], permuted)[0].max(0)
+        best = (guesses == gold[:, None]).mean(0).max()
+        inside += bool(best <= np.quantile(null, 0.99))
+        guesses[:, 7] = np.where(rng.random(200) < 0.8, gold, 1 - gold)
+        assert (guesses == gold[:, None]).mean(0).max() > np.quantile(null, 0.99)
+    assert inside >= 47  # 50 draws at a level of 1 %: 47 or fewer inside has probability .014
+
+
+def test_answers_hold_one_row_per_prompt_and_example(results: Path) -> None:
+    group = groups(results)[0]
+    at = next(iter(answers(results, group)))
+    assert at.credit.shape == (len(at.prompts), len(at.gold), len(at.components), at.full.shape[-1])
+    assert np.bincount(at.gold).tolist() == [len(at.gold) // 2] * 2
+    np.testing.assert_allclose(at.credit.sum(-1), 1)
+
+
+def test_heatmap_averages_over_prompts(results: Path) -> None:
+    table = analysis.run("component_heatmap", results)
+    assert table.filter(task="sentiment")["n_prompts"].unique().to_list() == [6]
+    one = table.filter(task="sentiment", step=4, component="L1H2")
+    mine = analysis.load(results, "component_scores").filter(
+        pl.col("task") == "sentiment", pl.col("step") == 4, pl.col("component") == "L1H2", pl.col("split") == "test"
+    )
+    assert one["accuracy"].item() == pytest.approx(mine.select(pl.col("accuracy").mean()).collect().item())
+
+
+@pytest.mark.parametrize("name", sorted(analysis.ANALYSES))
+def test_the_command_prints_and_writes_every_analysis(name: str, results: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, [name, "--results", str(results), "--out", str(tmp_path)])
+    assert done.exit_code == 0
+    assert "model = tiny" in done.output
+    assert len(pl.read_csv(tmp_path / f"{name}.csv")) == len(analysis.run(name, results))
+
+
+def test_unknown_names_and_folders_are_refused(tmp_path: Path, results: Path) -> None:
+    with pytest.raises(PlanError, match="unknown analysis 'emergance'; did you mean 'emergence'"):
+        analysis.run("emergance", results)
+    refused = CliRunner().invoke(app, ["emergence", "--results", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "holds no results; run `python -m jobs.sweep" in refused.output

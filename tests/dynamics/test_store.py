@@ -1,0 +1,156 @@
+"""The store: whole parts or none, the units row as commit, and what readers leave out."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from dynamics import store as store_module
+from dynamics.components import component_grid
+from dynamics.errors import StoreError
+from dynamics.schema import COLUMNS, KEYS, TABLES
+from dynamics.store import ResultStore, open_store, part_id, read_units, scan, write_failures, write_units
+from dynamics.tables import UnitArrays, table, unit_tables
+
+GRID = component_grid(1, 2, attention_bias=True)
+
+
+def keys(unit_id: str, step: int = 0) -> dict[str, object]:
+    """Keys of a unit."""
+    return {
+        "unit_id": unit_id, "model": "org/model", "revision": f"step{step}", "step": step, "tokens_seen": None,
+        "commit_sha": "abc", "dtype": "float32", "control": "none", "task": "toy", "template": "plain",
+        "demo_seed": 0, "n_shots": 4,
+    }  # fmt: skip
+
+
+def write(store: ResultStore, unit_ids: list[str], step: int = 0) -> None:
+    """Commit finished units with random contributions that depend on the unit id only."""
+    parts = []
+    for unit_id in unit_ids:
+        rng = np.random.default_rng(list(unit_id.encode()))
+        contributions = rng.normal(size=(4, len(GRID), 2)).astype(np.float32)
+        arrays = UnitArrays(
+            keys(unit_id, step), GRID, ["train", "train", "test", "test"], list("abcd"), np.array([0, 1, 0, 1]),
+            contributions, np.zeros(2, np.float32), contributions.sum(1),
+        )  # fmt: skip
+        parts.append(unit_tables(arrays))
+    record = {"part": part_id(unit_ids), "created": datetime.now(UTC)}
+    units = pa.concat_tables([table("units", {**keys(u, step), **record}, {"status": ["done"]}) for u in unit_ids])
+    write_units(store, units, {name: pa.concat_tables([p[name] for p in parts]) for name in parts[0]})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    """An empty store."""
+    return open_store(tmp_path / "out", create=True)
+
+
+def test_rows_come_back_with_the_schema_of_the_contract(store: ResultStore) -> None:
+    write(store, ["u1", "u2"])
+    for name, schema in TABLES.items():
+        rows = scan(store, name).collect()
+        assert rows.columns == schema.names
+        assert set(KEYS) <= set(COLUMNS[name])
+        assert rows["unit_id"].unique().sort().to_list() == ["u1", "u2"]
+    assert (store.root / "predictions/model=org%2Fmodel/step=0").is_dir()
+
+
+def test_what_units_does_not_name_does_not_exist(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(store, ["u1"])
+    real = store_module._write_part
+
+    def dies_before_the_commit(path: Path, rows: pa.Table, name: str) -> None:
+        if name == "units":
+            raise KeyboardInterrupt
+        real(path, rows, name)
+
+    monkeypatch.setattr(store_module, "_write_part", dies_before_the_commit)
+    with pytest.raises(KeyboardInterrupt):
+        write(store, ["u2"])
+    assert len(list((store.root / "predictions").rglob("*.parquet"))) == 2
+    assert scan(store, "predictions").collect()["unit_id"].unique().to_list() == ["u1"]
+    monkeypatch.undo()
+    write(store, ["u2"])
+    assert len(scan(store, "predictions").collect()) == 8
+
+
+def test_the_same_units_again_replace_themselves(store: ResultStore) -> None:
+    write(store, ["u1", "u2"])
+    first = scan(store, "component_scores").collect()
+    write(store, ["u1", "u2"])
+    assert scan(store, "component_scores").collect().equals(first)
+
+
+def test_a_unit_in_two_parts_is_read_once(store: ResultStore) -> None:
+    """Two drivers that grouped the same units otherwise."""
+    write(store, ["u1", "u2"])
+    write(store, ["u2", "u3"])
+    rows = scan(store, "predictions").collect()
+    assert rows.group_by("unit_id").len().sort("unit_id").rows() == [("u1", 4), ("u2", 4), ("u3", 4)]
+
+
+def test_a_failure_is_recorded_and_superseded_by_success(store: ResultStore) -> None:
+    record = {**keys("u1"), "error_class": "DoubtfulUnit", "error": "parts miss", "created": datetime.now(UTC)}
+    write_failures(store, table("units", record, {"status": ["failed"]}))
+    assert read_units(store).select("unit_id", "status", "error_class").rows() == [("u1", "failed", "DoubtfulUnit")]
+    with pytest.raises(StoreError, match="holds no finished unit yet"):
+        scan(store, "predictions")
+    write(store, ["u1"])
+    assert read_units(store)["status"].to_list() == ["done"]
+
+
+def test_temporary_files_are_not_read_and_empty_ones_are_refused(store: ResultStore) -> None:
+    write(store, ["u1"])
+    folder = next((store.root / "predictions").glob("model=*/step=*"))
+    (folder / ".tmp-toy-1234").write_bytes(b"half a file")
+    assert len(scan(store, "predictions").collect()) == 4
+    (folder / "toy-0000.parquet").touch()
+    with pytest.raises(StoreError, match=r"toy-0000.parquet is empty \(0 bytes\)"):
+        scan(store, "predictions")
+
+
+def test_a_lost_part_is_named(store: ResultStore) -> None:
+    write(store, ["u1"])
+    next((store.root / "predictions").rglob("*.parquet")).unlink()
+    with pytest.raises(StoreError, match="predictions lacks 1 of 1 parts that `units` names"):
+        scan(store, "predictions")
+
+
+def test_parts_of_an_older_minor_schema_are_read_with_nulls(store: ResultStore) -> None:
+    write(store, ["u1"])
+    write(store, ["u2"], step=1)
+    old = next((store.root / "component_scores").glob("model=*/step=0/*.parquet"))
+    pl.read_parquet(old).drop("entropy").write_parquet(old)
+    rows = scan(store, "component_scores").collect()
+    assert rows.group_by("step").agg(pl.col("entropy").null_count()).sort("step").rows() == [(0, 10), (1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: p.write_text("x"), "is a file; results need a folder"),
+        (lambda p: (p.mkdir(), (p / "thesis.doc").touch()), "holds files that are not results"),
+        (lambda p: (p.mkdir(), (p / "store.json").write_text('{"schema_version": 99}')), "schema version 99"),
+        (lambda p: (p.mkdir(), (p / "store.json").write_text("{")), "cannot be read"),
+    ],
+)
+def test_a_folder_that_is_not_a_store_is_refused(tmp_path: Path, make, message: str) -> None:
+    make(tmp_path / "out")
+    with pytest.raises(StoreError, match=message):
+        open_store(tmp_path / "out", create=True)
+
+
+def test_an_unknown_table_answers_with_the_nearest(store: ResultStore) -> None:
+    with pytest.raises(StoreError, match=r"unknown table 'prediction'; did you mean 'predictions'"):
+        scan(store, "prediction")
+    with pytest.raises(StoreError, match=r"holds no results; run `python -m jobs.sweep"):
+        open_store(store.root / "elsewhere")
+
+
+def test_every_column_says_what_it_is() -> None:
+    for columns in COLUMNS.values():
+        assert all(about for _, about in columns.values())

@@ -1,0 +1,69 @@
+"""Figures: the right data on the axes, and files that come out the same every time."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import analysis
+from figures import FIGURES, component_heatmap, draw, emergence, style
+from figures.__main__ import app
+
+
+def test_emergence_draws_the_means_it_was_given(results: Path) -> None:
+    table = analysis.run("emergence", results)
+    axes = emergence.draw(table)["emergence"].axes
+    assert len(axes) == table.select("task", "n_shots").n_unique()
+    panel = table.filter(task="sentiment")
+    assert axes[0].get_title(loc="left") == "sentiment, 4-shot (6 prompts)"
+    for curve, look in style.CURVES.items():
+        drawn = [line for line in axes[0].lines if line.get_color() == look["color"] and line.get_marker() != "None"]
+        points = {float(x): float(y) for line in drawn for x, y in zip(*line.get_data(), strict=True)}
+        expected = panel.filter(curve=curve).sort("step")
+        assert sorted(points) == sorted(style.step_position(expected["step"].to_numpy()).tolist())
+        assert [points[x] for x in sorted(points)] == pytest.approx(expected["mean"].to_list())
+
+
+def test_heatmap_rows_are_components_from_the_first_layer_up(results: Path) -> None:
+    table = analysis.run("component_heatmap", results)
+    axes = component_heatmap.draw(table)["component_heatmap"].axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["L0H0", "L0H1", "L0H2", "L0H3", "L0MLP", "L1H0", "L1H1", "L1H2", "L1H3", "L1MLP"]
+    cell = table.filter(task="sentiment", step=4, component="L0MLP")["accuracy"].item()
+    assert axes.images[0].get_array()[4, 1] == pytest.approx((cell - 0.5) / 0.5)
+
+
+def test_step_zero_stands_apart_and_powers_of_two_evenly() -> None:
+    positions = style.step_position([0, 1, 2, 4, 512])
+    assert positions.tolist()[1:] == [0, 1, 2, 9]
+    assert positions[0] < -1
+    assert [style.format_step(s) for s in (0, 512, 1000, 1024, 143000)] == ["0", "512", "1k", "1024", "143k"]
+
+
+@pytest.mark.parametrize("name", sorted(FIGURES))
+def test_the_same_input_gives_the_same_svg_and_its_data(name: str, results: Path, tmp_path: Path) -> None:
+    written = draw(name, results, tmp_path / "a")
+    draw(name, results, tmp_path / "b")
+    assert {p.suffix for p in written} == {".png", ".svg", ".csv"}
+    for path in written:
+        assert path.stat().st_size > 0
+        if path.suffix == ".svg":
+            assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    assert len(pl.read_csv(tmp_path / "a" / f"{name}.csv")) > 0
+
+
+def test_the_command_draws_all_and_refuses_what_it_does_not_know(results: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["--results", str(results), "--out", str(tmp_path)])
+    assert done.exit_code == 0
+    assert all((tmp_path / f"{name}.png").exists() for name in FIGURES)
+    refused = CliRunner().invoke(app, ["emergense", "--results", str(results), "--out", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "unknown figure 'emergense'; did you mean 'emergence'" in refused.output
+
+
+def test_every_curve_has_a_look_of_its_own() -> None:
+    looks = [(look["color"], look["marker"]) for look in style.CURVES.values()]
+    assert len(set(looks)) == len(looks)
+    assert not np.isnan([style.ONE_COLUMN, style.TWO_COLUMNS]).any()

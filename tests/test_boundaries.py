@@ -1,0 +1,136 @@
+"""The walls of the house: who imports whom, what is registered, what the wheel holds, what the docs name."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from pkgutil import resolve_name
+
+import pytest
+
+from analysis import ANALYSES
+from dynamics.families import FAMILIES
+from dynamics.tasks import TASKS
+from figures import FIGURES
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("dynamics", "jobs", "analysis", "figures")
+MAY_IMPORT = {
+    "dynamics": {"dynamics"},
+    "jobs": {"jobs", "dynamics"},
+    "analysis": {"analysis", "dynamics"},
+    "figures": {"figures", "analysis", "dynamics"},
+}
+LIBRARIES = {
+    "ray": {"jobs"},
+    "matplotlib": {"figures"},
+    "torch": {"dynamics", "jobs"},
+    "transformers": {"dynamics", "jobs"},
+}
+TORCH_FREE = {"components", "errors", "schema", "store", "scores", "tables"}
+NOT_REGISTERED = {"analysis": {"answers"}, "figures": {"style"}, "families": {"anatomy"}, "tasks": set()}
+
+
+def modules() -> list[Path]:
+    """Every module of the four packages."""
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Names of all modules a file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_one_way(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    for name in imported(path):
+        top = name.split(".")[0]
+        assert top not in PACKAGES or top in MAY_IMPORT[package], f"{package} may not import {name}"
+        assert package in LIBRARIES.get(top, {package}), f"{package} may not import {name}"
+        if package in ("analysis", "figures") and name.startswith("dynamics"):
+            assert name.split(".")[1] in TORCH_FREE, f"{name} is not in the torch-free half of dynamics"
+
+
+def test_only_the_executors_import_ray() -> None:
+    users = {p.relative_to(ROOT).as_posix() for p in modules() if any(n.split(".")[0] == "ray" for n in imported(p))}
+    assert users == {"jobs/executors.py"}
+
+
+def test_importing_analysis_and_figures_leaves_torch_and_ray_out() -> None:
+    code = (
+        "import sys, analysis, figures; from pkgutil import resolve_name\n"
+        "for name in [*analysis.ANALYSES.values(), *figures.FIGURES.values()]: resolve_name(name)\n"
+        "sys.exit(' '.join({'torch', 'ray', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("folder", "registry"),
+    [
+        ("dynamics/families", FAMILIES),
+        ("dynamics/tasks", TASKS),
+        ("analysis", ANALYSES),
+        ("figures", FIGURES),
+    ],
+)
+def test_every_file_of_a_registry_is_registered(folder: str, registry: dict[str, str]) -> None:
+    there = {p.stem for p in (ROOT / folder).glob("*.py") if not p.stem.startswith("__")}
+    module = folder.replace("/", ".")
+    expected = {f"{module}.{name}" for name in there - NOT_REGISTERED[folder.split("/")[-1]]}
+    assert {target.split(":")[0] for target in registry.values()} == expected
+    for name, target in registry.items():
+        assert resolve_name(target) is not None, name
+
+
+def test_the_wheel_holds_every_module_and_the_reference_suite(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT]
+    subprocess.run(command, check=True, capture_output=True)
+    names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
+    tracked = [p.relative_to(ROOT).as_posix() for p in modules()]
+    assert set(tracked) <= names
+    assert "jobs/plans/reference.toml" in names
+    assert "dynamics/reference/checkpoints/step0/model.safetensors" in names
+    assert not {n for n in names if n.startswith("tests/")}
+
+
+def test_no_module_is_named_after_a_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [*project["dependencies"], *(x for extra in project["optional-dependencies"].values() for x in extra)]
+    dependencies = {re.split(r"[\[<>=;~ ]", name)[0].lower().replace("-", "_") for name in named}
+    assert not dependencies & {path.stem for path in modules()}
+
+
+def test_constraints_pin_every_dependency_exactly() -> None:
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    for name in named:
+        assert re.split(r"[\[<>=;~ ]", name)[0] in pins, f"{name} has no pin"
+
+
+@pytest.mark.parametrize("page", sorted(p.name for p in ROOT.glob("*.md")))
+def test_docs_name_only_what_exists(page: str) -> None:
+    """Paths and modules in backquotes or links exist; `make` targets are in the Makefile."""
+    text = (ROOT / page).read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for target in re.findall(r"`make ([a-z-]+)`", text):
+        assert target in targets, target
+    for module in re.findall(r"python -m ([a-z_.]+)", text):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+    for path in re.findall(r"`((?:dynamics|jobs|analysis|figures|tests|docs)/[\w./-]*)`", text):
+        assert (ROOT / path).exists(), path
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (ROOT / link).exists(), link
