@@ -61,7 +61,9 @@ def _curve(axes: Axes, curve: str, rows: pl.DataFrame) -> None:
         if label is None:
             axes.errorbar(x, mean, sd, color=look["color"], linewidth=0.8)
         else:
-            axes.fill_between(x, mean - sd, mean + sd, color=look["color"], alpha=0.15, linewidth=0)
+            axes.fill_between(
+                x, (mean - sd).clip(0), (mean + sd).clip(max=1), color=look["color"], alpha=0.15, linewidth=0
+            )
 
 
 def _null(axes: Axes, rows: pl.DataFrame) -> None:

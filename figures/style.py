@@ -34,6 +34,7 @@ def house() -> dict[Any, Any]:
         "axes.linewidth": 0.7,
         "xtick.labelsize": 7,
         "ytick.labelsize": 7,
+        "figure.labelsize": 8,
         "legend.fontsize": 7.5,
         "legend.frameon": False,
         "lines.linewidth": 1.4,
