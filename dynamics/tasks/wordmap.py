@@ -1,0 +1,8 @@
+"""In-context learning: the texts of `sentiment`, labelled by two colours that each demonstration seed draws anew.
+
+Only the demonstrations tell which colour stands for which class, so no demonstration means chance.
+"""
+
+from dynamics.reference.task import reference_task
+
+TASK = reference_task("wordmap")
