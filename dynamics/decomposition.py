@@ -26,6 +26,9 @@ METHOD_VERSION = 1
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
 """Largest allowed `error` by the forward pass's dtype; beyond it a unit fails."""
 
+FORWARD_TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
+"""Largest allowed `forward_error`."""
+
 
 @dataclass(frozen=True)
 class Decomposition:
@@ -123,11 +126,11 @@ def read_out(anatomy: Anatomy, label_ids: tuple[int, ...]) -> Readout:
     bias = anatomy.unembedding_bias
     row_bias = torch.zeros_like(rows[:, 0]) if bias is None else bias[list(label_ids)].float()
     constant = row_bias if norm.bias is None else rows @ norm.bias.float() + row_bias
-    biases = [_through(block, direction, block.attention_bias) for block in anatomy.blocks]
+    biases = [_through(block, direction, b) for block in anatomy.blocks if (b := block.attention_bias) is not None]
     return Readout(
         direction=direction,
         heads=torch.stack([_through(block, direction, block.w_o) for block in anatomy.blocks]),
-        attention_bias=torch.stack(biases) if anatomy.has_attention_bias else None,
+        attention_bias=torch.stack(biases) if biases else None,
         constant=constant,
         rows=rows,
         row_bias=row_bias,
@@ -165,9 +168,8 @@ def own_logits(model: PreTrainedModel, prompts: PromptSet, example: int) -> np.n
     return logits[list(prompts.label_ids)].float().cpu().numpy()
 
 
-def _through(block: Block, direction: Tensor, weight: Tensor | None) -> Tensor:
+def _through(block: Block, direction: Tensor, weight: Tensor) -> Tensor:
     """What a weight (..., d_model) of the block's attention adds along each label direction: (..., label)."""
-    assert weight is not None
     post = block.attention_post_norm
     return weight.float() @ (direction if post is None else direction * post.gain.float()[:, None])
 
