@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from dynamics import gguf_files
 from dynamics.errors import CheckpointError, unknown
 from dynamics.families import require_supported
 from dynamics.reference import suite
@@ -83,16 +84,23 @@ def find_checkpoints(
 
 
 def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = "cpu") -> PreTrainedModel:
-    """Open a checkpoint in eval mode, without gradients, from safetensors, and check that it is whole.
+    """Open a checkpoint in eval mode, without gradients, and check that it is whole.
+
+    From safetensors, or from a GGUF file where the folder holds that instead; its weights are then unpacked to `dtype`
+    and its config comes from its metadata.
 
     Raises:
         CheckpointError: a file is missing or damaged, a tensor is missing, misshapen or not finite.
         UnsupportedModel: no family covers the config's `model_type`.
     """
     folder = checkpoint.folder
-    require_supported(_read_json(folder, "config.json").get("model_type"))
-    if not list(folder.glob("*.safetensors")):
-        raise CheckpointError(f"{folder} holds no .safetensors file; copy the weights there or save them again")
+    file = gguf_files.gguf_file(folder)
+    if file is not None:
+        gguf_files.require_packages(file)
+    else:
+        require_supported(_read_json(folder, "config.json").get("model_type"))
+        if not list(folder.glob("*.safetensors")):
+            raise CheckpointError(f"{folder} holds no .safetensors file; copy the weights there or save them again")
     transformers_logging.disable_progress_bar()
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
@@ -102,9 +110,10 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
             dtype=_DTYPES[dtype],
             local_files_only=True,
             trust_remote_code=False,
-            use_safetensors=True,
+            use_safetensors=file is None,
             ignore_mismatched_sizes=True,  # reported below by name, instead of on the console
             output_loading_info=True,
+            gguf_file=None if file is None else file.name,
         )
     except Exception as error:  # safetensors, OSError, RuntimeError, KeyError: whatever the file's damage provokes
         first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".!")
@@ -113,19 +122,28 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
         transformers_logging.set_verbosity(verbosity)
     model, report = opened
     _check_complete(folder, report)
+    if file is not None:
+        gguf_files.check_nothing_lost(file, model)
     _check_finite(folder, model)
     return model.to(device).eval().requires_grad_(False)
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
-    """The checkpoint's tokenizer.
+    """The checkpoint's tokenizer; from its GGUF file where the folder holds that and no `tokenizer.json`.
 
     Raises:
         CheckpointError: its files are missing or damaged.
     """
-    _read_json(checkpoint.folder, "tokenizer.json")
+    file = None if (checkpoint.folder / "tokenizer.json").exists() else gguf_files.gguf_file(checkpoint.folder)
+    if file is None:
+        _read_json(checkpoint.folder, "tokenizer.json")
     try:
-        return AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(
+            checkpoint.folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            gguf_file=None if file is None else file.name,
+        )
     except Exception as error:  # tokenizers raises a bare Exception on malformed JSON
         raise CheckpointError(f"the tokenizer in {checkpoint.folder} cannot be opened: {error}") from error
 
@@ -146,7 +164,7 @@ def _tokens_per_step(root: Path) -> int | None:
 
 
 def _checkpoint(model: str, step: int, folder: Path, tokens_per_step: int | None) -> Checkpoint:
-    content = _hash_files(sorted(folder.glob("*.safetensors")))
+    content = _hash_files(sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.gguf")))
     return Checkpoint(
         model=model,
         revision=folder.name,

@@ -23,8 +23,22 @@ from dynamics.forward import LastToken, batches, last_token, shared_prefix
 from dynamics.prompts import PromptSet
 
 METHOD_VERSION = 1
-TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
-"""Largest allowed `error` by the forward pass's dtype; beyond it a unit fails."""
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 5e-3}
+"""Largest allowed `error` by the forward pass's dtype; beyond it a unit fails.
+
+In half precision the residual is rounded at every addition, the parts only once. Largest seen in float32, bfloat16
+and float16: 1.2e-6, 2.2e-2, 2.2e-3. Over all five families: 10 seeds of 2 layers with every parameter perturbed;
+2 seeds each of 12 layers x 768 near initialisation, further from it, and with outlier dimensions; 2 seeds of
+32 layers x 512. A trained Llama of 135M parameters on few-shot prompts: 3.7e-7, 1.9e-3, 2.3e-4.
+"""
+
+FORWARD_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-1, "float16": 2e-2}
+"""Largest allowed `forward_error` by the forward pass's dtype.
+
+Wider than `TOLERANCE`: batching, padding and the shared prefix change the order of sums inside every layer, and later
+layers amplify what is rounded differently. Largest seen over the same models: 2.7e-6, 4.6e-2, 7.5e-3 (the trained one
+5.9e-7, 6.9e-3, 1.2e-3). A fault that moves logits by less shows in float32 only.
+"""
 
 
 @dataclass(frozen=True)
@@ -123,11 +137,11 @@ def read_out(anatomy: Anatomy, label_ids: tuple[int, ...]) -> Readout:
     bias = anatomy.unembedding_bias
     row_bias = torch.zeros_like(rows[:, 0]) if bias is None else bias[list(label_ids)].float()
     constant = row_bias if norm.bias is None else rows @ norm.bias.float() + row_bias
-    biases = [_through(block, direction, block.attention_bias) for block in anatomy.blocks]
+    biases = [_through(block, direction, b) for block in anatomy.blocks if (b := block.attention_bias) is not None]
     return Readout(
         direction=direction,
         heads=torch.stack([_through(block, direction, block.w_o) for block in anatomy.blocks]),
-        attention_bias=torch.stack(biases) if anatomy.has_attention_bias else None,
+        attention_bias=torch.stack(biases) if biases else None,
         constant=constant,
         rows=rows,
         row_bias=row_bias,
@@ -165,9 +179,8 @@ def own_logits(model: PreTrainedModel, prompts: PromptSet, example: int) -> np.n
     return logits[list(prompts.label_ids)].float().cpu().numpy()
 
 
-def _through(block: Block, direction: Tensor, weight: Tensor | None) -> Tensor:
+def _through(block: Block, direction: Tensor, weight: Tensor) -> Tensor:
     """What a weight (..., d_model) of the block's attention adds along each label direction: (..., label)."""
-    assert weight is not None
     post = block.attention_post_norm
     return weight.float() @ (direction if post is None else direction * post.gain.float()[:, None])
 

@@ -28,6 +28,7 @@ class PromptSet:
         example_id: (example,).
         gold: (example,) label index.
         shares_pool: whether the pool was too small for demonstrations and training rows of its own.
+        bos: whether every prompt begins with the tokenizer's BOS token, which its model was then trained with.
     """
 
     task: str
@@ -42,6 +43,7 @@ class PromptSet:
     example_id: tuple[str, ...]
     gold: tuple[int, ...]
     shares_pool: bool = False
+    bos: bool = False
 
     def __post_init__(self) -> None:
         sizes = {len(self.own_ids), len(self.split), len(self.example_id), len(self.gold)}
@@ -113,6 +115,7 @@ def build_prompts(
             f"{where}: the longest prompt has {longest} tokens and the model reads {max_length}; "
             f"lower n_shots ({n_shots})"
         )
+    bos = _begins_with_bos(tokenizer, token_ids, where)
     shared = _common_prefix(token_ids)
     return PromptSet(
         task=task.name,
@@ -127,6 +130,7 @@ def build_prompts(
         example_id=tuple(row.example_id for row in examples),
         gold=tuple(row.gold for row in examples),
         shares_pool=chosen.shares_pool,
+        bos=bos,
     )
 
 
@@ -217,6 +221,22 @@ def _tokenise(
         if ids[-1] != label_ids[list(words).index(word)]:
             raise PromptError(f"{where}: {word!r} merges with the end of its prompt (...{text[-40:]!r})")
     return [tuple(ids[:-1]) for ids in whole]
+
+
+def _begins_with_bos(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[Sequence[int]], where: str) -> bool:
+    """Whether the tokenizer put its BOS token first, as it does where its model was trained with one.
+
+    Raises:
+        PromptError: a text holds that token, so that it would stand between demonstrations or twice.
+    """
+    bos = tokenizer.bos_token_id
+    begins = all(ids[0] == bos for ids in token_ids)
+    if begins and any(bos in ids[1:] for ids in token_ids):
+        raise PromptError(
+            f"{where}: the tokenizer puts {tokenizer.bos_token!r} before every prompt and a text holds it too; "
+            "take it out of the template and the rows"
+        )
+    return begins
 
 
 def _common_prefix(token_ids: Sequence[Sequence[int]]) -> int:

@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics.checkpoints import load_model, load_tokenizer
-from dynamics.decomposition import METHOD_VERSION, TOLERANCE, Decomposition, decompose
+from dynamics.decomposition import FORWARD_TOLERANCE, METHOD_VERSION, TOLERANCE, Decomposition, decompose
 from dynamics.errors import DoubtfulUnit
 from dynamics.prompts import PARTITION_SEED, PromptSet, build_prompts
 from dynamics.schema import SCHEMA_VERSION
@@ -170,14 +170,14 @@ def gate(split: Decomposition, dtype: str) -> None:
     Written as `not (error <= tolerance)`, so that NaN fails.
 
     Raises:
-        DoubtfulUnit: with both errors and the tolerance of the dtype.
+        DoubtfulUnit: with both errors and what the dtype allows.
     """
-    tolerance = TOLERANCE[dtype]
-    if not (split.error <= tolerance and split.forward_error <= tolerance):
+    parts, forward = TOLERANCE[dtype], FORWARD_TOLERANCE[dtype]
+    if not (split.error <= parts and split.forward_error <= forward):
         raise DoubtfulUnit(
-            f"parts miss the logits by {split.error:.2e} and the batched pass misses the model's own by "
-            f"{split.forward_error:.2e}; {dtype} allows {tolerance:.0e}. The unit is not written: check the family "
-            "and the checkpoint"
+            f"parts miss the logits by {split.error:.2e} ({dtype} allows {parts:.0e}) and the batched pass misses the "
+            f"model's own by {split.forward_error:.2e} ({forward:.0e}). The unit is not written: check the family and "
+            "the checkpoint"
         )
 
 

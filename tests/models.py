@@ -4,7 +4,20 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, GPTNeoXConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+_EPS = 0.05
+"""A norm's epsilon that shows: with the usual 1e-5 a part scaled without it would pass."""
 
 
 def perturbed(config, seed: int = 0) -> PreTrainedModel:
@@ -20,20 +33,22 @@ def perturbed(config, seed: int = 0) -> PreTrainedModel:
 
 def tiny_neox(vocab_size: int, *, parallel: bool, seed: int = 0) -> PreTrainedModel:
     """Two layers, four heads of width 8."""
-    return perturbed(
-        GPTNeoXConfig(
-            vocab_size=vocab_size,
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=64,
-            max_position_embeddings=256,
-            use_parallel_residual=parallel,
-            rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
-            bos_token_id=0,
-            eos_token_id=0,
-        ),
-        seed,
+    return perturbed(_neox_config(vocab_size, parallel=parallel), seed)
+
+
+def _neox_config(vocab_size: int, *, parallel: bool) -> GPTNeoXConfig:
+    return GPTNeoXConfig(
+        vocab_size=vocab_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=256,
+        layer_norm_eps=_EPS,
+        use_parallel_residual=parallel,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
+        bos_token_id=0,
+        eos_token_id=0,
     )
 
 
@@ -71,3 +86,31 @@ def _toml(content: dict[str, object]) -> list[str]:
     for header, entry in headed:
         lines += [header, *[f"{name} = {json.dumps(value)}" for name, value in entry.items()]]
     return lines
+
+
+_SPECIAL = {"vocab_size": 64, "bos_token_id": 0, "eos_token_id": 0}
+_GPT2 = {**_SPECIAL, "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4, "layer_norm_epsilon": _EPS}
+_LLAMA = {
+    **_SPECIAL,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "rms_norm_eps": _EPS,
+}
+
+VARIANTS: dict[str, PreTrainedConfig] = {
+    "gpt_neox-parallel": _neox_config(64, parallel=True),
+    "gpt_neox-sequential": _neox_config(64, parallel=False),
+    "gpt2": GPT2Config(**_GPT2),
+    "gpt2-untied": GPT2Config(**_GPT2, n_inner=48, tie_word_embeddings=False),
+    "llama": LlamaConfig(**_LLAMA),
+    "llama-tied-wide-heads": LlamaConfig(**_LLAMA, tie_word_embeddings=True, head_dim=12),
+    "llama-biased": LlamaConfig(**_LLAMA, attention_bias=True, mlp_bias=True),
+    "mistral-short-window": MistralConfig(**_LLAMA, sliding_window=5),
+    "mistral-no-window": MistralConfig(**_LLAMA, sliding_window=None),
+    "olmo2": Olmo2Config(**_LLAMA),
+    "olmo2-biased": Olmo2Config(**_LLAMA, attention_bias=True),
+}
+"""Configs of every family, with a vocabulary of 64; window 5 is shorter than the tests' prompts."""

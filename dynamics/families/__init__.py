@@ -2,14 +2,32 @@
 
 from pkgutil import resolve_name
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from dynamics.errors import UnsupportedModel, unknown
 from dynamics.families.anatomy import Anatomy
 
 FAMILIES = {
     "gpt_neox": "dynamics.families.gpt_neox:anatomy",
+    "gpt2": "dynamics.families.gpt2:anatomy",
+    "llama": "dynamics.families.llama:anatomy",
+    "mistral": "dynamics.families.mistral:anatomy",
+    "olmo2": "dynamics.families.olmo2:anatomy",
 }
+
+NOT_COVERED = (
+    "final_logit_softcapping",
+    "logit_scale",
+    "logits_scaling",
+    "lm_head_multiplier",
+    "residual_multiplier",
+    "embedding_multiplier",
+    "scale_emb",
+    "scale_depth",
+    "dim_model_base",
+)
+"""Config keys that bend or rescale logits, residual or embedding. Relatives of these families have them; the classes
+here would ignore them and compute another model than the one that was trained."""
 
 
 def anatomy(model: PreTrainedModel) -> Anatomy:
@@ -20,6 +38,7 @@ def anatomy(model: PreTrainedModel) -> Anatomy:
             does not cover.
     """
     require_supported(model.config.model_type)
+    _refuse_rescaling(model.config)
     return resolve_name(FAMILIES[model.config.model_type])(model)
 
 
@@ -34,3 +53,14 @@ def require_supported(model_type: object) -> None:
             unknown("model_type", model_type, FAMILIES)
             + ". To add one, write dynamics/families/<model_type>.py and register it in dynamics/families/__init__.py"
         )
+
+
+def _refuse_rescaling(config: PreTrainedConfig) -> None:
+    """Refuse a config that sets one of `NOT_COVERED` to anything but None or 1."""
+    for key in NOT_COVERED:
+        value = getattr(config, key, None)
+        if value is not None and value != 1:
+            raise UnsupportedModel(
+                f"config key {key} = {value!r} of this {config.model_type} model is not covered: its label logits "
+                "are not the plain sum of its parts. Only None or 1 is; use another model"
+            )

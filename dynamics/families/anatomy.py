@@ -1,11 +1,15 @@
 """The nouns a family file fills in: where one model keeps its blocks, norms and unembedding."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+from dynamics.errors import UnsupportedModel
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,52 @@ class Anatomy:
         return self.unembedding.device
 
 
+def layer_norm(norm: nn.LayerNorm) -> Norm:
+    """A torch LayerNorm."""
+    return Norm(module=norm, kind="layer", gain=norm.weight, bias=norm.bias, eps=norm.eps)
+
+
+def rms_norm(norm: nn.Module) -> Norm:
+    """An RMSNorm of transformers, which keeps its gain as `weight` and its epsilon as `variance_epsilon`."""
+    gain, eps = norm.get_parameter("weight"), norm.variance_epsilon
+    assert isinstance(eps, float)
+    return Norm(module=norm, kind="rms", gain=gain, bias=None, eps=eps)
+
+
+def part(layer: nn.Module, path: str, kind: type[M]) -> M:
+    """The submodule at `path`, which must be exactly a `kind`.
+
+    Raises:
+        UnsupportedModel: it is something else, such as an adapter or a quantised layer, whose weight is not the matrix
+            it multiplies by.
+    """
+    module = layer.get_submodule(path)
+    if type(module) is not kind:
+        raise UnsupportedModel(
+            f"{path} is a {type(module).__name__}, not a plain {kind.__name__}, so its heads cannot be told apart; "
+            "merge adapters into the weights, or load weights that are not quantised"
+        )
+    return module
+
+
 def heads_of_linear(weight: Tensor, n_heads: int) -> Tensor:
     """W_O of an `nn.Linear` (d_model, n_heads * d_head) cut by head: (n_heads, d_head, d_model)."""
-    return weight.T.reshape(n_heads, -1, weight.shape[0])
+    return heads_of_rows(weight.T, n_heads)
+
+
+def heads_of_rows(weight: Tensor, n_heads: int) -> Tensor:
+    """W_O stored as (n_heads * d_head, d_model) cut by head: (n_heads, d_head, d_model).
+
+    Raises:
+        UnsupportedModel: the heads' widths differ.
+    """
+    width, d_model = weight.shape
+    if width % n_heads:
+        raise UnsupportedModel(
+            f"config key num_attention_heads = {n_heads} does not divide the attention output projection's input of "
+            f"{width}; only heads of equal width are covered"
+        )
+    return weight.reshape(n_heads, width // n_heads, d_model)
 
 
 def unembedding_of(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:

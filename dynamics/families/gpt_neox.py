@@ -3,7 +3,7 @@
 from torch import nn
 from transformers import GPTNeoXForCausalLM
 
-from dynamics.families.anatomy import Anatomy, Block, Norm, heads_of_linear, unembedding_of
+from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, layer_norm, part, unembedding_of
 
 
 def anatomy(model: GPTNeoXForCausalLM) -> Anatomy:
@@ -19,22 +19,17 @@ def anatomy(model: GPTNeoXForCausalLM) -> Anatomy:
         backbone=backbone,
         first_block=backbone.layers[0],
         blocks=tuple(_block(layer, n_heads) for layer in backbone.layers),
-        final_norm=_norm(backbone.final_layer_norm),
+        final_norm=layer_norm(backbone.final_layer_norm),
         unembedding=unembedding,
         unembedding_bias=bias,
     )
 
 
 def _block(layer: nn.Module, n_heads: int) -> Block:
-    dense = layer.get_submodule("attention.dense")
-    assert isinstance(dense, nn.Linear)
+    dense = part(layer, "attention.dense", nn.Linear)
     return Block(
         attention_output=dense,
         w_o=heads_of_linear(dense.weight, n_heads),
         attention_bias=dense.bias,
         mlp=layer.get_submodule("mlp"),
     )
-
-
-def _norm(norm: nn.LayerNorm) -> Norm:
-    return Norm(module=norm, kind="layer", gain=norm.weight, bias=norm.bias, eps=norm.eps)

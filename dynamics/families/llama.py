@@ -1,0 +1,43 @@
+"""Llama: RMSNorm, grouped-query attention, biases only where the config asks for them."""
+
+from collections.abc import Callable
+
+from torch import nn
+from transformers import LlamaForCausalLM, MistralForCausalLM, Olmo2ForCausalLM
+
+from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, part, rms_norm, unembedding_of
+
+
+def anatomy(model: LlamaForCausalLM | MistralForCausalLM) -> Anatomy:
+    """Parts of a `LlamaForCausalLM`.
+
+    Grouped-query attention shares keys and values among heads; what W_O reads is still one vector per query head,
+    `d_head` = its input width / n_heads, which need not be d_model / n_heads.
+    """
+    return rms_anatomy(model, _block)
+
+
+def rms_anatomy(
+    model: LlamaForCausalLM | MistralForCausalLM | Olmo2ForCausalLM, block: Callable[[nn.Module, int], Block]
+) -> Anatomy:
+    """Parts of a model laid out like Llama, given what one of its layers and its number of heads make a `Block`."""
+    backbone = model.model
+    unembedding, bias = unembedding_of(model)
+    return Anatomy(
+        backbone=backbone,
+        first_block=backbone.layers[0],
+        blocks=tuple(block(layer, model.config.num_attention_heads) for layer in backbone.layers),
+        final_norm=rms_norm(backbone.norm),
+        unembedding=unembedding,
+        unembedding_bias=bias,
+    )
+
+
+def _block(layer: nn.Module, n_heads: int) -> Block:
+    o_proj = part(layer, "self_attn.o_proj", nn.Linear)
+    return Block(
+        attention_output=o_proj,
+        w_o=heads_of_linear(o_proj.weight, n_heads),
+        attention_bias=o_proj.bias,
+        mlp=layer.get_submodule("mlp"),
+    )

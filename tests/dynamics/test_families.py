@@ -1,0 +1,233 @@
+"""One battery over every family and variant: the identity, the forward pass, and the gate in half precision."""
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, Qwen2Config
+
+from dynamics import families
+from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE, decompose, own_logits, relative_error
+from dynamics.errors import UnsupportedModel
+from dynamics.prompts import PromptSet
+from tests.dynamics.test_decomposition import one_by_one, ragged_prompts
+from tests.models import VARIANTS, perturbed
+
+
+@dataclass(frozen=True)
+class Names:
+    """Where the obvious computation looks, written down apart from the family files."""
+
+    layers: str
+    projection: str
+    mlp: str
+    final_norm: str
+    post_norm: str | None = None
+    weight_is_in_out: bool = False
+
+
+_LLAMA = Names("model.layers", "self_attn.o_proj", "mlp", "model.norm")
+NAMES = {
+    "gpt_neox": Names("gpt_neox.layers", "attention.dense", "mlp", "gpt_neox.final_layer_norm"),
+    "gpt2": Names("transformer.h", "attn.c_proj", "mlp", "transformer.ln_f", weight_is_in_out=True),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "olmo2": replace(_LLAMA, mlp="post_feedforward_layernorm", post_norm="post_attention_layernorm"),
+}
+
+every_variant = pytest.mark.parametrize("variant", VARIANTS)
+
+
+def build(variant: str, seed: int = 0) -> PreTrainedModel:
+    """A random model of a variant, every parameter perturbed."""
+    return perturbed(copy.deepcopy(VARIANTS[variant]), seed)
+
+
+def test_every_family_has_a_variant_and_every_variant_a_family() -> None:
+    assert {config.model_type for config in VARIANTS.values()} == set(families.FAMILIES) == set(NAMES)
+
+
+def test_every_file_of_a_family_is_registered() -> None:
+    assert families.__file__ is not None
+    files = {path.stem for path in Path(families.__file__).parent.glob("*.py")} - {"__init__", "anatomy"}
+    assert files == {target.split(":")[0].rsplit(".", 1)[1] for target in families.FAMILIES.values()}
+
+
+@every_variant
+@pytest.mark.parametrize("token_budget", [1, 40, 10_000])
+def test_parts_sum_to_the_logits_of_unpadded_passes(variant: str, token_budget: int) -> None:
+    """A ragged, padded batch after a shared prefix against one whole prompt at a time."""
+    model, prompts = build(variant), ragged_prompts()
+    split = decompose(model, prompts, token_budget=token_budget)
+    own = one_by_one(model, prompts)
+    assert split.error < 1e-5
+    assert split.forward_error < 1e-5
+    assert relative_error(split.full, own) < 1e-5
+    assert relative_error(split.contributions.sum(1) + split.constant, own) < 1e-5
+
+
+@every_variant
+def test_a_shared_prefix_changes_nothing(variant: str) -> None:
+    model, prompts = build(variant), ragged_prompts()
+    whole = tuple(prompts.token_ids(i) for i in range(len(prompts.own_ids)))
+    apart, together = decompose(model, prompts), decompose(model, replace(prompts, shared_ids=(), own_ids=whole))
+    np.testing.assert_allclose(apart.contributions, together.contributions, atol=1e-5)
+
+
+@every_variant
+def test_each_part_equals_the_obvious_computation(variant: str) -> None:
+    model, prompts = build(variant), ragged_prompts()
+    split = decompose(model, prompts)
+    for example in range(len(prompts.own_ids)):
+        expected = obvious_contributions(model, prompts, example)
+        assert split.contributions[example].shape == expected.shape
+        np.testing.assert_allclose(split.contributions[example], expected, atol=2e-5)
+
+
+@every_variant
+def test_leaving_out_any_part_is_seen(variant: str) -> None:
+    split = decompose(build(variant), ragged_prompts())
+    for j, component in enumerate(split.components):
+        without = np.delete(split.contributions, j, axis=1).sum(1) + split.constant
+        assert relative_error(without, split.full) > 10 * TOLERANCE["float32"], component.name
+
+
+@every_variant
+def test_hooks_are_gone_even_after_an_error(variant: str) -> None:
+    model, prompts = build(variant), ragged_prompts()
+    with pytest.raises(IndexError):
+        decompose(model, replace(prompts, own_ids=((10**6,), *prompts.own_ids[1:])))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+@every_variant
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_gate_in_half_precision(variant: str, dtype: str) -> None:
+    """Right numbers pass with room to spare; without its heaviest part, or against another prompt, a unit fails."""
+    model = build(variant).to(getattr(torch, dtype))
+    prompts = ragged_prompts()
+    split = decompose(model, prompts)
+    assert split.error <= TOLERANCE[dtype] / 2
+    assert split.forward_error <= FORWARD_TOLERANCE[dtype] / 2
+    heaviest = int(np.abs(split.contributions).max((0, 2)).argmax())
+    without = np.delete(split.contributions, heaviest, axis=1).sum(1) + split.constant
+    assert relative_error(without, split.full) > TOLERANCE[dtype]
+    assert relative_error(own_logits(model, prompts, 0), split.full[1]) > FORWARD_TOLERANCE[dtype]
+
+
+def test_a_short_window_changes_the_logits() -> None:
+    """The windowed variant tests something: with the same weights, no window gives other logits."""
+    windowed, whole = build("mistral-short-window"), build("mistral-no-window")
+    prompts = ragged_prompts()
+    assert relative_error(decompose(windowed, prompts).full, decompose(whole, prompts).full) > 0.01
+
+
+def test_an_unbiased_llama_has_no_bias_component_and_a_biased_one_has() -> None:
+    plain, biased = (decompose(build(v), ragged_prompts()).components for v in ("llama", "llama-biased"))
+    assert [c.name for c in plain] == ["embed", *(f"L{i}{p}" for i in (0, 1) for p in ("H0", "H1", "H2", "H3", "MLP"))]
+    assert len(biased) == len(plain) + 2
+
+
+def test_an_unknown_family_is_refused_with_the_list_and_the_place_to_add_one() -> None:
+    model = perturbed(Qwen2Config(vocab_size=64, hidden_size=32, num_hidden_layers=1, num_attention_heads=4))
+    with pytest.raises(UnsupportedModel) as refused:
+        decompose(model, ragged_prompts())
+    for wanted in ("'qwen2'", "dynamics/families/<model_type>.py", "dynamics/families/__init__.py", *families.FAMILIES):
+        assert wanted in str(refused.value)
+
+
+@every_variant
+@pytest.mark.parametrize("key", families.NOT_COVERED)
+def test_a_config_that_rescales_is_refused_by_the_name_of_its_key(variant: str, key: str) -> None:
+    model = build(variant)
+    setattr(model.config, key, 1.0)
+    families.anatomy(model)
+    setattr(model.config, key, 30.0)
+    with pytest.raises(UnsupportedModel, match=f"config key {key} = 30.0"):
+        families.anatomy(model)
+
+
+def test_cross_attention_is_refused() -> None:
+    config = copy.deepcopy(VARIANTS["gpt2"])
+    config.add_cross_attention = True
+    with pytest.raises(UnsupportedModel, match="add_cross_attention"):
+        families.anatomy(perturbed(config))
+
+
+@every_variant
+def test_a_projection_that_is_not_a_plain_matrix_is_refused(variant: str) -> None:
+    """As an adapter or a quantised layer would be."""
+    model = build(variant)
+    names = NAMES[model.config.model_type]
+    parent, _, name = names.projection.rpartition(".")
+    last = model.get_submodule(names.layers)[-1].get_submodule(parent)
+    setattr(last, name, nn.Sequential(getattr(last, name)))
+    with pytest.raises(UnsupportedModel, match="not a plain"):
+        families.anatomy(model)
+
+
+@every_variant
+def test_heads_of_unequal_width_are_refused(variant: str) -> None:
+    model = build(variant)
+    model.config.num_attention_heads = 5
+    with pytest.raises(UnsupportedModel, match="num_attention_heads = 5"):
+        families.anatomy(model)
+
+
+def obvious_contributions(model: PreTrainedModel, prompts: PromptSet, example: int) -> np.ndarray:
+    """Contributions (component, label) of one example: whole activations, one d_model vector per part."""
+    names = NAMES[model.config.model_type]
+    embedding, layers = activations(model, names, prompts.token_ids(example))
+    parts = [embedding, *(p for kept, layer in layers for p in parts_of(kept, layer, names, model))]
+    residual, norm = torch.stack(parts).sum(0), model.get_submodule(names.final_norm)
+    if isinstance(norm, nn.LayerNorm):
+        parts = [part - part.mean() for part in parts]
+        scale = torch.sqrt(residual.var(unbiased=False) + norm.eps)
+    else:
+        scale = torch.sqrt(residual.square().mean() + norm.variance_epsilon)
+    rows = model.get_output_embeddings().weight[list(prompts.label_ids)]
+    return torch.stack([rows @ (part / scale * norm.weight) for part in parts]).numpy()
+
+
+def activations(model: PreTrainedModel, names: Names, token_ids: tuple[int, ...]) -> tuple[Tensor, list]:
+    """Last-token embedding, and per layer what the projection read and what it and the MLP wrote."""
+    layers = [(SimpleNamespace(), layer) for layer in model.get_submodule(names.layers)]
+    hooks = []
+    for kept, layer in layers:
+
+        def projected(_: nn.Module, inputs: tuple, output: Tensor, kept: SimpleNamespace = kept) -> None:
+            kept.heads, kept.attention = inputs[0][0, -1], output[0, -1]
+
+        def mlp(_: nn.Module, __: tuple, output: Tensor, kept: SimpleNamespace = kept) -> None:
+            kept.mlp = output[0, -1]
+
+        hooks.append(layer.get_submodule(names.projection).register_forward_hook(projected))
+        hooks.append(layer.get_submodule(names.mlp).register_forward_hook(mlp))
+    with torch.no_grad():
+        states = model(input_ids=torch.tensor([token_ids]), output_hidden_states=True).hidden_states
+    for hook in hooks:
+        hook.remove()
+    return states[0][0, -1], layers
+
+
+def parts_of(kept: SimpleNamespace, layer: nn.Module, names: Names, model: PreTrainedModel) -> list[Tensor]:
+    """What the heads, the MLP and the projection's bias of one layer add to the residual, d_model each."""
+    projection = layer.get_submodule(names.projection)
+    weight = projection.weight.T if names.weight_is_in_out else projection.weight
+    n_heads = model.config.num_attention_heads
+    width, heads = len(kept.heads) // n_heads, []
+    for h in range(n_heads):
+        only = torch.zeros_like(kept.heads)
+        only[h * width : (h + 1) * width] = kept.heads[h * width : (h + 1) * width]
+        heads.append(weight @ only)
+    written = [*heads, *([] if projection.bias is None else [projection.bias])]
+    if names.post_norm is not None:
+        post = layer.get_submodule(names.post_norm)
+        # What the post-norm multiplies each coordinate by, read off its output.
+        written = [part * (post(kept.attention) / kept.attention) for part in written]
+    return [*written[:n_heads], kept.mlp, *written[n_heads:]]
