@@ -1,6 +1,7 @@
 """Which rows of a task are demonstrations, training rows and test rows."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,11 @@ PARTITION_SEED = 2406
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows play which part for one demonstration seed."""
+    """Which rows play which part for one demonstration seed; no row plays two, none is twice in `demonstrations`.
+
+    Where a class has too few rows there are fewer demonstrations or training rows than asked for, balanced all the
+    same. `shares_pool` says that this seed's rows may also be another seed's.
+    """
 
     demonstrations: tuple[Row, ...]
     train: tuple[Row, ...]
@@ -28,26 +33,43 @@ def select_rows(task: Task, rows: TaskRows, *, demo_seed: int, n_shots: int, n_t
 
     Test rows are the same for every template, seed and checkpoint. Each label's pool rows are shuffled once; seed k
     takes its own slice of them (demonstrations from the front, training rows from the back), so that seeds are
-    disjoint for as long as the pool lasts and wrap around after that.
+    disjoint for as long as the pool lasts. After that they wrap around, and training rows pass over the seed's own
+    demonstrations. A class leaves one row for training where that is asked for.
+
+    Raises:
+        PromptError: a label has no rows, or the test set could not hold one row of each.
     """
+    if n_test < task.n_labels:
+        raise PromptError(f"task {task.name}: n_test = {n_test} is less than one row a label; ask for {task.n_labels}")
     by_label = _by_label(task, rows.pool, "pool")
-    demo_counts = _balanced_counts(n_shots, task.n_labels, first=demo_seed)
-    train_counts = _balanced_counts(n_train, task.n_labels)
+    reserved = 1 if n_train else 0
+    room = [max(1, len(pool) - reserved) for pool in by_label]
+    demo_counts = _within(room, _balanced_counts(n_shots, task.n_labels, first=demo_seed))
     picked = [
-        _slice(pool, demo_seed, max(demo_counts), count) for pool, count in zip(by_label, demo_counts, strict=True)
+        _from(pool, demo_seed * max(demo_counts))[:count] for pool, count in zip(by_label, demo_counts, strict=True)
     ]
-    trained = [
-        _slice(pool[::-1], demo_seed, max(train_counts), count)
-        for pool, count in zip(by_label, train_counts, strict=True)
+    asked = _balanced_counts(n_train, task.n_labels)
+    left = [
+        [row for row in _from(pool[::-1], demo_seed * max(asked)) if row not in shots]
+        for pool, shots in zip(by_label, picked, strict=True)
     ]
-    need = (demo_seed + 1) * (max(demo_counts) + max(train_counts))
-    order = rng_of(task, "order", demo_seed)
+    train_counts = _within([len(group) for group in left], asked)
     return Selection(
-        demonstrations=_shuffle_last_two_apart([row for part in picked for row in part], order),
-        train=_interleave(trained),
+        demonstrations=_shuffle_last_two_apart(
+            [row for part in picked for row in part], rng_of(task, "order", demo_seed)
+        ),
+        train=_interleave([group[:count] for group, count in zip(left, train_counts, strict=True)]),
         test=_balanced(_by_label(task, rows.test, "test"), n_test),
-        shares_pool=need > min(map(len, by_label)),
+        shares_pool=(demo_seed + 1) * (max(demo_counts) + max(asked)) > min(map(len, by_label)),
     )
+
+
+def drop_first(demonstrations: Sequence[Row]) -> tuple[Row, ...]:
+    """One demonstration fewer: the first of the label that has most, so that the rest stay balanced."""
+    counts = Counter(row.gold for row in demonstrations)
+    most = max(counts.values())
+    first = next(i for i, row in enumerate(demonstrations) if counts[row.gold] == most)
+    return (*demonstrations[:first], *demonstrations[first + 1 :])
 
 
 def _by_label(task: Task, rows: Sequence[Row], part: str) -> list[list[Row]]:
@@ -67,9 +89,17 @@ def _balanced_counts(total: int, n_labels: int, first: int = 0) -> list[int]:
     return [total // n_labels + ((label - first) % n_labels < total % n_labels) for label in range(n_labels)]
 
 
-def _slice(pool: Sequence[Row], seed: int, width: int, count: int) -> list[Row]:
-    """`count` rows of the seed's slice of `width` rows, wrapping around a pool that is too small."""
-    return [pool[(seed * width + i) % len(pool)] for i in range(count)]
+def _within(room: Sequence[int], counts: Sequence[int]) -> list[int]:
+    """The counts where every label has that many rows, else the same number of each label that all have."""
+    if all(count <= rows for count, rows in zip(counts, room, strict=True)):
+        return list(counts)
+    return [min(count, min(room)) for count in counts]
+
+
+def _from(pool: Sequence[Row], start: int) -> list[Row]:
+    """The pool once, beginning at `start` and wrapping around."""
+    start %= len(pool)
+    return [*pool[start:], *pool[:start]]
 
 
 def _interleave(groups: Sequence[Sequence[Row]]) -> tuple[Row, ...]:
@@ -93,6 +123,7 @@ def _shuffle_last_two_apart(rows: Sequence[Row], rng: np.random.Generator) -> tu
 
 
 def rng_of(task: Task, purpose: str, seed: int) -> np.random.Generator:
-    """A generator of its own for every task, purpose and seed."""
-    digest = hashlib.sha256(f"{task.name}|{purpose}|{PARTITION_SEED}".encode()).digest()
+    """A generator of its own for every task, purpose and seed; a transfer task draws as the owner of its pool does."""
+    owner = task.name if purpose == "test" else task.demonstrations_of or task.name
+    digest = hashlib.sha256(f"{owner}|{purpose}|{PARTITION_SEED}".encode()).digest()
     return np.random.default_rng([int.from_bytes(digest[:8], "little"), seed])

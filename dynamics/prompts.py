@@ -1,15 +1,15 @@
 """Demonstrations + template -> token ids, with guards against the ways a prompt goes silently wrong."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from dynamics.errors import PromptError
 from dynamics.partition import PARTITION_SEED as PARTITION_SEED
-from dynamics.partition import rng_of, select_rows
+from dynamics.partition import Selection, drop_first, rng_of, select_rows
 from dynamics.tasks import Row, Task, TaskRows, Template
 
 
@@ -27,6 +27,10 @@ class PromptSet:
         example_id: (example,).
         gold: (example,) label index.
         shares_pool: whether the pool was too small for demonstrations and training rows of its own.
+        n_shots_used: demonstrations in the prompts: fewer than `n_shots` where a class has too few rows or the
+            longest prompt would not fit the context.
+        skipped: example_id -> reason, for rows that do not fit the context even without demonstrations; they are
+            part of the test or training set, but not of the arrays above.
     """
 
     task: str
@@ -41,6 +45,8 @@ class PromptSet:
     example_id: tuple[str, ...]
     gold: tuple[int, ...]
     shares_pool: bool = False
+    n_shots_used: int = 0
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = {len(self.own_ids), len(self.split), len(self.example_id), len(self.gold)}
@@ -81,46 +87,40 @@ def build_prompts(
         n_test: test examples, label-balanced; all the split has where it has fewer.
         n_train: labelled training examples run beside them, for reweighting.
         rows: the task's rows, where they are loaded already.
-        max_length: the model's context in tokens.
+        max_length: the model's context in tokens; demonstrations are dropped until the longest prompt fits.
 
     Raises:
-        PromptError: a label word is not one token here, a prompt ends in a bare space or does not fit the context,
-            or a class has no rows.
+        PromptError: a label word is not one token here, a prompt ends in a bare space, no test example fits the
+            context, or a class has no rows.
     """
     rows = rows or task.load(None)
     chosen = select_rows(task, rows, demo_seed=demo_seed, n_shots=n_shots, n_test=n_test, n_train=n_train)
-    words = label_words(task, demo_seed)
     pattern = task.template(template)
-    examples = chosen.train + chosen.test
-    texts = [prompt_text(task, pattern, chosen.demonstrations, row, words) for row in examples]
-    where = f"task {task.name}, template {template}"
-    label_ids = _label_ids(tokenizer, texts[0], words, where)
-    token_ids = _tokenise(tokenizer, texts, [words[row.gold] for row in examples], label_ids, words, where)
-    longest = max(map(len, token_ids))
-    if max_length is not None and longest > max_length:
-        raise PromptError(
-            f"{where}: the longest prompt has {longest} tokens and the model reads {max_length}; "
-            f"lower n_shots ({n_shots})"
-        )
-    shared = _common_prefix(token_ids)
+    writer = _writer(task, pattern, tokenizer, label_words(task, demo_seed, pattern), chosen)
+    fitted = _fit(writer, chosen, max_length)
+    shared = _common_prefix(fitted.token_ids)
     return PromptSet(
         task=task.name,
         template=template,
         demo_seed=demo_seed,
         n_shots=n_shots,
-        label_words=words,
-        label_ids=label_ids,
-        shared_ids=token_ids[0][:shared],
-        own_ids=tuple(ids[shared:] for ids in token_ids),
-        split=("train",) * len(chosen.train) + ("test",) * len(chosen.test),
-        example_id=tuple(row.example_id for row in examples),
-        gold=tuple(row.gold for row in examples),
+        label_words=writer.words,
+        label_ids=writer.label_ids,
+        shared_ids=fitted.token_ids[0][:shared],
+        own_ids=tuple(ids[shared:] for ids in fitted.token_ids),
+        split=("train",) * len(fitted.train) + ("test",) * len(fitted.test),
+        example_id=tuple(row.example_id for row in fitted.train + fitted.test),
+        gold=tuple(row.gold for row in fitted.train + fitted.test),
         shares_pool=chosen.shares_pool,
+        n_shots_used=fitted.n_shots,
+        skipped=fitted.skipped,
     )
 
 
-def label_words(task: Task, demo_seed: int) -> tuple[str, ...]:
-    """The word of each label; drawn by the demonstration seed where the task has a pool of words."""
+def label_words(task: Task, demo_seed: int, template: Template | None = None) -> tuple[str, ...]:
+    """The word of each label: the template's own, else the task's, drawn by the seed where that is a pool of words."""
+    if template is not None and template.label_words:
+        return template.label_words
     if len(task.label_words) == task.n_labels:
         return task.label_words
     drawn = rng_of(task, "label words", demo_seed).choice(len(task.label_words), task.n_labels, replace=False)
@@ -146,6 +146,85 @@ def prompt_text(task: Task, template: Template, demonstrations: Sequence[Row], r
     return text
 
 
+@dataclass(frozen=True)
+class _Writer:
+    """Writes and tokenises the prompts of one template with one set of label words, and checks every one."""
+
+    task: Task
+    template: Template
+    tokenizer: PreTrainedTokenizerBase
+    words: tuple[str, ...]
+    label_ids: tuple[int, ...]
+
+    def token_ids(self, demonstrations: Sequence[Row], rows: Sequence[Row]) -> list[tuple[int, ...]]:
+        """Token ids of each prompt, cut from the prompt with its gold label, where the label must be one more token."""
+        texts = [prompt_text(self.task, self.template, demonstrations, row, self.words) for row in rows]
+        golds = [self.words[row.gold] for row in rows]
+        whole = [f"{text} {word}" for text, word in zip(texts, golds, strict=True)]
+        found = self.tokenizer(whole)["input_ids"] if whole else []
+        for ids, word, row, text in zip(found, golds, rows, texts, strict=True):
+            if ids[-1] != self.label_ids[row.gold]:
+                where = _where(self.task, self.template)
+                raise PromptError(f"{where}: {word!r} merges with the end of its prompt (...{text[-40:]!r})")
+        return [tuple(ids[:-1]) for ids in found]
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """The rows that fit the context, and the token ids of their prompts, training rows first."""
+
+    train: tuple[Row, ...]
+    test: tuple[Row, ...]
+    token_ids: list[tuple[int, ...]]
+    n_shots: int
+    skipped: Mapping[str, str]
+
+
+def _writer(
+    task: Task, template: Template, tokenizer: PreTrainedTokenizerBase, words: tuple[str, ...], chosen: Selection
+) -> _Writer:
+    text = prompt_text(task, template, chosen.demonstrations, chosen.test[0], words)
+    return _Writer(task, template, tokenizer, words, _label_ids(tokenizer, text, words, _where(task, template)))
+
+
+def _fit(writer: _Writer, chosen: Selection, max_length: int | None) -> _Fitted:
+    """Drop demonstrations, the same for all examples, until every prompt fits; skip rows too long for any.
+
+    Rows that do not fit alone are put aside first, so that one of them does not cost the others their demonstrations.
+
+    Raises:
+        PromptError: no test row fits.
+    """
+    shots, rows = chosen.demonstrations, chosen.train + chosen.test
+    ids = writer.token_ids(shots, rows)
+    if max_length is None or max(map(len, ids)) <= max_length:
+        return _Fitted(chosen.train, chosen.test, ids, len(shots), {})
+    skipped = _too_long(writer, [row for row, own in zip(rows, ids, strict=True) if len(own) > max_length], max_length)
+    train = tuple(row for row in chosen.train if row.example_id not in skipped)
+    test = tuple(row for row in chosen.test if row.example_id not in skipped)
+    if not test:
+        where = _where(writer.task, writer.template)
+        raise PromptError(f"{where}: no test row fits the model's {max_length} tokens even without demonstrations")
+    ids = [own for row, own in zip(rows, ids, strict=True) if row.example_id not in skipped]
+    while max(map(len, ids)) > max_length:
+        longest = (train + test)[max(range(len(ids)), key=lambda i: len(ids[i]))]
+        while len(writer.token_ids(shots, [longest])[0]) > max_length:
+            shots = drop_first(shots)
+        ids = writer.token_ids(shots, train + test)
+    return _Fitted(train, test, ids, len(shots), skipped)
+
+
+def _too_long(writer: _Writer, rows: Sequence[Row], max_length: int) -> dict[str, str]:
+    """Which of the rows do not fit without demonstrations, and why."""
+    lengths = zip(rows, map(len, writer.token_ids((), rows)), strict=True)
+    reason = f"tokens without demonstrations; the model reads {max_length}"
+    return {row.example_id: f"{length} {reason}" for row, length in lengths if length > max_length}
+
+
+def _where(task: Task, template: Template) -> str:
+    return f"task {task.name}, template {template.name}"
+
+
 def _label_ids(tokenizer: PreTrainedTokenizerBase, text: str, words: Sequence[str], where: str) -> tuple[int, ...]:
     """The token each label word becomes after a prompt, read off whole strings."""
     before = tokenizer(text)["input_ids"]
@@ -163,22 +242,6 @@ def _label_ids(tokenizer: PreTrainedTokenizerBase, text: str, words: Sequence[st
     if len(set(found)) < len(found) or (unknown is not None and unknown in found):
         raise PromptError(f"{where}: label words {', '.join(words)} do not have a token each (ids {found})")
     return tuple(found)
-
-
-def _tokenise(
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    gold_words: Sequence[str],
-    label_ids: Sequence[int],
-    words: Sequence[str],
-    where: str,
-) -> list[tuple[int, ...]]:
-    """Token ids of each prompt, cut from the prompt with its gold label, where the label must be one more token."""
-    whole = tokenizer([f"{text} {word}" for text, word in zip(texts, gold_words, strict=True)])["input_ids"]
-    for ids, word, text in zip(whole, gold_words, texts, strict=True):
-        if ids[-1] != label_ids[list(words).index(word)]:
-            raise PromptError(f"{where}: {word!r} merges with the end of its prompt (...{text[-40:]!r})")
-    return [tuple(ids[:-1]) for ids in whole]
 
 
 def _common_prefix(token_ids: Sequence[Sequence[int]]) -> int:
