@@ -10,9 +10,22 @@ from pkgutil import resolve_name
 from dynamics.errors import PlanError, unknown
 
 TASKS = {
+    "agnews": "dynamics.tasks.agnews:TASK",
+    "arc_easy": "dynamics.tasks.arc_easy:TASK",
+    "boolq": "dynamics.tasks.boolq:TASK",
+    "boolq_cst": "dynamics.tasks.boolq_cst:TASK",
+    "cb": "dynamics.tasks.cb:TASK",
+    "mednli": "dynamics.tasks.mednli:TASK",
+    "mnli": "dynamics.tasks.mnli:TASK",
+    "mrpc": "dynamics.tasks.mrpc:TASK",
+    "qqp": "dynamics.tasks.qqp:TASK",
+    "rte": "dynamics.tasks.rte:TASK",
     "sentiment": "dynamics.tasks.sentiment:TASK",
+    "sst2": "dynamics.tasks.sst2:TASK",
     "topic": "dynamics.tasks.topic:TASK",
+    "wic": "dynamics.tasks.wic:TASK",
     "wordmap": "dynamics.tasks.wordmap:TASK",
+    "yelp": "dynamics.tasks.yelp:TASK",
 }
 
 
