@@ -12,7 +12,7 @@ from dynamics.tasks import Row, Task, TaskRows, Template, get_task
 from tests.real_rows import needs_real_rows, neox_tokenizer, real_rows
 
 TEMPLATE = Template("plain", "{text} {label}", " . ")
-SECOND = "a about again and here in it now of".split()
+SECOND = ("a", "about", "again", "and", "here", "in", "it", "now", "of")
 
 
 def rows_of(counts: dict[int, int], prefix: str) -> tuple[Row, ...]:
