@@ -1,17 +1,16 @@
 """Demonstrations + template -> token ids, with guards against the ways a prompt goes silently wrong."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from dynamics.errors import PromptError
+from dynamics.partition import PARTITION_SEED as PARTITION_SEED
+from dynamics.partition import Selection, drop_first, rng_of, select_rows
 from dynamics.tasks import Row, Task, TaskRows, Template
-
-PARTITION_SEED = 2406
-"""Decides which rows are demonstrations, training rows and test rows: one partition per task, for every seed."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,10 @@ class PromptSet:
         gold: (example,) label index.
         shares_pool: whether the pool was too small for demonstrations and training rows of its own.
         bos: whether every prompt begins with the tokenizer's BOS token, which its model was then trained with.
+        n_shots_used: demonstrations in the prompts: fewer than `n_shots` where a class has too few rows or the
+            longest prompt would not fit the context.
+        skipped: example_id -> reason, for rows that do not fit the context even without demonstrations; they are
+            part of the test or training set, but not of the arrays above.
     """
 
     task: str
@@ -44,6 +47,8 @@ class PromptSet:
     gold: tuple[int, ...]
     shares_pool: bool = False
     bos: bool = False
+    n_shots_used: int = 0
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = {len(self.own_ids), len(self.split), len(self.example_id), len(self.gold)}
@@ -59,16 +64,6 @@ class PromptSet:
         """Hash (16 hex) of everything the model is given and everything it is scored on."""
         parts = (self.label_ids, self.shared_ids, self.own_ids, self.split, self.example_id, self.gold)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which rows play which part for one demonstration seed."""
-
-    demonstrations: tuple[Row, ...]
-    train: tuple[Row, ...]
-    test: tuple[Row, ...]
-    shares_pool: bool
 
 
 def build_prompts(
@@ -94,79 +89,46 @@ def build_prompts(
         n_test: test examples, label-balanced; all the split has where it has fewer.
         n_train: labelled training examples run beside them, for reweighting.
         rows: the task's rows, where they are loaded already.
-        max_length: the model's context in tokens.
+        max_length: the model's context in tokens; demonstrations are dropped until the longest prompt fits.
 
     Raises:
-        PromptError: a label word is not one token here, a prompt ends in a bare space or does not fit the context,
-            or a class has no rows.
+        PromptError: a label word is not one token here, a prompt ends in a bare space, no test example fits the
+            context, or a class has no rows.
     """
     rows = rows or task.load(None)
     chosen = select_rows(task, rows, demo_seed=demo_seed, n_shots=n_shots, n_test=n_test, n_train=n_train)
-    words = label_words(task, demo_seed)
     pattern = task.template(template)
-    examples = chosen.train + chosen.test
-    texts = [prompt_text(task, pattern, chosen.demonstrations, row, words) for row in examples]
-    where = f"task {task.name}, template {template}"
-    label_ids = _label_ids(tokenizer, texts[0], words, where)
-    token_ids = _tokenise(tokenizer, texts, [words[row.gold] for row in examples], label_ids, words, where)
-    longest = max(map(len, token_ids))
-    if max_length is not None and longest > max_length:
-        raise PromptError(
-            f"{where}: the longest prompt has {longest} tokens and the model reads {max_length}; "
-            f"lower n_shots ({n_shots})"
-        )
-    bos = _begins_with_bos(tokenizer, token_ids, where)
-    shared = _common_prefix(token_ids)
+    writer = _writer(task, pattern, tokenizer, label_words(task, demo_seed, pattern), chosen)
+    fitted = _fit(writer, chosen, max_length)
+    bos = _begins_with_bos(tokenizer, fitted.token_ids, _where(task, pattern))
+    shared = _common_prefix(fitted.token_ids)
     return PromptSet(
         task=task.name,
         template=template,
         demo_seed=demo_seed,
         n_shots=n_shots,
-        label_words=words,
-        label_ids=label_ids,
-        shared_ids=token_ids[0][:shared],
-        own_ids=tuple(ids[shared:] for ids in token_ids),
-        split=("train",) * len(chosen.train) + ("test",) * len(chosen.test),
-        example_id=tuple(row.example_id for row in examples),
-        gold=tuple(row.gold for row in examples),
+        label_words=writer.words,
+        label_ids=writer.label_ids,
+        shared_ids=fitted.token_ids[0][:shared],
+        own_ids=tuple(ids[shared:] for ids in fitted.token_ids),
+        split=("train",) * len(fitted.train) + ("test",) * len(fitted.test),
+        example_id=tuple(row.example_id for row in fitted.train + fitted.test),
+        gold=tuple(row.gold for row in fitted.train + fitted.test),
         shares_pool=chosen.shares_pool,
         bos=bos,
+        n_shots_used=fitted.n_shots,
+        skipped=fitted.skipped,
     )
 
 
-def label_words(task: Task, demo_seed: int) -> tuple[str, ...]:
-    """The word of each label; drawn by the demonstration seed where the task has a pool of words."""
+def label_words(task: Task, demo_seed: int, template: Template | None = None) -> tuple[str, ...]:
+    """The word of each label: the template's own, else the task's, drawn by the seed where that is a pool of words."""
+    if template is not None and template.label_words:
+        return template.label_words
     if len(task.label_words) == task.n_labels:
         return task.label_words
-    drawn = _rng(task, "label words", demo_seed).choice(len(task.label_words), task.n_labels, replace=False)
+    drawn = rng_of(task, "label words", demo_seed).choice(len(task.label_words), task.n_labels, replace=False)
     return tuple(task.label_words[i] for i in drawn)
-
-
-def select_rows(task: Task, rows: TaskRows, *, demo_seed: int, n_shots: int, n_test: int, n_train: int) -> Selection:
-    """Demonstrations, training rows and test rows of one seed, from one seeded partition of the task.
-
-    Test rows are the same for every template, seed and checkpoint. Each label's pool rows are shuffled once; seed k
-    takes its own slice of them (demonstrations from the front, training rows from the back), so that seeds are
-    disjoint for as long as the pool lasts and wrap around after that.
-    """
-    by_label = _by_label(task, rows.pool, "pool")
-    demo_counts = _balanced_counts(n_shots, task.n_labels, first=demo_seed)
-    train_counts = _balanced_counts(n_train, task.n_labels)
-    picked = [
-        _slice(pool, demo_seed, max(demo_counts), count) for pool, count in zip(by_label, demo_counts, strict=True)
-    ]
-    trained = [
-        _slice(pool[::-1], demo_seed, max(train_counts), count)
-        for pool, count in zip(by_label, train_counts, strict=True)
-    ]
-    need = (demo_seed + 1) * (max(demo_counts) + max(train_counts))
-    order = _rng(task, "order", demo_seed)
-    return Selection(
-        demonstrations=_shuffle_last_two_apart([row for part in picked for row in part], order),
-        train=_interleave(trained),
-        test=_balanced(_by_label(task, rows.test, "test"), n_test),
-        shares_pool=need > min(map(len, by_label)),
-    )
 
 
 def prompt_text(task: Task, template: Template, demonstrations: Sequence[Row], row: Row, words: Sequence[str]) -> str:
@@ -188,6 +150,90 @@ def prompt_text(task: Task, template: Template, demonstrations: Sequence[Row], r
     return text
 
 
+@dataclass(frozen=True)
+class _Writer:
+    """Writes and tokenises the prompts of one template with one set of label words, and checks every one."""
+
+    task: Task
+    template: Template
+    tokenizer: PreTrainedTokenizerBase
+    words: tuple[str, ...]
+    label_ids: tuple[int, ...]
+
+    def token_ids(self, demonstrations: Sequence[Row], rows: Sequence[Row]) -> list[tuple[int, ...]]:
+        """Token ids of each prompt, cut from the prompt with its gold label, where the label must be one more token."""
+        texts = [prompt_text(self.task, self.template, demonstrations, row, self.words) for row in rows]
+        golds = [self.words[row.gold] for row in rows]
+        whole = [f"{text} {word}" for text, word in zip(texts, golds, strict=True)]
+        found = self.tokenizer(whole)["input_ids"] if whole else []
+        where, unknown = _where(self.task, self.template), self.tokenizer.unk_token_id
+        for ids, word, row, text in zip(found, golds, rows, texts, strict=True):
+            if ids[-1] != self.label_ids[row.gold]:
+                raise PromptError(f"{where}: {word!r} merges with the end of its prompt (...{text[-40:]!r})")
+            if unknown is not None and unknown in ids[1:]:
+                raise PromptError(
+                    f"{where}: the prompt of {row.example_id} holds words that the tokenizer does not know "
+                    f"({self.tokenizer.unk_token}); this model cannot read the task"
+                )
+        return [tuple(ids[:-1]) for ids in found]
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """The rows that fit the context, and the token ids of their prompts, training rows first."""
+
+    train: tuple[Row, ...]
+    test: tuple[Row, ...]
+    token_ids: list[tuple[int, ...]]
+    n_shots: int
+    skipped: Mapping[str, str]
+
+
+def _writer(
+    task: Task, template: Template, tokenizer: PreTrainedTokenizerBase, words: tuple[str, ...], chosen: Selection
+) -> _Writer:
+    text = prompt_text(task, template, chosen.demonstrations, chosen.test[0], words)
+    return _Writer(task, template, tokenizer, words, _label_ids(tokenizer, text, words, _where(task, template)))
+
+
+def _fit(writer: _Writer, chosen: Selection, max_length: int | None) -> _Fitted:
+    """Drop demonstrations, the same for all examples, until every prompt fits; skip rows too long for any.
+
+    Rows that do not fit alone are put aside first, so that one of them does not cost the others their demonstrations.
+
+    Raises:
+        PromptError: no test row fits.
+    """
+    shots, rows = chosen.demonstrations, chosen.train + chosen.test
+    ids = writer.token_ids(shots, rows)
+    if max_length is None or max(map(len, ids)) <= max_length:
+        return _Fitted(chosen.train, chosen.test, ids, len(shots), {})
+    skipped = _too_long(writer, [row for row, own in zip(rows, ids, strict=True) if len(own) > max_length], max_length)
+    train = tuple(row for row in chosen.train if row.example_id not in skipped)
+    test = tuple(row for row in chosen.test if row.example_id not in skipped)
+    if not test:
+        where = _where(writer.task, writer.template)
+        raise PromptError(f"{where}: no test row fits the model's {max_length} tokens even without demonstrations")
+    ids = [own for row, own in zip(rows, ids, strict=True) if row.example_id not in skipped]
+    while max(map(len, ids)) > max_length:
+        longest = (train + test)[max(range(len(ids)), key=lambda i: len(ids[i]))]
+        while len(writer.token_ids(shots, [longest])[0]) > max_length:
+            shots = drop_first(shots)
+        ids = writer.token_ids(shots, train + test)
+    return _Fitted(train, test, ids, len(shots), skipped)
+
+
+def _too_long(writer: _Writer, rows: Sequence[Row], max_length: int) -> dict[str, str]:
+    """Which of the rows do not fit without demonstrations, and why."""
+    lengths = zip(rows, map(len, writer.token_ids((), rows)), strict=True)
+    reason = f"tokens without demonstrations; the model reads {max_length}"
+    return {row.example_id: f"{length} {reason}" for row, length in lengths if length > max_length}
+
+
+def _where(task: Task, template: Template) -> str:
+    return f"task {task.name}, template {template.name}"
+
+
 def _label_ids(tokenizer: PreTrainedTokenizerBase, text: str, words: Sequence[str], where: str) -> tuple[int, ...]:
     """The token each label word becomes after a prompt, read off whole strings."""
     before = tokenizer(text)["input_ids"]
@@ -205,22 +251,6 @@ def _label_ids(tokenizer: PreTrainedTokenizerBase, text: str, words: Sequence[st
     if len(set(found)) < len(found) or (unknown is not None and unknown in found):
         raise PromptError(f"{where}: label words {', '.join(words)} do not have a token each (ids {found})")
     return tuple(found)
-
-
-def _tokenise(
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    gold_words: Sequence[str],
-    label_ids: Sequence[int],
-    words: Sequence[str],
-    where: str,
-) -> list[tuple[int, ...]]:
-    """Token ids of each prompt, cut from the prompt with its gold label, where the label must be one more token."""
-    whole = tokenizer([f"{text} {word}" for text, word in zip(texts, gold_words, strict=True)])["input_ids"]
-    for ids, word, text in zip(whole, gold_words, texts, strict=True):
-        if ids[-1] != label_ids[list(words).index(word)]:
-            raise PromptError(f"{where}: {word!r} merges with the end of its prompt (...{text[-40:]!r})")
-    return [tuple(ids[:-1]) for ids in whole]
 
 
 def _begins_with_bos(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[Sequence[int]], where: str) -> bool:
@@ -245,51 +275,3 @@ def _common_prefix(token_ids: Sequence[Sequence[int]]) -> int:
     table = np.array([ids[:shortest] for ids in token_ids])
     differs = (table != table[0]).any(0)
     return min(int(differs.argmax()) if differs.any() else shortest, shortest - 1)
-
-
-def _by_label(task: Task, rows: Sequence[Row], part: str) -> list[list[Row]]:
-    """Rows of each label, shuffled by the task's partition seed."""
-    order = _rng(task, part, PARTITION_SEED).permutation(len(rows))
-    groups: list[list[Row]] = [[] for _ in range(task.n_labels)]
-    for i in order:
-        groups[rows[i].gold].append(rows[i])
-    empty = [str(label) for label, group in enumerate(groups) if not group]
-    if empty:
-        raise PromptError(f"task {task.name}: label {', '.join(empty)} has no rows in the {part} split")
-    return groups
-
-
-def _balanced_counts(total: int, n_labels: int, first: int = 0) -> list[int]:
-    """`total` spread over labels as evenly as it goes; label `first` and those after it take what is over."""
-    return [total // n_labels + ((label - first) % n_labels < total % n_labels) for label in range(n_labels)]
-
-
-def _slice(pool: Sequence[Row], seed: int, width: int, count: int) -> list[Row]:
-    """`count` rows of the seed's slice of `width` rows, wrapping around a pool that is too small."""
-    return [pool[(seed * width + i) % len(pool)] for i in range(count)]
-
-
-def _interleave(groups: Sequence[Sequence[Row]]) -> tuple[Row, ...]:
-    """Label 0, label 1, ..., label 0, ... so that every prefix is as balanced as it can be."""
-    longest = max(map(len, groups))
-    return tuple(group[i] for i in range(longest) for group in groups if i < len(group))
-
-
-def _balanced(groups: Sequence[Sequence[Row]], total: int) -> tuple[Row, ...]:
-    """At most `total` rows, the same number of each label, interleaved."""
-    each = min(total // len(groups), min(map(len, groups)))
-    return _interleave([group[:each] for group in groups])
-
-
-def _shuffle_last_two_apart(rows: Sequence[Row], rng: np.random.Generator) -> tuple[Row, ...]:
-    """Rows in random order, drawn again until the last two differ in label where any two do."""
-    while True:
-        shuffled = [rows[i] for i in rng.permutation(len(rows))]
-        if len({row.gold for row in rows}) < 2 or shuffled[-1].gold != shuffled[-2].gold:
-            return tuple(shuffled)
-
-
-def _rng(task: Task, purpose: str, seed: int) -> np.random.Generator:
-    """A generator of its own for every task, purpose and seed."""
-    digest = hashlib.sha256(f"{task.name}|{purpose}|{PARTITION_SEED}".encode()).digest()
-    return np.random.default_rng([int.from_bytes(digest[:8], "little"), seed])

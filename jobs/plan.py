@@ -3,19 +3,21 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.checkpoints import Checkpoint, find_checkpoints
 from dynamics.decomposition import METHOD_VERSION
 from dynamics.errors import PlanError, unknown
 from dynamics.prompts import PARTITION_SEED
-from dynamics.tasks import Task, fingerprint, get_task
+from dynamics.tasks import Task, Template, fingerprint, get_task
+from dynamics.tasks.custom import Definition, custom_task
+from dynamics.tasks.sources import pinned, repositories
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -49,6 +51,49 @@ class TaskPlan(_Strict):
         return tuple(range(self.demo_seeds)) if isinstance(self.demo_seeds, int) else self.demo_seeds
 
 
+class CustomTemplate(_Strict):
+    """A template of a task that the plan defines; `dynamics.tasks.Template` says what its parts are."""
+
+    name: str
+    text: str
+    separator: str = "\n\n"
+    label_words: tuple[str, ...] | None = None
+
+
+class CustomTask(_Strict):
+    """A task without code: a `[[define]]` entry, which `[[tasks]]` entries name. See docs/custom-tasks.md."""
+
+    name: str
+    file: Path | None = None
+    train_file: Path | None = None
+    test_file: Path | None = None
+    columns: dict[str, str]
+    label_column: str
+    labels: tuple[bool | int | str, ...]
+    label_words: tuple[str, ...]
+    templates: tuple[CustomTemplate, ...]
+
+    def task(self, folder: Path) -> Task:
+        """The task, its files sought beside the plan.
+
+        Raises:
+            PlanError: the definition contradicts itself.
+        """
+        files = {"all": self.file, "train": self.train_file, "test": self.test_file}
+        templates = tuple(Template(**template.model_dump()) for template in self.templates)
+        return custom_task(
+            Definition(
+                name=self.name,
+                files={split: folder / file for split, file in files.items() if file is not None},
+                columns=self.columns,
+                label_column=self.label_column,
+                labels=self.labels,
+                label_words=self.label_words,
+                templates=templates,
+            )
+        )
+
+
 class Resources(_Strict):
     """What one checkpoint's worker asks of the cluster; `num_cpus` is also its number of threads."""
 
@@ -66,6 +111,33 @@ class SweepPlan(_Strict):
     device: str = "auto"
     token_budget: Annotated[int, Field(ge=1)] = 16_384
     resources: Resources = Resources()
+    data: Path | None = None
+    """Folder that holds the datasets' files, for clusters without network."""
+    revisions: dict[str, str] = {}
+    """Dataset repository -> the commit to read it at."""
+    define: tuple[CustomTask, ...] = ()
+    _folder: Path = PrivateAttr(Path())
+    """Where the plan lies: paths in `data` and `define` count from there. Set by `read_plan`."""
+
+    @cached_property
+    def task_by_name(self) -> dict[str, Task]:
+        """The tasks of the plan, registered or defined here, with their repositories pinned.
+
+        Raises:
+            PlanError: an unknown task, a faulty definition, or a revision of a repository that no task reads.
+        """
+        defined = {entry.name: entry.task(self._folder) for entry in self.define}
+        tasks = {cell.name: pinned(get_task(cell.name, defined), self.revisions) for cell in self.tasks}
+        read = sorted({repo for task in tasks.values() for repo in repositories(task)})
+        for repo in self.revisions:
+            if repo not in read:
+                raise PlanError(unknown("repository in `revisions`:", repo, read))
+        return tasks
+
+    @property
+    def data_folder(self) -> Path | None:
+        """`data`, counted from where the plan lies."""
+        return self._folder / self.data if self.data else None
 
 
 @dataclass(frozen=True)
@@ -113,6 +185,8 @@ class CheckpointWork:
     device: str
     token_budget: int
     n_threads: int
+    tasks: Mapping[str, Task]
+    data: Path | None
 
 
 def read_plan(path: Path) -> SweepPlan:
@@ -129,9 +203,11 @@ def read_plan(path: Path) -> SweepPlan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{path} is not valid TOML: {error}") from error
     try:
-        return SweepPlan.model_validate(content)
+        plan = SweepPlan.model_validate(content)
     except ValidationError as error:
         raise PlanError(f"{path}: {_first_problem(error)}") from error
+    plan._folder = path.parent
+    return plan
 
 
 def expand(plan: SweepPlan) -> list[WorkUnit]:
@@ -142,7 +218,7 @@ def expand(plan: SweepPlan) -> list[WorkUnit]:
         CheckpointError: an unknown model or step.
     """
     checkpoints = [c for model in plan.models for c in _checkpoints(model)]
-    tasks = [_checked(task) for task in plan.tasks]
+    tasks = [_checked(cell, plan) for cell in plan.tasks]
     units = [
         WorkUnit(checkpoint, task.name, task_hash, template, seed, n_shots, cell.n_test, cell.n_train, plan.dtype)
         for checkpoint in checkpoints
@@ -167,7 +243,15 @@ def group(plan: SweepPlan, units: Sequence[WorkUnit]) -> list[CheckpointWork]:
         by_folder.setdefault(unit.checkpoint.folder, []).append(unit)
     n_threads = max(1, int(plan.resources.num_cpus))
     return [
-        CheckpointWork(of[0].checkpoint, tuple(of), plan.device, plan.token_budget, n_threads)
+        CheckpointWork(
+            of[0].checkpoint,
+            tuple(of),
+            plan.device,
+            plan.token_budget,
+            n_threads,
+            {unit.task: plan.task_by_name[unit.task] for unit in of},
+            plan.data_folder,
+        )
         for of in by_folder.values()
     ]
 
@@ -177,11 +261,11 @@ def _checkpoints(model: ModelPlan) -> list[Checkpoint]:
     return find_checkpoints(model.id, steps, model.folder, model.tokens_per_step)
 
 
-def _checked(cell: TaskPlan) -> tuple[TaskPlan, Task, str]:
-    task = get_task(cell.name)
+def _checked(cell: TaskPlan, plan: SweepPlan) -> tuple[TaskPlan, Task, str]:
+    task = plan.task_by_name[cell.name]
     for template in () if cell.templates == "all" else cell.templates:
         task.template(template)
-    return cell, task, fingerprint(task, task.load(None))
+    return cell, task, fingerprint(task, task.load(plan.data_folder))
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -196,5 +280,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
-    of = {"models": ModelPlan, "tasks": TaskPlan, "resources": Resources}
+    of = {"models": ModelPlan, "tasks": TaskPlan, "resources": Resources, "define": CustomTask}
+    if "templates" in location:
+        return list(CustomTemplate.model_fields)
     return list(of[str(location[0])].model_fields if location else SweepPlan.model_fields)

@@ -22,7 +22,7 @@ from dynamics.prompts import PARTITION_SEED, PromptSet, build_prompts
 from dynamics.schema import SCHEMA_VERSION
 from dynamics.store import ResultStore, part_id, write_failures, write_units
 from dynamics.tables import UnitArrays, table, unit_tables
-from dynamics.tasks import TaskRows, get_task
+from dynamics.tasks import TaskRows
 from jobs.plan import CheckpointWork, WorkUnit
 
 VERSIONS = f"method {METHOD_VERSION}, schema {SCHEMA_VERSION}, " + ", ".join(
@@ -68,7 +68,7 @@ def run_checkpoint(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
     shared = {"device": device, "load_seconds": time.perf_counter() - started}
     outcomes: list[Outcome] = []
     for _, units in groupby(work.units, key=lambda unit: unit.task):
-        outcomes += _run_task(store, model, tokenizer, list(units), work.token_budget, shared)
+        outcomes += _run_task(store, model, tokenizer, list(units), work, shared)
     return outcomes
 
 
@@ -82,7 +82,7 @@ def _run_task(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     units: list[WorkUnit],
-    token_budget: int,
+    work: CheckpointWork,
     shared: dict[str, object],
 ) -> list[Outcome]:
     """All units of one task on an open model, written as one part; failed ones recorded apart."""
@@ -91,8 +91,8 @@ def _run_task(
     rows: TaskRows | None = None
     for unit in units:
         try:
-            rows = rows or get_task(unit.task).load(None)
-            done.append(_run_unit(unit, model, tokenizer, rows, token_budget, shared))
+            rows = rows or work.tasks[unit.task].load(work.data)
+            done.append(_run_unit(unit, model, tokenizer, rows, work, shared))
         except Exception as error:  # one unit's failure must not stop the others
             failed.append((unit, error))
     if done:
@@ -109,11 +109,11 @@ def _run_unit(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: TaskRows,
-    token_budget: int,
+    work: CheckpointWork,
     shared: dict[str, object],
 ) -> _Finished:
     """Build the prompts, run and split them, check the split, score it."""
-    task = get_task(unit.task)
+    task = work.tasks[unit.task]
     prompts = build_prompts(
         task,
         unit.template,
@@ -126,7 +126,7 @@ def _run_unit(
         max_length=model.config.max_position_embeddings,
     )
     started = time.perf_counter()
-    split = decompose(model, prompts, token_budget=token_budget)
+    split = decompose(model, prompts, token_budget=work.token_budget)
     gate(split, unit.dtype)
     ran = time.perf_counter()
     tables = unit_tables(
@@ -151,7 +151,7 @@ def _run_unit(
         "peak_bytes": _peak_bytes(str(shared["device"])),
         "content_hash": unit.checkpoint.content_hash,
         "task_hash": unit.task_hash,
-        "task_source": task.source,
+        "task_source": rows.source or task.source,
         "label_words": " ".join(prompts.label_words),
         "n_test": prompts.split.count("test"),
         "n_train": prompts.split.count("train"),

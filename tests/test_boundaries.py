@@ -31,7 +31,12 @@ LIBRARIES = {
     "transformers": {"dynamics", "jobs"},
 }
 TORCH_FREE = {"components", "errors", "schema", "store", "scores", "tables"}
-NOT_REGISTERED = {"analysis": {"answers"}, "figures": {"style"}, "families": {"anatomy"}, "tasks": set()}
+NOT_REGISTERED = {
+    "analysis": {"answers"},
+    "figures": {"style"},
+    "families": {"anatomy"},
+    "tasks": {"custom", "files", "rows", "sources"},
+}
 
 
 def modules() -> list[Path]:

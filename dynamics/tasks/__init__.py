@@ -10,9 +10,22 @@ from pkgutil import resolve_name
 from dynamics.errors import PlanError, unknown
 
 TASKS = {
+    "agnews": "dynamics.tasks.agnews:TASK",
+    "arc_easy": "dynamics.tasks.arc_easy:TASK",
+    "boolq": "dynamics.tasks.boolq:TASK",
+    "boolq_cst": "dynamics.tasks.boolq_cst:TASK",
+    "cb": "dynamics.tasks.cb:TASK",
+    "mednli": "dynamics.tasks.mednli:TASK",
+    "mnli": "dynamics.tasks.mnli:TASK",
+    "mrpc": "dynamics.tasks.mrpc:TASK",
+    "qqp": "dynamics.tasks.qqp:TASK",
+    "rte": "dynamics.tasks.rte:TASK",
     "sentiment": "dynamics.tasks.sentiment:TASK",
+    "sst2": "dynamics.tasks.sst2:TASK",
     "topic": "dynamics.tasks.topic:TASK",
+    "wic": "dynamics.tasks.wic:TASK",
     "wordmap": "dynamics.tasks.wordmap:TASK",
+    "yelp": "dynamics.tasks.yelp:TASK",
 }
 
 
@@ -27,19 +40,27 @@ class Row:
 
 @dataclass(frozen=True)
 class TaskRows:
-    """All rows of a task: `pool` feeds demonstrations and training rows, `test` the test set; none is in both."""
+    """All rows of a task: `pool` feeds demonstrations and training rows, `test` the test set; none is in both.
+
+    `source` says which files they were read from and how many rows each gave; empty where the task's own text says all.
+    """
 
     pool: tuple[Row, ...]
     test: tuple[Row, ...]
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class Template:
-    """How a row becomes text: `text` names the row's fields and ends in ` {label}`; `separator` joins shots."""
+    """How a row becomes text: `text` names the row's fields and ends in ` {label}`; `separator` joins shots.
+
+    `label_words` are words of this template's own, in label order, where they differ from the task's.
+    """
 
     name: str
     text: str
     separator: str = "\n\n"
+    label_words: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +75,8 @@ class Task:
         templates: at least three; the first is the reference wording.
         load: reads the rows; its argument is the folder named by the plan, or None for the task's own source.
         source: where the rows come from, with the pinned version, as stored with every unit.
+        demonstrations_of: for a transfer task, the task whose pool it takes: the same seed gives the same
+            demonstrations and training rows there and here, so that one prompt is asked about both tests.
     """
 
     name: str
@@ -62,6 +85,7 @@ class Task:
     templates: tuple[Template, ...]
     load: Callable[[Path | None], TaskRows]
     source: str
+    demonstrations_of: str | None = None
 
     def template(self, name: str) -> Template:
         """The template of that name.
@@ -75,20 +99,24 @@ class Task:
         return by_name[name]
 
 
-def get_task(name: str) -> Task:
-    """The task registered under a name.
+def get_task(name: str, defined: Mapping[str, Task] | None = None) -> Task:
+    """The task of a name: registered here, or among those a plan defines itself.
 
     Raises:
         PlanError: no such task; the message lists what there is.
     """
+    defined = defined or {}
+    if name in defined:
+        return defined[name]
     if name not in TASKS:
-        raise PlanError(unknown("task", name, TASKS))
+        raise PlanError(unknown("task", name, [*defined, *TASKS], shown=24))
     return resolve_name(TASKS[name])
 
 
 def fingerprint(task: Task, rows: TaskRows) -> str:
     """Hash (16 hex) of what a task asks: label words, templates and every row's text and label."""
-    templates = [(t.name, t.text, t.separator) for t in task.templates]
+    templates = [(t.name, t.text, t.separator, t.label_words) for t in task.templates]
     split = [[(r.example_id, sorted(r.fields.items()), r.gold) for r in part] for part in (rows.pool, rows.test)]
-    text = json.dumps([task.name, task.n_labels, task.label_words, templates, split], sort_keys=True)
+    asked = [task.name, task.n_labels, task.label_words, task.demonstrations_of, templates, split]
+    text = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

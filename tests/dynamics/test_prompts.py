@@ -9,10 +9,12 @@ from transformers import PreTrainedTokenizerBase
 from dynamics.errors import PlanError, PromptError
 from dynamics.prompts import PromptSet, build_prompts, label_words, prompt_text, select_rows
 from dynamics.tasks import TASKS, Row, Task, TaskRows, Template, fingerprint, get_task
+from dynamics.tasks.sources import SourceRows
 
+REFERENCE = sorted(name for name in TASKS if not isinstance(get_task(name).load, SourceRows))
 ROWS = TaskRows(
-    pool=tuple(Row(f"p{i}", {"text": f"warm film {'now' if i % 2 else 'here'}"}, i % 2) for i in range(40)),
-    test=tuple(Row(f"t{i}", {"text": "dull story" if i % 2 else "bright story"}, i % 2) for i in range(9)),
+    pool=tuple(Row(f"p{i}", {"text": f"warm moving {'now' if i % 2 else 'here'}"}, i % 2) for i in range(40)),
+    test=tuple(Row(f"t{i}", {"text": "dull again" if i % 2 else "bright again"}, i % 2) for i in range(9)),
 )
 TEMPLATE = Template("plain", "{text} {label}", " . ")
 TASK = Task("toy", 2, ("positive", "negative"), (TEMPLATE,), lambda _: ROWS, "made here")
@@ -91,11 +93,6 @@ def test_guards_name_task_template_and_words(tokenizer: PreTrainedTokenizerBase,
         build(replace(TASK, **change), tokenizer)
 
 
-def test_a_prompt_longer_than_the_context_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
-    with pytest.raises(PromptError, match=r"the longest prompt has .* tokens and the model reads 16; lower n_shots"):
-        build(TASK, tokenizer, max_length=16)
-
-
 def test_a_class_without_rows_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
     one_sided = replace(TASK, load=lambda _: replace(ROWS, test=ROWS.test[::2]))
     with pytest.raises(PromptError, match="task toy: label 1 has no rows in the test split"):
@@ -116,8 +113,8 @@ def test_fingerprint_sees_every_change_of_what_is_asked() -> None:
     assert fingerprint(replace(TASK, source="elsewhere"), ROWS) == known
 
 
-@pytest.mark.parametrize("name", sorted(TASKS))
-def test_every_task_keeps_the_contract(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+@pytest.mark.parametrize("name", REFERENCE)
+def test_every_reference_task_keeps_the_contract(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
     task = get_task(name)
     assert task.name == name
     assert len(task.templates) >= 3
@@ -130,3 +127,9 @@ def test_every_task_keeps_the_contract(name: str, tokenizer: PreTrainedTokenizer
         )
         assert len(set(prompts.label_ids)) == task.n_labels
         assert tokenizer.unk_token_id not in np.concatenate([prompts.token_ids(i) for i in range(32)])
+
+
+def test_words_the_tokenizer_does_not_know_are_refused(tokenizer: PreTrainedTokenizerBase) -> None:
+    strange = replace(ROWS, test=(*ROWS.test[:8], Row("t9", {"text": "warm zeppelin"}, 1)))
+    with pytest.raises(PromptError, match=r"prompt of t9 holds words that the tokenizer does not know \(<unk>\)"):
+        build(replace(TASK, load=lambda _: strange), tokenizer, n_test=10)

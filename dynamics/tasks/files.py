@@ -1,0 +1,146 @@
+"""Files of rows: where a local folder may keep them, how the Hub gives them, and how each format is read."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.ipc
+from huggingface_hub import hf_hub_download
+
+from dynamics.errors import PlanError, unknown
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of one split.
+
+    Attributes:
+        paths: in order.
+        place: where they are, as it is recorded: a repository with its revision and commit, or `local` and a path
+            inside the folder.
+        named: whether the place names the dataset or task; files lying in the folder itself might be another's.
+    """
+
+    paths: tuple[Path, ...]
+    place: str
+    named: bool = True
+
+
+def local_files(folder: Path, repo: str, names: Sequence[str], path: str, split: str) -> Found | None:
+    """The files of a split in a local folder, or None.
+
+    Looked for under the repository's name (whole, or its last part), under each of `names`, and in the folder itself,
+    as: the repository's own path; its file name; `<split>.<format>`, `<split>-*.<format>` or `<split>/*.<format>`,
+    there or in the first folder of the path. So `glue/rte/validation/data-00000-of-00001.arrow` serves as
+    `rte/validation-00000-of-00001.parquet` of nyu-mll/glue.
+    """
+    first = Path(path).parts[0]
+    holds_many = first not in ("data", Path(path).name)
+    roots = [(repo, not holds_many), (repo.split("/")[-1], not holds_many), *((name, True) for name in names)]
+    for name, is_own in (*roots, ("", False)):
+        root = folder / name
+        for base, exact, named in (
+            (root / first, root / path, is_own or holds_many),
+            (root, root / Path(path).name, is_own),
+        ):
+            if paths := [exact] if exact.is_file() else _of_split(base, split):
+                return Found(tuple(paths), _local(paths[0], folder), named)
+    return None
+
+
+def _of_split(base: Path, split: str) -> list[Path]:
+    """The files that carry the split's name, all of one format."""
+    patterns = (f"{split}{{}}", f"{split}-*{{}}", f"{split}/*{{}}")
+    of_each = (sorted(base.glob(pattern.format(suffix))) for pattern in patterns for suffix in READERS)
+    return next((paths for paths in of_each if paths), [])
+
+
+def _local(path: Path, folder: Path) -> str:
+    return f"local {path.relative_to(folder)}"
+
+
+def hub_file(repo: str, path: str, revision: str) -> Found:
+    """One file of a dataset repository, from the cache or the network.
+
+    Raises:
+        PlanError: it cannot be had; one line with the first line of the client's own reason.
+    """
+    try:
+        cached = Path(hf_hub_download(repo, path, repo_type="dataset", revision=revision))
+    except Exception as error:  # the client's errors have no common base below this
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise PlanError(
+            f"cannot get {path} of dataset {repo} at revision {revision} from the Hub "
+            f"({type(error).__name__}: {reason[:160]})"
+        ) from error
+    commit = re.search(r"/snapshots/([0-9a-f]{40})/", cached.as_posix())
+    exact = f" ({commit[1]})" if commit and commit[1] != revision else ""
+    return Found((cached,), f"{repo}@{revision}{exact} {path}")
+
+
+def read_tables(paths: Sequence[Path]) -> pl.DataFrame:
+    """The rows of all files, in order.
+
+    Raises:
+        PlanError: a file has an unknown format or cannot be read, or two do not have the same columns.
+    """
+    tables = [read_table(path) for path in paths]
+    if any(table.columns != tables[0].columns for table in tables):
+        raise PlanError(f"{paths[0].parent}: its {len(paths)} files do not have the same columns")
+    return pl.concat(tables, how="vertical_relaxed") if len(tables) > 1 else tables[0]
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """The rows of one file, whose extension names the format.
+
+    Text formats without types (CSV, TSV) give text columns.
+
+    Raises:
+        PlanError: no such file, an unknown format, or a file that is not what its extension says.
+    """
+    if path.suffix not in READERS:
+        raise PlanError(f"{path}: " + unknown("file format", path.suffix, READERS))
+    if not path.is_file():
+        raise PlanError(f"there is no file {path}; check the path and its folder")
+    try:
+        return READERS[path.suffix](path)
+    except (OSError, ValueError, pl.exceptions.PolarsError, pa.ArrowException) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise PlanError(f"{path} cannot be read as {path.suffix[1:]}: {reason[:160]}") from error
+
+
+def _read_arrow(path: Path) -> pl.DataFrame:
+    """An Arrow file or, as `datasets` writes it, an Arrow stream."""
+    with path.open("rb") as file:
+        is_file = file.read(6) == b"ARROW1"
+        file.seek(0)
+        table = pa.ipc.open_file(file).read_all() if is_file else pa.ipc.open_stream(file).read_all()
+    return pl.DataFrame(table)
+
+
+def _read_json(path: Path) -> pl.DataFrame:
+    """A list of objects, alone or as the only list of an object."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    lists = [value for value in content.values() if isinstance(value, list)] if isinstance(content, dict) else [content]
+    if len(lists) != 1 or not isinstance(lists[0], list):
+        raise ValueError("it holds no single list of rows; write a list of objects, or JSON Lines as .jsonl")
+    return pl.from_dicts(lists[0], infer_schema_length=None)
+
+
+def _read_text(separator: str) -> Callable[[Path], pl.DataFrame]:
+    return lambda path: pl.read_csv(path, separator=separator, infer_schema=False)
+
+
+READERS: Mapping[str, Callable[[Path], pl.DataFrame]] = {
+    ".parquet": pl.read_parquet,
+    ".arrow": _read_arrow,
+    ".jsonl": lambda path: pl.read_ndjson(path, infer_schema_length=None),
+    ".json": _read_json,
+    ".csv": _read_text(","),
+    ".tsv": _read_text("\t"),
+}
+"""The formats that are read, by extension."""

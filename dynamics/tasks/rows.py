@@ -1,0 +1,117 @@
+"""Tables -> rows: which column is which field, what the label's raw values mean, and one split made into two."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from dynamics.errors import PlanError, unknown
+from dynamics.tasks import Row
+
+SPLIT_SEED = 2406
+"""Halves a single split, and samples a very long one."""
+
+MAX_ROWS = 20_000
+"""Rows kept of a split: the largest grids use a few thousand, and every worker reads and hashes all of them."""
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a table's columns mean.
+
+    Attributes:
+        fields: template field -> column.
+        label: the column of the gold label.
+        labels: its raw values in label order; compared as text, so that 1 in a CSV file is the number 1.
+        unpack: one raw record -> the records it holds, for tables that are not flat.
+        raw: the columns that `unpack` reads.
+    """
+
+    fields: Mapping[str, str]
+    label: str
+    labels: tuple[str | int | bool, ...]
+    unpack: Callable[[Record], Iterable[Record]] | None = None
+    raw: tuple[str, ...] = ()
+
+
+def table_rows(table: pl.DataFrame, columns: Columns, *, prefix: str, where: str) -> tuple[Row, ...]:
+    """The rows of a table, in order; those with an empty text are left out.
+
+    Of a table longer than `MAX_ROWS` a seeded sample is kept. Ids count the table's own rows, so they do not change
+    with what is left out. Texts lose the white space around them, which templates are particular about.
+
+    Args:
+        prefix: of the rows' ids.
+        where: names the file in errors.
+
+    Raises:
+        PlanError: a column is missing, or a label value is not in `columns.labels`; names the file, row and remedy.
+    """
+    _check_columns(table.columns, columns, where)
+    rows = []
+    for number, record in _sample(table):
+        place = f"row {number + 1} of {where}"
+        for inner, part in _unpacked(record, columns, place):
+            fields = {name: _text(part[column]) for name, column in columns.fields.items()}
+            if all(fields.values()):
+                rows.append(Row(f"{prefix}-{number:06d}{inner}", fields, _gold(part[columns.label], columns, place)))
+    return tuple(rows)
+
+
+def halves(rows: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """One split as a pool and a test set: a seeded half of every label each, the odd row to the test."""
+    by_label: dict[int, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        by_label[row.gold].append(i)
+    rng = np.random.default_rng(SPLIT_SEED)
+    pool: set[int] = set()
+    for label in sorted(by_label):
+        order = rng.permutation(len(by_label[label]))
+        pool |= {by_label[label][i] for i in order[: len(order) // 2]}
+    kept = tuple(row for i, row in enumerate(rows) if i in pool)
+    return kept, tuple(row for i, row in enumerate(rows) if i not in pool)
+
+
+def _sample(table: pl.DataFrame) -> Iterable[tuple[int, Record]]:
+    numbers = np.arange(table.height)
+    if table.height > MAX_ROWS:
+        rng = np.random.default_rng(SPLIT_SEED)
+        numbers = np.sort(rng.choice(table.height, MAX_ROWS, replace=False))
+        table = table[numbers.tolist()]
+    return zip(numbers.tolist(), table.iter_rows(named=True), strict=True)
+
+
+def _unpacked(record: Record, columns: Columns, where: str) -> list[tuple[str, Record]]:
+    """The records in one raw record, each with what its id gets appended."""
+    if columns.unpack is None:
+        return [("", record)]
+    try:
+        return [(f".{i}", part) for i, part in enumerate(columns.unpack(record))]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PlanError(f"{where} is not of the dataset's form ({type(error).__name__}: {error})") from error
+
+
+def _check_columns(there: Sequence[str], columns: Columns, where: str) -> None:
+    needed = columns.raw if columns.unpack else (*columns.fields.values(), columns.label)
+    for column in needed:
+        if column not in there:
+            raise PlanError(unknown(f"column of {where}:", column, there))
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _gold(value: object, columns: Columns, where: str) -> int:
+    known = [str(label) for label in columns.labels]
+    if str(value) not in known:
+        raise PlanError(
+            unknown(f"value of column {columns.label} in {where}:", value, known)
+            + "; list it among the labels, or take the row out"
+        )
+    return known.index(str(value))

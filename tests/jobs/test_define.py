@@ -1,0 +1,107 @@
+"""Plans that define tasks, name a data folder, or pin a dataset; and the example of docs/custom-tasks.md, run."""
+
+import pickle
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dynamics.errors import PlanError
+from dynamics.prompts import build_prompts
+from dynamics.reference.tokenizer import build_tokenizer
+from dynamics.store import ResultStore
+from jobs.plan import SweepPlan, expand, group, read_plan
+from jobs.run_checkpoint import run_checkpoint
+from tests.dynamics.raw_rows import write_folder
+from tests.models import tiny_suite
+from tests.real_rows import needs_real_rows, neox_tokenizer
+
+PAGE = Path(__file__).parents[2] / "docs" / "custom-tasks.md"
+BLOCKS = dict(re.findall(r"```(csv|toml)\n(.*?)```", PAGE.read_text().split("## What each key means")[0], re.DOTALL))
+REFERENCE = 'name = "p"\n[[models]]\nid = "reference"\nsteps = [0]\n'
+SST2 = '[[tasks]]\nname = "sst2"\n'
+
+
+def example(folder: Path, **changes: str) -> SweepPlan:
+    """The page's plan on a random model that knows the page's words, with parts of its text changed."""
+    words = sorted(
+        {*re.findall(r"[^\s\"]+", BLOCKS["csv"].replace(",", " ") + BLOCKS["toml"]), "Headline:", "Section:"}
+    )
+    tiny_suite(folder / "tiny", build_tokenizer(words, 256), steps=(0,))
+    text = BLOCKS["toml"].replace('"EleutherAI/pythia-70m"', f'"tiny"\nfolder = "{folder}/tiny"')
+    text = text.replace("[0, 512, 143000]", "[0]")
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "desk.csv").write_text(BLOCKS["csv"])
+    (folder / "desk.toml").write_text(text)
+    return read_plan(folder / "desk.toml")
+
+
+def plan_of(folder: Path, text: str) -> SweepPlan:
+    """A plan from its text."""
+    (folder / "p.toml").write_text(text)
+    return read_plan(folder / "p.toml")
+
+
+def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
+    plan = example(tmp_path)
+    units = expand(plan)
+    assert len(units) == 3 * 2
+    (work,) = pickle.loads(pickle.dumps(group(plan, units)))
+    store = ResultStore(tmp_path / "results")
+    outcomes = run_checkpoint(work, store)
+    assert [outcome.status for outcome in outcomes] == ["done"] * 6, outcomes
+    done = pl.read_parquet(tmp_path / "results/units/**/*.parquet", hive_partitioning=False)
+    assert set(done["task_source"]) == {"all desk.csv: 12 rows, halved: 6 pool, 6 test"}
+    assert set(done["label_words"]) == {"Sports Business"}
+    assert set(done["n_test"]) == {6}
+
+
+@needs_real_rows
+def test_the_example_of_the_page_holds_under_the_pythia_tokenizer(tmp_path: Path) -> None:
+    task = example(tmp_path).task_by_name["desk"]
+    for template in task.templates:
+        prompts = build_prompts(task, template.name, neox_tokenizer(), demo_seed=0, n_shots=2, n_test=6)
+        assert prompts.label_ids == (15000, 10518)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label_words =": "label_word = 1\nlabel_words ="}, r"unknown key 'label_word'; did you mean 'label_words'\?"),
+        ({'text = "{text}\\nThis': 'txt = "{text}\\nThis'}, "define.0.templates.1.text is missing"),
+        ({'labels = ["sport", "money"]': 'labels = ["sport", "cash"]'}, "value of column desk in row 2 of .*desk.csv"),
+        ({'name = "desk"\ndemo': 'name = "dusk"\ndemo'}, "unknown task 'dusk'; did you mean 'desk'"),
+        ({'name = "desk"\nfile': 'name = "rte"\nfile'}, "task rte: there is a task of this name"),
+        ({'file = "desk.csv"': 'file = "dusk.csv"'}, "there is no file .*dusk.csv"),
+    ],
+)
+def test_a_faulty_definition_is_one_line(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(PlanError, match=message) as caught:
+        expand(example(tmp_path, **changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_data_folder_counts_from_the_plan_and_reaches_the_worker(tmp_path: Path) -> None:
+    write_folder(tmp_path / "rows", "sst2")
+    plan = plan_of(tmp_path, 'data = "rows"\n' + REFERENCE + SST2)
+    (work,) = group(plan, expand(plan))
+    assert work.data == tmp_path / "rows"
+    assert work.tasks["sst2"].load(work.data).source.startswith("pool local sst2/train.jsonl")
+
+
+def test_without_the_rows_the_plan_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="task sst2: no validation split: looked for data/validation-00000-of"):
+        expand(plan_of(tmp_path, 'data = "rows"\n' + REFERENCE + SST2))
+
+
+def test_a_pinned_repository_must_be_one_that_is_read(tmp_path: Path) -> None:
+    text = REFERENCE + SST2 + '[revisions]\n"{}" = "' + "a" * 40 + '"\n'
+    pinned = plan_of(tmp_path, text.format("stanfordnlp/sst2")).task_by_name["sst2"]
+    assert "stanfordnlp/sst2@" + "a" * 40 in pinned.source
+    with pytest.raises(
+        PlanError, match="unknown repository in `revisions`: 'stanford/sst2'; did you mean 'stanfordnlp/"
+    ):
+        expand(plan_of(tmp_path, text.format("stanford/sst2")))
