@@ -25,9 +25,8 @@ SST2 = '[[tasks]]\nname = "sst2"\n'
 
 def example(folder: Path, **changes: str) -> SweepPlan:
     """The page's plan on a random model that knows the page's words, with parts of its text changed."""
-    words = sorted(
-        {*re.findall(r"[^\s\"]+", BLOCKS["csv"].replace(",", " ") + BLOCKS["toml"]), "Headline:", "Section:"}
-    )
+    said = (BLOCKS["csv"] + BLOCKS["toml"]).replace(",", " ").replace("\\n", " ")
+    words = sorted(set(re.findall(r'[^\s"]+', said)))
     tiny_suite(folder / "tiny", build_tokenizer(words, 256), steps=(0,))
     text = BLOCKS["toml"].replace('"EleutherAI/pythia-70m"', f'"tiny"\nfolder = "{folder}/tiny"')
     text = text.replace("[0, 512, 143000]", "[0]")
