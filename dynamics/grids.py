@@ -85,7 +85,7 @@ def steps_by_name(model: str, names: Iterable[str], pattern: str = DEFAULT_PATTE
     return found
 
 
-def select_steps(steps: Steps, model: str, there: Collection[int]) -> list[int]:
+def select_steps(steps: Steps, model: str, there: Collection[int], *, strict: bool = True) -> list[int]:
     """The steps asked for, sorted, each of which is there.
 
     Args:
@@ -93,22 +93,26 @@ def select_steps(steps: Steps, model: str, there: Collection[int]) -> list[int]:
             any other model `all` means all there are.
         model: model id.
         there: the steps that exist.
+        strict: refuse where steps are missing, instead of leaving them out.
 
     Raises:
         PlanError: a grid that the model does not have, or missing steps, each with the nearest there are.
     """
     wanted = _named(steps, model, there) if isinstance(steps, str) else sorted(set(steps))
     missing = [step for step in wanted if step not in there]
-    if missing:
+    if missing and strict:
         raise PlanError(missing_steps(model, missing, there))
-    return wanted
+    return [step for step in wanted if step in there]
 
 
 def missing_steps(model: str, missing: Sequence[int], there: Collection[int], shown: int = 8) -> str:
     """One line that names what is missing and the nearest there is."""
     listed = ", ".join(f"{step} (nearest: {_nearest(step, there)})" for step in missing[:shown])
     more = f" and {len(missing) - shown} more" if len(missing) > shown else ""
-    return f"{model} has no revision for {len(missing)} of the steps asked for: {listed}{more}; change `steps`"
+    return (
+        f"{model} has no revision for {len(missing)} of the steps asked for: {listed}{more}; "
+        'change `steps`, or add missing = "skip"'
+    )
 
 
 def _named(grid: str, model: str, there: Collection[int]) -> list[int]:

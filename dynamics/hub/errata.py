@@ -29,12 +29,8 @@ class Erratum:
         """Whether the report is about this step, and still holds of its files."""
         everywhere = not self.steps and not self.ranges
         in_range = any(step in range(first, last + 1, every) for first, last, every in self.ranges)
-        known = not self.sha256 or any(
-            (file.sha256 or "").startswith(self.sha256) for file in revision.weights
-        )
-        return (
-            fnmatchcase(revision.repo, self.model) and (everywhere or in_range or step in self.steps) and known
-        )
+        known = not self.sha256 or any((file.sha256 or "").startswith(self.sha256) for file in revision.weights)
+        return fnmatchcase(revision.repo, self.model) and (everywhere or in_range or step in self.steps) and known
 
 
 @dataclass(frozen=True)

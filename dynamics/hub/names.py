@@ -49,7 +49,9 @@ def checked_repo(name: str) -> str:
         CheckpointError: anything else.
     """
     if not _REPO.fullmatch(name) or ".." in name or "--" in name:
-        raise CheckpointError(f"model {name!r} is not a repository of the Hub: give owner/name, as EleutherAI/pythia-70m")
+        raise CheckpointError(
+            f"model {name!r} is not a repository of the Hub: give owner/name, as EleutherAI/pythia-70m"
+        )
     return name
 
 
