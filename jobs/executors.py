@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dynamics.errors import PlanError
+from jobs.fetching import fetched
 from jobs.plan import CheckpointWork, Resources
 from jobs.run_checkpoint import Outcome
 
@@ -16,9 +17,9 @@ Run = Callable[[CheckpointWork], list[Outcome]]
 Results = Iterator[tuple[CheckpointWork, list[Outcome]]]
 
 
-def run_inline(works: Sequence[CheckpointWork], run: Run) -> Results:
-    """One checkpoint after the other, in this process: for debugging and small tests."""
-    for work in works:
+def run_inline(works: Sequence[CheckpointWork], run: Run, ahead: int = 0) -> Results:
+    """One checkpoint after the other, in this process, the next `ahead` being fetched meanwhile."""
+    for work in fetched(works, ahead):
         yield work, run(work)
 
 

@@ -52,6 +52,7 @@ class FakeHub:
         tree_overrides: commit -> path -> keys of the tree's entry that shall be wrong.
         faults: taken from front to back; a spent one is passed over.
         bytes_per_second: of each response's body; None for no limit.
+        page_size, next_host: entries of a page of a listing, and where the next page is said to be.
         requests: `METHOD kind` (refs, tree, file) -> count; `files`: path -> GETs.
         tokens: values of the Authorization header.
     """
@@ -62,6 +63,7 @@ class FakeHub:
     faults: list[Fault] = field(default_factory=list)
     bytes_per_second: float | None = None
     page_size: int = 1000
+    next_host: str = ""
     requests: Counter = field(default_factory=Counter)
     files: Counter = field(default_factory=Counter)
     tokens: list[str] = field(default_factory=list)
@@ -158,8 +160,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._refs(path.removeprefix("/api/models/").removesuffix("/refs"), fault)
         elif kind == "tree":
             self._tree(*path.removeprefix("/api/models/").split("/tree/"), query=parse_qs(url.query), fault=fault)
+        elif named := re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path):
+            self._file(*named.groups(), fault=fault)
         else:
-            self._file(*re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path).groups(), fault=fault)
+            self._send(404, b"", {})
 
     def _refs(self, repo: str, fault: Fault | None) -> None:
         if repo not in self.hub.branches:
@@ -185,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         start = int(query.get("cursor", ["0"])[0])
         headers = {}
         if start + self.hub.page_size < len(entries):
-            following = f"{self.hub.endpoint}/api/models/{repo}/tree/{sha}?recursive=true&cursor="
+            following = f"{self.hub.next_host or self.hub.endpoint}/api/models/{repo}/tree/{sha}?recursive=true&cursor="
             headers["Link"] = f'<{following}{start + self.hub.page_size}>; rel="next"'
         self._json(entries[start : start + self.hub.page_size], fault, headers)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from dynamics.hub.listing import HubRevision
 
@@ -94,5 +95,5 @@ def _steps(steps: Sequence[int], shown: int = 6) -> str:
     return ("step " if len(steps) == 1 else "steps ") + ", ".join(map(str, steps[:shown])) + more
 
 
-def _tuples(value: object) -> object:
+def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

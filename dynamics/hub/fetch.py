@@ -9,13 +9,13 @@ import hashlib
 import json
 import re
 import shutil
-import warnings
 from pathlib import Path
 from typing import BinaryIO
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import disable_progress_bars
 
 from dynamics.errors import CheckpointError
 from dynamics.hub.listing import HubFile, HubRevision
@@ -35,12 +35,30 @@ def fetch_revision(revision: HubRevision) -> Path:
         CheckpointError: a file cannot be had, or is not what the listing says (with both hashes), or the disk is full.
     """
     at = settings()
+    if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
+        disable_progress_bars()
     paths = [_verified(revision, file, at) for file in revision.files]
     folder = snapshot_folder(at.cache, revision)
     if any(path.parent != folder for path in paths):
         raise CheckpointError(f"{at.endpoint} answers for another commit than {revision.commit_sha}; try again")
     _check_index(folder, revision)
     return folder
+
+
+def fetch_setup(revision: HubRevision) -> Path:
+    """Have config and tokenizer on disk, verified, and no weights; the folder they are in.
+
+    Raises:
+        CheckpointError: as `fetch_revision`.
+    """
+    at = settings()
+    paths = [_verified(revision, file, at) for file in revision.setup]
+    return paths[0].parent
+
+
+def is_cached(cache: Path, revision: HubRevision, file: HubFile) -> bool:
+    """Whether the cache has the content of a file, by name."""
+    return blob_path(cache, revision, file).exists() or (snapshot_folder(cache, revision) / file.path).exists()
 
 
 def repo_folder(cache: Path, repo: str) -> Path:
@@ -117,13 +135,18 @@ def _download(revision: HubRevision, file: HubFile, at: HubSettings) -> Path:
 
 def _once(revision: HubRevision, file: HubFile, at: HubSettings, what: str) -> Path:
     """One attempt."""
-    names = {"repo_id": revision.repo, "filename": file.path, "revision": revision.commit_sha}
     try:
         if not blob_path(at.cache, revision, file).exists():
-            _check_etag(hf_hub_url(**names, endpoint=at.endpoint), file, at, what)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of little space: see `_full`
-            found = hf_hub_download(**names, endpoint=at.endpoint, cache_dir=at.cache, token=at.token or False)
+            url = hf_hub_url(revision.repo, file.path, revision=revision.commit_sha, endpoint=at.endpoint)
+            _check_etag(url, file, at, what)
+        found = hf_hub_download(
+            revision.repo,
+            file.path,
+            revision=revision.commit_sha,
+            endpoint=at.endpoint,
+            cache_dir=at.cache,
+            token=at.token or False,
+        )
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise CheckpointError(_full(at.cache, what, file.size)) from error

@@ -54,7 +54,7 @@ def find_on_hub(
     unusable = [reason for step in wanted if (reason := refused.get(there[step].name))]
     if unusable and missing == "refuse":
         more = f" (and {len(unusable) - 1} more such steps)" if len(unusable) > 1 else ""
-        raise CheckpointError(f"{unusable[0]}{more}; missing = \"skip\" leaves all such steps out")
+        raise CheckpointError(f'{unusable[0]}{more}; missing = "skip" leaves all such steps out')
     by_name = {revision.revision: revision for revision in found}
     revisions = {step: by_name[there[step].name] for step in listed if there[step].name in by_name}
     findings = audit(revisions)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError
 from huggingface_hub.utils import parse_ratelimit_headers
 
 from dynamics.errors import CheckpointError
@@ -19,6 +19,8 @@ ATTEMPTS = 6
 FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 1.0, 60.0, 600.0
 _JITTER = random.SystemRandom()
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
+# by name: they are httpx's or, as huggingface_hub changed over, httpx2's
+_PASSING_TRANSPORT = {"TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"}
 
 
 def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) -> T:
@@ -49,13 +51,13 @@ def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) 
 def passes(error: BaseException) -> bool:
     """Whether the same request may succeed later."""
     root = _root(error)
-    if isinstance(root, HfHubHTTPError):
-        return root.response is not None and root.response.status_code in _PASSING_STATUS
+    response = getattr(root, "response", None)
+    if response is not None:
+        return response.status_code in _PASSING_STATUS
     if isinstance(root, OSError) and "Consistency check failed" in str(root):
         return True
-    # httpx, or the httpx2 that huggingface_hub brings: whichever it is, its transport errors are transient
-    transport = type(root).__module__.split(".")[0] in ("httpx", "httpx2")
-    return (transport and not isinstance(root, ValueError)) or isinstance(root, (TimeoutError, ConnectionError))
+    kinds = {kind.__name__ for kind in type(root).__mro__}
+    return bool(kinds & _PASSING_TRANSPORT) or isinstance(root, (TimeoutError, ConnectionError))
 
 
 def wait_seconds(error: BaseException, attempt: int) -> float:
@@ -90,6 +92,6 @@ def first_line(error: BaseException) -> str:
 
 def _root(error: BaseException) -> BaseException:
     """What went wrong on the wire: huggingface_hub shows it as LocalEntryNotFoundError."""
-    while isinstance(error, (LocalEntryNotFoundError, ValueError)) and error.__cause__ is not None:
+    while isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
         error = error.__cause__
     return error
