@@ -362,10 +362,13 @@ def _first_problem(error: ValidationError) -> str:
     """The first validation error as one line, with the nearest allowed key for an unknown one."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
+    if first["type"] == "extra_forbidden" and len(first["loc"]) < 4:
         return unknown("key", first["loc"][-1], _allowed_keys(first["loc"][:-1])) + f" (at {where})"
     if first["type"] == "missing":
         return f"{where} is missing"
+    if where.split(".")[2:3] == ["steps"]:
+        allowed = "'all', 'paper', 'dense', a list as [0, 512], or { from = 0, to = 1000, every = 100 }"
+        return f"{'.'.join(where.split('.')[:3])} = {first['input']!r}: give {allowed}"
     return f"{where} = {first['input']!r}: {first['msg']}"
 
 
