@@ -95,8 +95,8 @@ def find_checkpoints(
     if root is None:
         if model != suite.MODEL_ID:
             raise CheckpointError(
-                f"model {model!r} has no folder in the plan and is not owner/name on the Hub; only {suite.MODEL_ID!r} "
-                'is embedded. Add folder = "/path/to/checkpoints" beside its id'
+                f"model {model!r} has no folder in the plan; only {suite.MODEL_ID!r} is embedded, and a model of the "
+                'Hub is owner/name. Add folder = "/path/to/checkpoints" beside its id'
             )
         root = suite.checkpoints_dir()
     there = _steps_in(model, root, pattern)

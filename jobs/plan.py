@@ -362,7 +362,7 @@ def _first_problem(error: ValidationError) -> str:
     """The first validation error as one line, with the nearest allowed key for an unknown one."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden" and len(first["loc"]) < 4:
+    if first["type"] == "extra_forbidden" and where.count(".") < 3:
         return unknown("key", first["loc"][-1], _allowed_keys(first["loc"][:-1])) + f" (at {where})"
     if first["type"] == "missing":
         return f"{where} is missing"

@@ -1,7 +1,7 @@
 """`python -m jobs.plan PLAN`: what a sweep would fetch, skip, need and write, before it does any of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ from dynamics.components import component_grid
 from dynamics.errors import CheckpointError, PlanError, refusals_exit_2
 from dynamics.hub import disk
 from dynamics.hub.fetch import fetch_setup, is_cached
-from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN
+from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN, FILE_LIMIT, FILE_LIMIT_WITH_TOKEN, REQUESTS_PER_FILE
 from dynamics.hub.names import settings
 from dynamics.store import ResultStore, open_store, read_units
 from dynamics.tasks import get_task
@@ -64,8 +64,11 @@ class ModelReport:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What a sweep would do. Bytes throughout; `download_bytes` counts equal files once and leaves out what the cache
-    has; `api_calls` are those a later sweep makes, listings being kept from now on."""
+    """What a sweep would do.
+
+    Bytes throughout. `download_bytes` counts equal files once and leaves out what the cache has. `api_calls` are those
+    a sweep makes from now on: the listings of commits are kept. `file_requests` is the most it makes. The limits are the Hub's, in 5 minutes.
+    """
 
     plan: str
     checkpoints: tuple[CheckpointReport, ...]
@@ -78,6 +81,8 @@ class Preflight:
     predictions_bytes: int
     api_calls: int
     api_limit: int
+    file_requests: int
+    file_limit: int
     calibration: Calibration | None
     hours: float | None
 
@@ -126,12 +131,14 @@ def preflight(
         models=models,
         n_units=len(units),
         n_done=len(units) - len(missing),
-        download_bytes=_download(sorted(needed, key=lambda c: (c.model, c.step))),
+        download_bytes=sum(_to_fetch(needed).values()),
         peak_disk_bytes=peak_disk(plan, works),
         contributions_bytes=sum(_contributions(unit, n_components[unit.checkpoint.model]) for unit in missing),
         predictions_bytes=sum(_n_examples(unit) * n_components[unit.checkpoint.model] for unit in missing),
         api_calls=n_repositories,
         api_limit=API_LIMIT_WITH_TOKEN if settings().token else API_LIMIT,
+        file_requests=REQUESTS_PER_FILE * sum(len(c.remote.files) for c in needed if c.remote),
+        file_limit=FILE_LIMIT_WITH_TOKEN if settings().token else FILE_LIMIT,
         calibration=measured,
         hours=None if measured is None else measured.hours(works, workers),
     )
@@ -180,7 +187,10 @@ def describe(found: Preflight) -> list[str]:
     lines += [
         f"to download: {found.download_bytes / 1e9:.3f} GB; on disk at once: {found.peak_disk_bytes / 1e9:.3f} GB"
     ]
-    lines += [f"API calls of a sweep: {found.api_calls} of {found.api_limit} in 5 minutes"]
+    lines += [
+        f"requests of a sweep: {found.api_calls} API ({found.api_limit} allowed in 5 minutes), "
+        f"up to {found.file_requests} of files ({found.file_limit} allowed in 5 minutes; waits are honoured)"
+    ]
     lines += [
         f"results: contributions up to {found.contributions_bytes / 1e9:.3f} GB, predictions up to "
         f"{found.predictions_bytes / 1e9:.3f} GB, before compression"
@@ -195,7 +205,6 @@ def describe(found: Preflight) -> list[str]:
 
 
 def _checkpoint(checkpoint: Checkpoint, *, runs: bool) -> CheckpointReport:
-    remote = checkpoint.remote
     return CheckpointReport(
         model=checkpoint.model,
         revision=checkpoint.revision,
@@ -204,23 +213,23 @@ def _checkpoint(checkpoint: Checkpoint, *, runs: bool) -> CheckpointReport:
         commit_sha=checkpoint.commit_sha,
         weights=checkpoint.weights,
         files_bytes=_weight_bytes(checkpoint),
-        download_bytes=_download([checkpoint]) if remote and runs else 0,
+        download_bytes=sum(_to_fetch([checkpoint]).values()) if runs else 0,
         flags=checkpoint.flags,
         notes=checkpoint.notes,
         runs=runs,
     )
 
 
-def _download(checkpoints: Sequence[Checkpoint]) -> int:
-    """Bytes to fetch; equal files of one repository once, files in the cache not at all."""
+def _to_fetch(checkpoints: Iterable[Checkpoint]) -> dict[tuple[str, str], int]:
+    """Content -> bytes of what the cache lacks; equal files of one repository are one."""
     at = settings()
-    files = {
-        (c.remote.repo, file.etag): 0 if is_cached(at.cache, c.remote, file) else file.size
+    return {
+        (c.remote.repo, file.etag): file.size
         for c in checkpoints
         if c.remote
         for file in c.remote.files
+        if not is_cached(at.cache, c.remote, file)
     }
-    return sum(files.values())
 
 
 def _weight_bytes(checkpoint: Checkpoint) -> int:

@@ -55,7 +55,8 @@ def run(plan: SweepPlan, store: ResultStore, missing: Sequence[WorkUnit], execut
         return []
     refuse_impossible(plan, works)
     job = partial(run_checkpoint, store=store)
-    results = run_inline(works, job, plan.hub.ahead) if executor == "inline" else run_ray(works, job, plan.resources)
+    ahead = plan.hub.ahead
+    results = run_inline(works, job, ahead) if executor == "inline" else run_ray(works, job, plan.resources, ahead)
     try:
         return list(_with_progress(results, len(works)))
     except KeyboardInterrupt:

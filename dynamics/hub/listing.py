@@ -25,6 +25,9 @@ from dynamics.hub.retries import with_retries
 STATE_FOLDER = ".pythia-emergence"
 API_TIMEOUT = 30.0
 API_LIMIT, API_LIMIT_WITH_TOKEN = 500, 1000
+FILE_LIMIT, FILE_LIMIT_WITH_TOKEN = 3000, 5000
+REQUESTS_PER_FILE = 3
+"""Two HEAD (ours, and huggingface_hub's) and one GET."""
 SETUP_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 REQUIRED = ("config.json", "tokenizer.json")
 FORMATS = {"safetensors": ("model", "safetensors"), "bin": ("pytorch_model", "bin")}

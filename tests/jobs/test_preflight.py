@@ -59,14 +59,16 @@ def test_no_weights_are_downloaded(filled: FakeHub, tmp_path: Path) -> None:
     assert (found["n_units"], found["n_done"]) == (8, 0)
 
 
-@pytest.mark.usefixtures("filled")
-def test_what_it_says_is_what_the_sweep_does(tmp_path: Path) -> None:
+def test_what_it_says_is_what_the_sweep_does(filled: FakeHub, tmp_path: Path) -> None:
     """Bytes of the download, of the disk and of the results before compression."""
     plan = write_plan(tmp_path / "plan.toml", "steps = [0, 1, 2, 3]", "keep = true")
     found = report(plan)
     out = tmp_path / "out"
     before = set((tmp_path / "cache").glob("models--*/blobs/*"))
+    filled.reset_counts()
     assert CliRunner().invoke(sweep_app, [str(plan), "--out", str(out), "--executor", "inline"]).exit_code == 0
+    assert filled.requests["GET refs"] + filled.requests["GET tree"] == found["api_calls"]
+    assert filled.requests["GET file"] + filled.requests["HEAD file"] <= found["file_requests"]
     blobs = set((tmp_path / "cache").glob("models--*/blobs/*")) - before
     assert sum(path.stat().st_size for path in blobs) == found["download_bytes"]
     contributions = scan(open_store(out), "contributions").collect()

@@ -228,7 +228,10 @@ def test_a_damaged_checkpoint_fails_alone_with_one_line(
         ({"dtype": "float64"}, "dtype = 'float64': Input should be 'float32', 'bfloat16' or 'float16'"),
         ({"models": [{"id": "pythia"}]}, "model 'pythia' has no folder in the plan; only 'reference' is embedded"),
         ({"models": [{"id": "tiny", "folder": "/nowhere"}]}, "/nowhere is not a folder"),
-        ({"models": [{"id": "tiny", "folder": "HERE", "steps": [3]}]}, "unknown step 3. Allowed: 0, 4"),
+        (
+            {"models": [{"id": "tiny", "folder": "HERE", "steps": [3]}]},
+            "tiny has no revision for 1 of the steps asked for: 3 (nearest: 0 and 4)",
+        ),
         ({"name": "../x"}, "name = '../x': String should match pattern"),
     ],
 )
