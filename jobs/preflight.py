@@ -67,7 +67,8 @@ class Preflight:
     """What a sweep would do.
 
     Bytes throughout. `download_bytes` counts equal files once and leaves out what the cache has. `api_calls` are those
-    a sweep makes from now on: the listings of commits are kept. `file_requests` is the most it makes. The limits are the Hub's, in 5 minutes.
+    a sweep makes from now on, the listings of commits being kept; `file_requests` is the most it makes. The limits are
+    the Hub's, in 5 minutes.
     """
 
     plan: str
