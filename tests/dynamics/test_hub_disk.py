@@ -106,6 +106,29 @@ def test_shared_blobs_are_fetched_once_and_go_with_the_last(hub: FakeHub, cache:
     assert set(hub.files.values()) == {1}
 
 
+def test_what_the_user_comes_to_share_stays(hub: FakeHub, cache: Path) -> None:
+    """While a sweep used the weights, the user opened another commit that has them too."""
+    first, same = listed(hub, models.single(0), models.single(0))
+    with disk.using(first, run=RUN, budget=None, keep=False):
+        name = "model.safetensors"
+        theirs = hf_hub_download(
+            REPO, name, revision=same.commit_sha, cache_dir=cache, endpoint=hub.endpoint, token=False
+        )
+    assert Path(theirs).read_bytes() == models.single(0)[name]
+    assert len(content(cache)) == 2
+
+
+def test_a_blob_another_revision_claimed_stays(hub: FakeHub, cache: Path) -> None:
+    """Before any link of that revision shows it."""
+    first, same = listed(hub, models.single(0), models.single(0))
+    with disk.using(first, run=RUN, budget=first.n_bytes, keep=False):
+        disk.claim(same, cache, run=RUN, budget=first.n_bytes)
+    assert len(content(cache)) == len(first.files)
+    hub.reset_counts()
+    with disk.using(same, run=RUN, budget=first.n_bytes, keep=False):
+        assert hub.requests["GET file"] == 0
+
+
 def test_a_claim_waits_until_what_is_held_is_released(hub: FakeHub, cache: Path) -> None:
     first, second = listed(hub, models.single(0), models.single(1))
     budget = int(1.5 * first.n_bytes)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from dynamics.store import open_store, read_units, scan
 from jobs.executors import run_inline
-from jobs.fetching import at_hand, fetch
+from jobs.fetching import at_hand, fetch, fetched
 from jobs.plan import CheckpointWork, expand, group, read_plan
 from jobs.run_checkpoint import Outcome
 from jobs.sweep import app
@@ -174,6 +174,18 @@ def test_fetching_and_computing_side_by_side(hub: FakeHub, tmp_path: Path) -> No
     started = time.perf_counter()
     assert len(list(run_inline(works, compute, ahead=2))) == n
     assert time.perf_counter() - started <= 1.25 * max(download, n * seconds)
+
+
+def test_no_more_is_fetched_ahead_than_asked(hub: FakeHub, tmp_path: Path) -> None:
+    for step in range(6):
+        hub.add(REPO, f"step{step}", models.single(step))
+    plan = read_plan(write_plan(tmp_path / "plan.toml", steps=list(range(6))))
+    works = group(plan, expand(plan), run="bounded")
+    for done, work in enumerate(fetched(works, ahead=2)):
+        time.sleep(0.4)
+        assert hub.files["model.safetensors"] == min(done + 3, 6)
+        with at_hand(work):
+            pass
 
 
 def test_quarantined_steps_are_left_out_unless_the_plan_runs_them(hub: FakeHub, tmp_path: Path) -> None:
