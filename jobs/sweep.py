@@ -13,7 +13,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dynamics.errors import StoreError, refusals_exit_2
-from dynamics.store import ResultStore, open_store, read_units, save_plan
+from dynamics.store import ResultStore, open_store, parts, read_units, save_plan
+from jobs.derive import derive
 from jobs.executors import Results, run_inline, run_ray
 from jobs.plan import SweepPlan, WorkUnit, expand, group, plan_checkpoints, read_plan, to_run
 from jobs.preflight import refuse_impossible
@@ -41,6 +42,9 @@ def sweep(
         save_plan(store, plan.name, plan_file.read_text())
         typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
         outcomes = run(plan, store, missing, executor)
+        n_fits = fit_missing(store, plan, units)
+        if n_fits:
+            typer.echo(f"{n_fits} fits added from stored contributions")
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     typer.echo(f"results in {out}: {len(units) - len(failed)} of {len(units)} units done, {len(failed)} failed")
     if failed:
@@ -75,6 +79,13 @@ def _expand(plan: SweepPlan) -> list[WorkUnit]:
             f"step {left_out[0].step}: {'; '.join(left_out[0].notes)}. `python -m jobs.plan` lists them"
         )
     return expand(plan, kept)
+
+
+def fit_missing(store: ResultStore, plan: SweepPlan, units: Sequence[WorkUnit]) -> int:
+    """The plan's fits on units that were done without them: after a change of K or lambda, no model is needed."""
+    mine = {(unit.checkpoint.model, unit.checkpoint.step, unit.task) for unit in units}
+    there = [part for part in parts(store) if (part.model, part.step, part.task) in mine]
+    return sum(derive(store, part, plan.fits.all) for part in there)
 
 
 def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUnit]:
