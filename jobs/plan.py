@@ -197,8 +197,8 @@ class SweepPlan(_Strict):
     device: str = "auto"
     token_budget: Annotated[int, Field(ge=1)] = 16_384
     resources: Resources = Resources()
-    fits: FitPlan = FitPlan()
     hub: HubPlan = HubPlan()
+    fits: FitPlan = FitPlan()
     data: Path | None = None
     """Folder that holds the datasets' files, for clusters without network."""
     revisions: dict[str, str] = {}
@@ -423,8 +423,8 @@ def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
         "models": ModelPlan,
         "tasks": TaskPlan,
         "resources": Resources,
-        "fits": FitPlan,
         "hub": HubPlan,
+        "fits": FitPlan,
         "define": CustomTask,
     }
     if "templates" in location:
