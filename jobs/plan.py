@@ -4,7 +4,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,9 +12,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.checkpoints import Checkpoint, find_checkpoints
-from dynamics.decomposition import METHOD_VERSION
+from dynamics.descent import FitSettings
 from dynamics.errors import PlanError, unknown
+from dynamics.fits import Fit
 from dynamics.prompts import PARTITION_SEED
+from dynamics.reweighting import VARIANTS
+from dynamics.schema import METHOD_VERSION
 from dynamics.tasks import Task, Template, fingerprint, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
@@ -94,6 +97,46 @@ class CustomTask(_Strict):
         )
 
 
+class FitDefinition(_Strict):
+    """A variant of the plan's own: a built-in one with other settings, under a name of its own."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    base: Literal["paper", "official_code", "default"] = "default"
+    l1: Annotated[float, Field(ge=0)] | None = None
+    max_epochs: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def settings(self) -> FitSettings:
+        """The base's settings, changed."""
+        changes = {"l1": self.l1, "max_epochs": self.max_epochs}
+        given = {key: value for key, value in changes.items() if value is not None}
+        return replace(VARIANTS[self.base], variant=self.name, **given)
+
+
+class FitPlan(_Strict):
+    """What a few labels are used for: variants x numbers of labelled examples; a change of these needs no model."""
+
+    n_labelled: tuple[Annotated[int, Field(ge=1)], ...] = (12, 24)
+    variants: tuple[Literal["paper", "official_code", "default"], ...] = ("default",)
+    define: tuple[FitDefinition, ...] = ()
+
+    @property
+    def all(self) -> tuple[Fit, ...]:
+        """Every fit of every unit.
+
+        Raises:
+            PlanError: two variants of one name.
+        """
+        ways = [(name, name, VARIANTS[name]) for name in self.variants]
+        ways += [(own.name, own.base, own.settings) for own in self.define]
+        names = [name for name, _, _ in ways]
+        if len(set(names)) < len(names) or {own.name for own in self.define} & set(VARIANTS):
+            raise PlanError(
+                f"fits: {', '.join(names)}: every variant needs a name of its own, and built-in ones are taken"
+            )
+        return tuple(Fit(*way, n_labelled=k) for way in ways for k in self.n_labelled)
+
+
 class Resources(_Strict):
     """What one checkpoint's worker asks of the cluster; `num_cpus` is also its number of threads."""
 
@@ -111,6 +154,7 @@ class SweepPlan(_Strict):
     device: str = "auto"
     token_budget: Annotated[int, Field(ge=1)] = 16_384
     resources: Resources = Resources()
+    fits: FitPlan = FitPlan()
     data: Path | None = None
     """Folder that holds the datasets' files, for clusters without network."""
     revisions: dict[str, str] = {}
@@ -187,6 +231,7 @@ class CheckpointWork:
     n_threads: int
     tasks: Mapping[str, Task]
     data: Path | None
+    fits: tuple[Fit, ...] = ()
 
 
 def read_plan(path: Path) -> SweepPlan:
@@ -251,6 +296,7 @@ def group(plan: SweepPlan, units: Sequence[WorkUnit]) -> list[CheckpointWork]:
             n_threads,
             {unit.task: plan.task_by_name[unit.task] for unit in of},
             plan.data_folder,
+            plan.fits.all,
         )
         for of in by_folder.values()
     ]
@@ -280,7 +326,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
-    of = {"models": ModelPlan, "tasks": TaskPlan, "resources": Resources, "define": CustomTask}
+    of = {"models": ModelPlan, "tasks": TaskPlan, "resources": Resources, "fits": FitPlan, "define": CustomTask}
     if "templates" in location:
         return list(CustomTemplate.model_fields)
     return list(of[str(location[0])].model_fields if location else SweepPlan.model_fields)

@@ -16,13 +16,14 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics.checkpoints import load_model, load_tokenizer
-from dynamics.decomposition import FORWARD_TOLERANCE, METHOD_VERSION, TOLERANCE, Decomposition, decompose
+from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE, Decomposition, decompose
 from dynamics.errors import DoubtfulUnit
 from dynamics.prompts import PARTITION_SEED, PromptSet, build_prompts
-from dynamics.schema import SCHEMA_VERSION
-from dynamics.store import ResultStore, part_id, write_failures, write_units
+from dynamics.schema import METHOD_VERSION, SCHEMA_VERSION
+from dynamics.store import Part, ResultStore, part_id, write_failures, write_units
 from dynamics.tables import UnitArrays, table, unit_tables
 from dynamics.tasks import TaskRows
+from jobs.derive import derive
 from jobs.plan import CheckpointWork, WorkUnit
 
 VERSIONS = f"method {METHOD_VERSION}, schema {SCHEMA_VERSION}, " + ", ".join(
@@ -100,6 +101,7 @@ def _run_task(
         records = [table("units", {**f.record, "part": part}, {"status": ["done"]}) for f in done]
         tables = {name: pa.concat_tables([f.tables[name] for f in done]) for name in done[0].tables}
         write_units(store, pa.concat_tables(records), tables)
+        derive(store, Part(work.checkpoint.model, work.checkpoint.step, units[0].task, part), work.fits)
     finished = [Outcome(f.unit.unit_id, str(f.unit), "done") for f in done]
     return finished + _record_failures(store, failed)
 
@@ -139,6 +141,8 @@ def _run_unit(
             contributions=split.contributions,
             constant=split.constant,
             full=split.full,
+            n_shots_used=prompts.n_shots_used,
+            skipped=prompts.skipped,
         )
     )
     record = {
@@ -156,7 +160,9 @@ def _run_unit(
         "n_test": prompts.split.count("test"),
         "n_train": prompts.split.count("train"),
         "partition_seed": PARTITION_SEED,
-        "flags": ["shared_pool"] if prompts.shares_pool else [],
+        "n_shots_used": prompts.n_shots_used,
+        "n_skipped": len(prompts.skipped),
+        "flags": [name for name, on in (("shared_pool", prompts.shares_pool), ("bos", prompts.bos)) if on],
         "versions": VERSIONS,
         "forward_id": forward_id(unit, prompts),
         "created": datetime.now(UTC),

@@ -12,7 +12,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dynamics.errors import StoreError, refusals_exit_2
-from dynamics.store import ResultStore, open_store, read_units, save_plan
+from dynamics.store import ResultStore, open_store, parts, read_units, save_plan
+from jobs.derive import derive
 from jobs.executors import Results, run_inline, run_ray
 from jobs.plan import SweepPlan, WorkUnit, expand, group, read_plan
 from jobs.run_checkpoint import Outcome, run_checkpoint
@@ -39,6 +40,9 @@ def sweep(
         save_plan(store, plan.name, plan_file.read_text())
         typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
         outcomes = run(plan, store, missing, executor)
+        n_fits = fit_missing(store, plan, units)
+        if n_fits:
+            typer.echo(f"{n_fits} fits added from stored contributions")
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     typer.echo(f"results in {out}: {len(units) - len(failed)} of {len(units)} units done, {len(failed)} failed")
     if failed:
@@ -58,6 +62,13 @@ def run(plan: SweepPlan, store: ResultStore, missing: Sequence[WorkUnit], execut
     except KeyboardInterrupt:
         typer.echo(f"interrupted; finished tasks are kept in {store.root}. The same command resumes", err=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def fit_missing(store: ResultStore, plan: SweepPlan, units: Sequence[WorkUnit]) -> int:
+    """The plan's fits on units that were done without them: after a change of K or lambda, no model is needed."""
+    mine = {(unit.checkpoint.model, unit.checkpoint.step, unit.task) for unit in units}
+    there = [part for part in parts(store) if (part.model, part.step, part.task) in mine]
+    return sum(derive(store, part, plan.fits.all) for part in there)
 
 
 def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUnit]:

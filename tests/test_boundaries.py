@@ -30,7 +30,10 @@ LIBRARIES = {
     "torch": {"dynamics", "jobs"},
     "transformers": {"dynamics", "jobs"},
 }
-TORCH_FREE = {"components", "errors", "schema", "store", "scores", "tables"}
+TORCH_FREE = {
+    "calibration", "components", "descent", "errors", "fits", "reweighting", "schema", "scores", "selection", "store",
+    "tables",
+}  # fmt: skip
 NOT_REGISTERED = {
     "analysis": {"answers"},
     "figures": {"style"},
