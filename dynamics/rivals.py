@@ -13,12 +13,13 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics import scores
-from dynamics.decomposition import FORWARD_TOLERANCE, METHOD_VERSION
+from dynamics.decomposition import FORWARD_TOLERANCE
 from dynamics.errors import DoubtfulUnit, PromptError
 from dynamics.full_model import full_answers
 from dynamics.nearest import Vectors, nearest
 from dynamics.partition import Selection, rng_of, shuffle_last_two_apart
 from dynamics.prompts import PromptSet, write_prompts
+from dynamics.schema import METHOD_VERSION
 from dynamics.tasks import Row, Task
 from dynamics.writing import Writer, open_writer
 
@@ -142,7 +143,9 @@ def selected_prompts(asked: Asked, n_labelled: int, vectors: Vectors) -> PromptS
         shares_pool=asked.chosen.shares_pool,
         bos=writer.begins_with_bos([ids for ids, _ in written.values()]),
         n_shots_used=min(used for _, used in written.values()),
-        skipped=skipped,
+        skipped=tuple(
+            ("test", row.example_id, row.gold, skipped[row.example_id]) for row in test if row.example_id in skipped
+        ),
     )
 
 
