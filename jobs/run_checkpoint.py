@@ -6,6 +6,7 @@ import resource
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -18,12 +19,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dynamics.checkpoints import load_model, load_tokenizer
 from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE, Decomposition, decompose
 from dynamics.errors import DoubtfulUnit
+from dynamics.hub.names import redact
 from dynamics.prompts import PARTITION_SEED, PromptSet, build_prompts
 from dynamics.schema import METHOD_VERSION, SCHEMA_VERSION
 from dynamics.store import Part, ResultStore, part_id, write_failures, write_units
 from dynamics.tables import UnitArrays, table, unit_tables
 from dynamics.tasks import TaskRows
 from jobs.derive import derive
+from jobs.fetching import at_hand
 from jobs.plan import CheckpointWork, WorkUnit
 
 VERSIONS = f"method {METHOD_VERSION}, schema {SCHEMA_VERSION}, " + ", ".join(
@@ -61,16 +64,18 @@ def run_checkpoint(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
     torch.set_num_threads(work.n_threads)
     started = time.perf_counter()
     device = resolve_device(work.device)
-    try:
-        model = load_model(work.checkpoint, dtype=work.units[0].dtype, device=device)
-        tokenizer = load_tokenizer(work.checkpoint)
-    except Exception as error:  # whatever it was, it concerns this checkpoint and must not stop the others
-        return _record_failures(store, [(unit, error) for unit in work.units])
-    shared = {"device": device, "load_seconds": time.perf_counter() - started}
-    outcomes: list[Outcome] = []
-    for _, units in groupby(work.units, key=lambda unit: unit.task):
-        outcomes += _run_task(store, model, tokenizer, list(units), work, shared)
-    return outcomes
+    with ExitStack() as until_done:
+        try:
+            checkpoint = until_done.enter_context(at_hand(work))
+            model = load_model(checkpoint, dtype=work.units[0].dtype, device=device)
+            tokenizer = load_tokenizer(checkpoint)
+        except Exception as error:  # whatever it was, it concerns this checkpoint and must not stop the others
+            return _record_failures(store, [(unit, error) for unit in work.units])
+        shared = {"device": device, "load_seconds": time.perf_counter() - started}
+        outcomes: list[Outcome] = []
+        for _, units in groupby(work.units, key=lambda unit: unit.task):
+            outcomes += _run_task(store, model, tokenizer, list(units), work, shared)
+        return outcomes
 
 
 def resolve_device(device: str) -> str:
@@ -162,12 +167,17 @@ def _run_unit(
         "partition_seed": PARTITION_SEED,
         "n_shots_used": prompts.n_shots_used,
         "n_skipped": len(prompts.skipped),
-        "flags": [name for name, on in (("shared_pool", prompts.shares_pool), ("bos", prompts.bos)) if on],
+        "flags": [*unit.checkpoint.flags, *_flags(prompts)],
         "versions": VERSIONS,
         "forward_id": forward_id(unit, prompts),
         "created": datetime.now(UTC),
     }
     return _Finished(unit, tables, record)
+
+
+def _flags(prompts: PromptSet) -> list[str]:
+    """What a reader should know of the prompts."""
+    return [name for name, on in (("shared_pool", prompts.shares_pool), ("bos", prompts.bos)) if on]
 
 
 def gate(split: Decomposition, dtype: str) -> None:
@@ -218,10 +228,10 @@ def _record_failures(store: ResultStore, failed: Sequence[tuple[WorkUnit, Except
     for _, of_task in groupby(failed, key=lambda pair: pair[0].task):
         rows = []
         for unit, error in of_task:
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            first = redact((str(error).strip() or type(error).__name__).splitlines()[0])
             record = {**_keys(unit), "error_class": type(error).__name__, "error": first, "versions": VERSIONS}
             rows.append(table("units", {**record, "created": datetime.now(UTC)}, {"status": ["failed"]}))
-            trace = "".join(traceback.format_exception(error))
+            trace = redact("".join(traceback.format_exception(error)))
             outcomes.append(Outcome(unit.unit_id, str(unit), "failed", type(error).__name__, first, trace))
         write_failures(store, pa.concat_tables(rows))
     return outcomes

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,8 @@ from dynamics.errors import StoreError, refusals_exit_2
 from dynamics.store import ResultStore, open_store, parts, read_units, save_plan
 from jobs.derive import derive
 from jobs.executors import Results, run_inline, run_ray
-from jobs.plan import SweepPlan, WorkUnit, expand, group, read_plan
+from jobs.plan import SweepPlan, WorkUnit, expand, group, plan_checkpoints, read_plan, to_run
+from jobs.preflight import refuse_impossible
 from jobs.run_checkpoint import Outcome, run_checkpoint
 
 Executor = Literal["ray", "inline"]
@@ -33,7 +35,7 @@ def sweep(
     """
     with refusals_exit_2():
         plan = read_plan(plan_file)
-        units = expand(plan)
+        units = _expand(plan)
         _refuse_relative_in_job(out)
         store = open_store(out, create=True)
         missing = missing_units(store, units)
@@ -52,11 +54,13 @@ def sweep(
 
 def run(plan: SweepPlan, store: ResultStore, missing: Sequence[WorkUnit], executor: Executor) -> list[Outcome]:
     """Run the missing units; what an interrupt leaves behind, the same command resumes."""
-    works = group(plan, missing)
+    works = group(plan, missing, run=uuid.uuid4().hex)
     if not works:
         return []
+    refuse_impossible(plan, works)
     job = partial(run_checkpoint, store=store)
-    results = run_inline(works, job) if executor == "inline" else run_ray(works, job, plan.resources)
+    ahead = plan.hub.ahead
+    results = run_inline(works, job, ahead) if executor == "inline" else run_ray(works, job, plan.resources, ahead)
     try:
         return list(_with_progress(results, len(works)))
     except KeyboardInterrupt:
@@ -69,6 +73,19 @@ def fit_missing(store: ResultStore, plan: SweepPlan, units: Sequence[WorkUnit]) 
     mine = {(unit.checkpoint.model, unit.checkpoint.step, unit.task) for unit in units}
     there = [part for part in parts(store) if (part.model, part.step, part.task) in mine]
     return sum(derive(store, part, plan.fits.all) for part in there)
+
+
+def _expand(plan: SweepPlan) -> list[WorkUnit]:
+    """The plan's units, and a line for what is in quarantine."""
+    checkpoints = plan_checkpoints(plan)
+    kept = to_run(plan, checkpoints)
+    if len(kept) < len(checkpoints):
+        left_out = [c for c in checkpoints if c not in kept]
+        typer.echo(
+            f"{plan.name}: {len(left_out)} checkpoints in quarantine are left out, the first is {left_out[0].model} "
+            f"step {left_out[0].step}: {'; '.join(left_out[0].notes)}. `python -m jobs.plan` lists them"
+        )
+    return expand(plan, kept)
 
 
 def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUnit]:
