@@ -131,10 +131,8 @@ def decompose(model: PreTrainedModel, prompts: PromptSet, *, token_budget: int =
 def read_out(anatomy: Anatomy, label_ids: tuple[int, ...]) -> Readout:
     """Label directions through the final norm, and through every head's W_O, in float32."""
     norm = anatomy.final_norm
-    rows = anatomy.unembedding[list(label_ids)].float()
+    rows, row_bias = label_rows(anatomy, label_ids)
     direction = norm.centre(rows * norm.gain.float()).T
-    bias = anatomy.unembedding_bias
-    row_bias = torch.zeros_like(rows[:, 0]) if bias is None else bias[list(label_ids)].float()
     constant = row_bias if norm.bias is None else rows @ norm.bias.float() + row_bias
     biases = [_through(block, direction, b) for block in anatomy.blocks if (b := block.attention_bias) is not None]
     return Readout(
@@ -145,6 +143,13 @@ def read_out(anatomy: Anatomy, label_ids: tuple[int, ...]) -> Readout:
         rows=rows,
         row_bias=row_bias,
     )
+
+
+def label_rows(anatomy: Anatomy, label_ids: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """The unembedding's rows (label, d_model) and biases (label,), zero where it has none, in float32."""
+    rows = anatomy.unembedding[list(label_ids)].float()
+    bias = anatomy.unembedding_bias
+    return rows, torch.zeros_like(rows[:, 0]) if bias is None else bias[list(label_ids)].float()
 
 
 def split_logits(anatomy: Anatomy, readout: Readout, last: LastToken) -> tuple[Tensor, Tensor]:

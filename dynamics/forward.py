@@ -52,14 +52,8 @@ def last_token(
         pad_id: any valid id; pads are never seen by a real token.
     """
     lengths = torch.tensor([len(ids) for ids in token_ids], device=anatomy.device)
-    width = int(lengths.max())
-    padded = torch.tensor([[*ids, *[pad_id] * (width - len(ids))] for ids in token_ids], device=anatomy.device)
-    cache = None
-    if prefix is not None:
-        cache = copy.deepcopy(prefix)
-        cache.batch_repeat_interleave(len(token_ids))
-    with torch.inference_mode(), _capture(anatomy, lengths - 1) as kept:
-        anatomy.backbone(input_ids=padded, past_key_values=cache, use_cache=cache is not None)
+    with _capture(anatomy, lengths - 1) as kept:
+        hidden_states(anatomy, token_ids, prefix, pad_id=pad_id)
     blocks = range(anatomy.n_layers)
     normed_attention = any(block.attention_post_norm for block in anatomy.blocks)
     return LastToken(
@@ -70,6 +64,24 @@ def last_token(
         residual=kept["residual"],
         normed=kept["normed"],
     )
+
+
+def hidden_states(
+    anatomy: Anatomy, token_ids: Sequence[Sequence[int]], prefix: DynamicCache | None = None, *, pad_id: int = 0
+) -> Tensor:
+    """The final norm's output at every token of a batch: (example, position, d_model), pads included.
+
+    Arguments as for `last_token`.
+    """
+    width = max(map(len, token_ids))
+    padded = torch.tensor([[*ids, *[pad_id] * (width - len(ids))] for ids in token_ids], device=anatomy.device)
+    cache = None
+    if prefix is not None:
+        cache = copy.deepcopy(prefix)
+        cache.batch_repeat_interleave(len(token_ids))
+    with torch.inference_mode():
+        output = anatomy.backbone(input_ids=padded, past_key_values=cache, use_cache=cache is not None)
+    return output.last_hidden_state
 
 
 def shared_prefix(anatomy: Anatomy, token_ids: Sequence[int]) -> DynamicCache | None:

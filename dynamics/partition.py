@@ -55,7 +55,7 @@ def select_rows(task: Task, rows: TaskRows, *, demo_seed: int, n_shots: int, n_t
     ]
     train_counts = _within([len(group) for group in left], asked)
     return Selection(
-        demonstrations=_shuffle_last_two_apart(
+        demonstrations=shuffle_last_two_apart(
             [row for part in picked for row in part], rng_of(task, "order", demo_seed)
         ),
         train=_interleave([group[:count] for group, count in zip(left, train_counts, strict=True)]),
@@ -114,7 +114,7 @@ def _balanced(groups: Sequence[Sequence[Row]], total: int) -> tuple[Row, ...]:
     return _interleave([group[:each] for group in groups])
 
 
-def _shuffle_last_two_apart(rows: Sequence[Row], rng: np.random.Generator) -> tuple[Row, ...]:
+def shuffle_last_two_apart(rows: Sequence[Row], rng: np.random.Generator) -> tuple[Row, ...]:
     """Rows in random order, drawn again until the last two differ in label where any two do."""
     while True:
         shuffled = [rows[i] for i in rng.permutation(len(rows))]

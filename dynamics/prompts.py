@@ -9,8 +9,11 @@ from transformers import PreTrainedTokenizerBase
 
 from dynamics.errors import PromptError
 from dynamics.partition import PARTITION_SEED as PARTITION_SEED
-from dynamics.partition import Selection, drop_first, rng_of, select_rows
-from dynamics.tasks import Row, Task, TaskRows, Template
+from dynamics.partition import Selection, drop_first, select_rows
+from dynamics.tasks import Row, Task, TaskRows
+from dynamics.writing import Writer, open_writer
+from dynamics.writing import label_words as label_words
+from dynamics.writing import prompt_text as prompt_text
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,24 @@ def build_prompts(
     """
     rows = rows or task.load(None)
     chosen = select_rows(task, rows, demo_seed=demo_seed, n_shots=n_shots, n_test=n_test, n_train=n_train)
+    return write_prompts(task, template, tokenizer, chosen, demo_seed=demo_seed, n_shots=n_shots, max_length=max_length)
+
+
+def write_prompts(
+    task: Task,
+    template: str,
+    tokenizer: PreTrainedTokenizerBase,
+    chosen: Selection,
+    *,
+    demo_seed: int,
+    n_shots: int,
+    max_length: int | None = None,
+) -> PromptSet:
+    """The prompts of rows that are chosen already; arguments and errors as for `build_prompts`."""
     pattern = task.template(template)
-    writer = _writer(task, pattern, tokenizer, label_words(task, demo_seed, pattern), chosen)
+    writer = open_writer(task, pattern, tokenizer, demo_seed, chosen.demonstrations, chosen.test[0])
     fitted = _fit(writer, chosen, max_length)
-    bos = _begins_with_bos(tokenizer, fitted.token_ids, _where(task, pattern))
+    bos = writer.begins_with_bos(fitted.token_ids)
     shared = _common_prefix(fitted.token_ids)
     return PromptSet(
         task=task.name,
@@ -126,63 +143,6 @@ def build_prompts(
     )
 
 
-def label_words(task: Task, demo_seed: int, template: Template | None = None) -> tuple[str, ...]:
-    """The word of each label: the template's own, else the task's, drawn by the seed where that is a pool of words."""
-    if template is not None and template.label_words:
-        return template.label_words
-    if len(task.label_words) == task.n_labels:
-        return task.label_words
-    drawn = rng_of(task, "label words", demo_seed).choice(len(task.label_words), task.n_labels, replace=False)
-    return tuple(task.label_words[i] for i in drawn)
-
-
-def prompt_text(task: Task, template: Template, demonstrations: Sequence[Row], row: Row, words: Sequence[str]) -> str:
-    """The whole prompt as text, up to and without the space before the label.
-
-    Raises:
-        PromptError: the template does not end in ` {label}`, or what is left ends in white space.
-    """
-    if not template.text.endswith(" {label}"):
-        raise PromptError(f"task {task.name}, template {template.name}: the text must end in ' {{label}}'")
-    filled = [template.text.format(**shot.fields, label=words[shot.gold]) for shot in demonstrations]
-    query = template.text.removesuffix(" {label}").format(**row.fields)
-    text = template.separator.join([*filled, query])
-    if not text or text[-1].isspace():
-        raise PromptError(
-            f"task {task.name}, template {template.name}: the prompt of {row.example_id} ends in white space, which "
-            "would split from the label word's own leading space; trim the field or end the template in a word"
-        )
-    return text
-
-
-@dataclass(frozen=True)
-class _Writer:
-    """Writes and tokenises the prompts of one template with one set of label words, and checks every one."""
-
-    task: Task
-    template: Template
-    tokenizer: PreTrainedTokenizerBase
-    words: tuple[str, ...]
-    label_ids: tuple[int, ...]
-
-    def token_ids(self, demonstrations: Sequence[Row], rows: Sequence[Row]) -> list[tuple[int, ...]]:
-        """Token ids of each prompt, cut from the prompt with its gold label, where the label must be one more token."""
-        texts = [prompt_text(self.task, self.template, demonstrations, row, self.words) for row in rows]
-        golds = [self.words[row.gold] for row in rows]
-        whole = [f"{text} {word}" for text, word in zip(texts, golds, strict=True)]
-        found = self.tokenizer(whole)["input_ids"] if whole else []
-        where, unknown = _where(self.task, self.template), self.tokenizer.unk_token_id
-        for ids, word, row, text in zip(found, golds, rows, texts, strict=True):
-            if ids[-1] != self.label_ids[row.gold]:
-                raise PromptError(f"{where}: {word!r} merges with the end of its prompt (...{text[-40:]!r})")
-            if unknown is not None and unknown in ids[1:]:
-                raise PromptError(
-                    f"{where}: the prompt of {row.example_id} holds words that the tokenizer does not know "
-                    f"({self.tokenizer.unk_token}); this model cannot read the task"
-                )
-        return [tuple(ids[:-1]) for ids in found]
-
-
 @dataclass(frozen=True)
 class _Fitted:
     """The rows that fit the context, and the token ids of their prompts, training rows first."""
@@ -194,14 +154,7 @@ class _Fitted:
     skipped: Mapping[str, str]
 
 
-def _writer(
-    task: Task, template: Template, tokenizer: PreTrainedTokenizerBase, words: tuple[str, ...], chosen: Selection
-) -> _Writer:
-    text = prompt_text(task, template, chosen.demonstrations, chosen.test[0], words)
-    return _Writer(task, template, tokenizer, words, _label_ids(tokenizer, text, words, _where(task, template)))
-
-
-def _fit(writer: _Writer, chosen: Selection, max_length: int | None) -> _Fitted:
+def _fit(writer: Writer, chosen: Selection, max_length: int | None) -> _Fitted:
     """Drop demonstrations, the same for all examples, until every prompt fits; skip rows too long for any.
 
     Rows that do not fit alone are put aside first, so that one of them does not cost the others their demonstrations.
@@ -213,12 +166,13 @@ def _fit(writer: _Writer, chosen: Selection, max_length: int | None) -> _Fitted:
     ids = writer.token_ids(shots, rows)
     if max_length is None or max(map(len, ids)) <= max_length:
         return _Fitted(chosen.train, chosen.test, ids, len(shots), {})
-    skipped = _too_long(writer, [row for row, own in zip(rows, ids, strict=True) if len(own) > max_length], max_length)
+    skipped = writer.too_long([row for row, own in zip(rows, ids, strict=True) if len(own) > max_length], max_length)
     train = tuple(row for row in chosen.train if row.example_id not in skipped)
     test = tuple(row for row in chosen.test if row.example_id not in skipped)
     if not test:
-        where = _where(writer.task, writer.template)
-        raise PromptError(f"{where}: no test row fits the model's {max_length} tokens even without demonstrations")
+        raise PromptError(
+            f"{writer.where}: no test row fits the model's {max_length} tokens even without demonstrations"
+        )
     ids = [own for row, own in zip(rows, ids, strict=True) if row.example_id not in skipped]
     while max(map(len, ids)) > max_length:
         longest = (train + test)[max(range(len(ids)), key=lambda i: len(ids[i]))]
@@ -226,52 +180,6 @@ def _fit(writer: _Writer, chosen: Selection, max_length: int | None) -> _Fitted:
             shots = drop_first(shots)
         ids = writer.token_ids(shots, train + test)
     return _Fitted(train, test, ids, len(shots), skipped)
-
-
-def _too_long(writer: _Writer, rows: Sequence[Row], max_length: int) -> dict[str, str]:
-    """Which of the rows do not fit without demonstrations, and why."""
-    lengths = zip(rows, map(len, writer.token_ids((), rows)), strict=True)
-    reason = f"tokens without demonstrations; the model reads {max_length}"
-    return {row.example_id: f"{length} {reason}" for row, length in lengths if length > max_length}
-
-
-def _where(task: Task, template: Template) -> str:
-    return f"task {task.name}, template {template.name}"
-
-
-def _label_ids(tokenizer: PreTrainedTokenizerBase, text: str, words: Sequence[str], where: str) -> tuple[int, ...]:
-    """The token each label word becomes after a prompt, read off whole strings."""
-    before = tokenizer(text)["input_ids"]
-    found = []
-    for word in words:
-        after = tokenizer(f"{text} {word}")["input_ids"]
-        if after[: len(before)] != before or len(after) != len(before) + 1:
-            pieces = tokenizer.convert_ids_to_tokens(after[len(before) :])
-            raise PromptError(
-                f"{where}: label word {word!r} is not one token after the prompt but {pieces}; "
-                f"choose single-token label words (now: {', '.join(words)})"
-            )
-        found.append(after[-1])
-    unknown = tokenizer.unk_token_id
-    if len(set(found)) < len(found) or (unknown is not None and unknown in found):
-        raise PromptError(f"{where}: label words {', '.join(words)} do not have a token each (ids {found})")
-    return tuple(found)
-
-
-def _begins_with_bos(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[Sequence[int]], where: str) -> bool:
-    """Whether the tokenizer put its BOS token first, as it does where its model was trained with one.
-
-    Raises:
-        PromptError: a text holds that token, so that it would stand between demonstrations or twice.
-    """
-    bos = tokenizer.bos_token_id
-    begins = all(ids[0] == bos for ids in token_ids)
-    if begins and any(bos in ids[1:] for ids in token_ids):
-        raise PromptError(
-            f"{where}: the tokenizer puts {tokenizer.bos_token!r} before every prompt and a text holds it too; "
-            "take it out of the template and the rows"
-        )
-    return begins
 
 
 def _common_prefix(token_ids: Sequence[Sequence[int]]) -> int:

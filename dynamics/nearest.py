@@ -1,0 +1,154 @@
+"""Which labelled examples are most like a test example: embeddings by mean pooling, neighbours by cosine.
+
+A text's vector is `mean_t h_t` over its own tokens t, with h the final hidden states of the checkpoint itself or of a
+sentence encoder. (Paper, section 5: PromptS.)
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from dynamics.errors import CheckpointError, DoubtfulUnit
+from dynamics.families import anatomy as find_anatomy
+from dynamics.forward import batches, hidden_states
+from dynamics.tasks import Row
+
+Embed = Callable[[Sequence[str]], np.ndarray]
+"""Texts -> (text, d) float32."""
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Vectors of rows, each text embedded once: equal texts have equal vectors, and tie exactly.
+
+    Attributes:
+        embed: gives the vectors.
+        known: text -> its vector, so far.
+    """
+
+    embed: Embed
+    known: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def of(self, rows: Sequence[Row]) -> np.ndarray:
+        """The vectors (row, d) of rows.
+
+        Raises:
+            DoubtfulUnit: a vector is not finite.
+        """
+        texts = [row_text(row) for row in rows]
+        new = sorted({text for text in texts if text not in self.known})
+        if new:
+            vectors = self.embed(new)
+            if not np.isfinite(vectors).all():
+                raise DoubtfulUnit("an embedding holds NaN or infinity; nearest examples are not defined")
+            self.known.update(zip(new, vectors, strict=True))
+        return np.stack([self.known[text] for text in texts])
+
+
+def row_text(row: Row) -> str:
+    """What of a row is embedded: its fields, one a line, without the words of any template."""
+    return "\n".join(row.fields.values())
+
+
+def nearest(queries: np.ndarray, pool: np.ndarray, n: int) -> np.ndarray:
+    """The pool rows of largest cosine to each query, nearest LAST; of equals the earlier in the pool is the nearer.
+
+    Args:
+        queries: (query, d), finite.
+        pool: (row, d), finite.
+        n: neighbours wanted, at most as many as there are rows.
+
+    Returns:
+        (query, n) positions in the pool.
+    """
+    similarity = _unit_length(queries) @ _unit_length(pool).T
+    return np.argsort(-similarity, axis=1, kind="stable")[:, :n][:, ::-1]
+
+
+def checkpoint_embedder(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, token_budget: int = 16_384
+) -> Embed:
+    """Vectors from a causal language model of a supported family: the mean of its final norm's output.
+
+    A leading BOS is read but not averaged, since its state is the same for all texts. Texts longer than the context
+    are cut at its end.
+    """
+    anatomy = find_anatomy(model)
+    limit = model.config.max_position_embeddings
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        ids = [own[:limit] for own in tokenizer(list(texts))["input_ids"]]
+        skipped = [int(len(own) > 1 and own[0] == tokenizer.bos_token_id) for own in ids]
+        return _pooled(lambda batch: hidden_states(anatomy, batch), ids, skipped, token_budget)
+
+    return embed
+
+
+def encoder_embedder(folder: Path, *, device: str = "cpu", token_budget: int = 16_384) -> Embed:
+    """Vectors from a sentence encoder's folder, by mean pooling over all its tokens, special ones too, in float32.
+
+    Texts longer than it reads are cut. Two positions are left free, since some encoders count positions from the
+    pad's id.
+
+    Raises:
+        CheckpointError: the folder cannot be opened.
+    """
+    model, tokenizer = _open_encoder(folder, device)
+    pad = tokenizer.pad_token_id or 0
+    limit = min(tokenizer.model_max_length, model.config.max_position_embeddings - 2)
+
+    def run(batch: Sequence[Sequence[int]]) -> Tensor:
+        width = max(map(len, batch))
+        padded = torch.tensor([[*ids, *[pad] * (width - len(ids))] for ids in batch], device=model.device)
+        lengths = torch.tensor([len(ids) for ids in batch], device=model.device)
+        real = torch.arange(width, device=model.device) < lengths[:, None]
+        with torch.inference_mode():
+            return model(input_ids=padded, attention_mask=real.long()).last_hidden_state
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        ids = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
+        return _pooled(run, ids, [0] * len(ids), token_budget)
+
+    return embed
+
+
+def _open_encoder(folder: Path, device: str) -> tuple[Any, PreTrainedTokenizerBase]:
+    transformers_logging.disable_progress_bar()
+    settings = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **settings)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **settings)
+    except Exception as error:  # OSError, ValueError, safetensors' and tokenizers' own: whatever the folder provokes
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"encoder {folder} cannot be opened: {first[:200]}. Give a folder that AutoModel reads, with safetensors "
+            "weights and its tokenizer"
+        ) from error
+    return model.to(device).eval().requires_grad_(False), tokenizer
+
+
+def _pooled(
+    run: Callable[[Sequence[Sequence[int]]], Tensor],
+    token_ids: Sequence[Sequence[int]],
+    skipped: Sequence[int],
+    token_budget: int,
+) -> np.ndarray:
+    """The mean (text, d) of each text's hidden states after the first `skipped` tokens, float32, pads left out."""
+    groups = batches([len(ids) for ids in token_ids], 0, token_budget)
+    means = []
+    for group in groups:
+        hidden = run([token_ids[i] for i in group])
+        means += [hidden[row, skipped[i] : len(token_ids[i])].float().mean(0) for row, i in enumerate(group)]
+    return torch.stack(means).cpu().numpy()[np.argsort(np.concatenate(groups))]
+
+
+def _unit_length(vectors: np.ndarray) -> np.ndarray:
+    wide = vectors.astype(np.float64)
+    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.finfo(np.float64).tiny)
