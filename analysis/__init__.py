@@ -10,6 +10,10 @@ from dynamics.store import open_store, scan
 
 ANALYSES = {
     "component_heatmap": "analysis.component_heatmap:component_heatmap",
+    "component_kinds": "analysis.component_kinds:component_kinds",
+    "component_kinds_by_prompt": "analysis.component_kinds:component_kinds_by_prompt",
+    "consistency": "analysis.consistency:consistency",
+    "diamond": "analysis.diamond:diamond",
     "emergence": "analysis.emergence:emergence",
 }
 

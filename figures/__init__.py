@@ -15,6 +15,9 @@ from figures import style
 
 FIGURES = {
     "component_heatmap": "figures.component_heatmap:FIGURE",
+    "component_kinds": "figures.component_kinds:FIGURE",
+    "consistency": "figures.consistency:FIGURE",
+    "diamond": "figures.diamond:FIGURE",
     "emergence": "figures.emergence:FIGURE",
 }
 FORMATS = ("png", "svg")

@@ -32,7 +32,7 @@ LIBRARIES = {
 }
 TORCH_FREE = {"components", "errors", "schema", "store", "scores", "tables"}
 NOT_REGISTERED = {
-    "analysis": {"answers"},
+    "analysis": {"accuracies", "answers", "null", "pairs"},
     "figures": {"style"},
     "families": {"anatomy"},
     "tasks": {"custom", "files", "rows", "sources"},
