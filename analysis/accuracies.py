@@ -1,6 +1,6 @@
 """Test accuracies of heads and MLPs as one (prompt, component) matrix per step, from `component_scores`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,3 +62,19 @@ def n_labels(results: Path) -> pl.DataFrame:
     units = analysis.load(results, "units")
     count = pl.col("label_words").str.split(" ").list.len().max().cast(pl.Int64)
     return units.group_by("model", "task").agg(n_labels=count).collect()
+
+
+def full_accuracy(results: Path, group: tuple) -> dict[tuple[int, Prompt], float]:
+    """The full model's test accuracy of every (step, prompt) of a group."""
+    rows = analysis.load(results, "prompt_scores").filter(
+        *of_group(group), pl.col("split") == "test", pl.col("method") == "full"
+    )
+    columns = rows.select("step", "template", "demo_seed", "accuracy").collect(engine="streaming")
+    return {(step, (template, seed)): accuracy for step, template, seed, accuracy in columns.iter_rows()}
+
+
+def mean_sd(values: Sequence[float] | np.ndarray) -> tuple[float | None, float | None]:
+    """Mean and SD of the values that are numbers; None where there are too few."""
+    values = np.asarray(values, float)
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else None, float(values.std(ddof=1)) if len(values) > 1 else None

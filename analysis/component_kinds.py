@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from analysis.answers import GROUP, StepAnswers, answers, groups
+from analysis.answers import GROUP, StepAnswers, all_answers
 from analysis.null import family_thresholds, null_accuracy, permuted_labels
 from dynamics import scores
 
@@ -59,7 +59,7 @@ def component_kinds_by_prompt(results: Path) -> pl.DataFrame:
         One row per (model, dtype, control, task, n_shots, step, template, demo_seed, kind): count, share of
         n_components, components (names separated by spaces), n_examples, chance, good_above, bad_below.
     """
-    rows = [row for group in groups(results) for at in answers(results, group) for row in _rows(at)]
+    rows = [row for at in all_answers(results) for row in _rows(at)]
     return pl.DataFrame(rows, infer_schema_length=None)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from analysis.accuracies import Prompt, StepAccuracies, accuracies
+from analysis.accuracies import Prompt, StepAccuracies, accuracies, mean_sd
 from analysis.answers import GROUP, groups
 from analysis.pairs import CONTRAST, is_contrastive
 
@@ -104,8 +104,8 @@ def _rows(at: StepAccuracies) -> Iterator[dict[str, object]]:
     keys = dict(zip(GROUP, at.group, strict=True))
     for across, pairs in sorted(pairs_of(at.prompts, str(keys["task"])).items()):
         i, j = np.array(pairs).T
-        r_mean, r_sd = _mean_sd(r[i, j])
-        iou_mean, iou_sd = _mean_sd(overlap[i, j])
+        r_mean, r_sd = mean_sd(r[i, j])
+        iou_mean, iou_sd = mean_sd(overlap[i, j])
         yield {
             **keys,
             "step": at.step,
@@ -119,9 +119,3 @@ def _rows(at: StepAccuracies) -> Iterator[dict[str, object]]:
             "top": min(TOP, len(at.components)),
             "iou_by_luck": iou_by_luck(len(at.components)),
         }
-
-
-def _mean_sd(values: np.ndarray) -> tuple[float | None, float | None]:
-    """Mean and SD of the defined values."""
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if len(values) else None, float(values.std(ddof=1)) if len(values) > 1 else None

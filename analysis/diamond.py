@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from analysis.answers import GROUP, StepAnswers, answers, groups
+from analysis.answers import GROUP, StepAnswers, all_answers
 from dynamics import scores
 from dynamics.components import parse_component
 
@@ -27,7 +27,7 @@ def diamond(results: Path) -> pl.DataFrame:
         rows on which the label is predicted), recall (accuracy on the label's rows), accuracy, top_share (mean over
         prompts of the largest share of any label), n_prompts, n_examples, n_labels. Ties count 1/n_tied.
     """
-    rows = [row for group in groups(results) for at in answers(results, group) for row in _rows(at)]
+    rows = [row for at in all_answers(results) for row in _rows(at)]
     return pl.DataFrame(rows, infer_schema_length=None)
 
 

@@ -15,6 +15,7 @@ import polars as pl
 from analysis.answers import GROUP, StepAnswers, answers, groups
 from analysis.null import null_accuracy, permuted_labels
 from dynamics import scores
+from dynamics.errors import StoreError
 
 SELECTED_ON = {"T1": "test", "B1": "test", "Last-T1": "test at the last step", "Full": None}
 
@@ -26,7 +27,10 @@ def emergence(results: Path) -> pl.DataFrame:
         One row per (model, dtype, control, task, n_shots, step, curve): tokens_seen, mean, sd, n_prompts, n_examples,
         chance, selected_on, and on T1 rows null_mean, null_q95, null_q99 of the mean over prompts.
     """
-    tables = [_group(list(_scored(results, group))) for group in groups(results)]
+    scored = [list(_scored(results, group)) for group in groups(results)]
+    tables = [_group(steps) for steps in scored if steps]
+    if not tables:
+        raise StoreError(f"{results} holds no predictions of heads and MLPs; sweep units that are decomposed")
     return pl.concat(tables).sort(*GROUP, "curve", "step")
 
 

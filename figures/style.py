@@ -16,6 +16,7 @@ CURVES: dict[str, dict[str, Any]] = {
     "COMP RW": {"color": "#009E73", "marker": "^", "linestyle": "-"},
     "Calib+": {"color": "#E69F00", "marker": "P", "linestyle": "-"},
     "held-out T1": {"color": "#56B4E9", "marker": "X", "linestyle": "-"},
+    "top-5": {"color": "#8A3B00", "marker": "p", "linestyle": (0, (4, 1.5))},
     "Transfer-1": {"color": "#000000", "marker": "*", "linestyle": (0, (4, 1.5))},
 }
 """Okabe-Ito colours, told apart with colour-blind eyes; markers and dashes for print without colour."""
@@ -94,19 +95,30 @@ def step_axis(axes: Axes, steps: Sequence[int]) -> None:
 
 
 def curve(
-    axes: Axes, rows: pl.DataFrame, look: Mapping[str, Any], label: str, *, y: str, sd: str, limits: tuple[float, float]
+    axes: Axes,
+    rows: pl.DataFrame,
+    look: Mapping[str, Any],
+    label: str,
+    *,
+    y: str,
+    sd: str | None,
+    limits: tuple[float, float],
 ) -> None:
     """A curve with a band of +-1 SD from step 1 on; step 0, which has no place on a log axis, as a marker of its own.
 
     Args:
-        rows: one row per step, with columns `step`, `y` and `sd` (null: no band; a null `y` leaves a gap).
+        rows: one row per step, with columns `step`, `y` and `sd` (null: no band there; a null `y` leaves a gap).
+        sd: None for no band at all.
         limits: what the band is cut to.
     """
     rows = rows.sort("step")
     for part, name in ((rows.filter(pl.col("step") == 0), None), (rows.filter(pl.col("step") > 0), label)):
         x = step_position(part["step"].to_numpy())
-        mean, spread = part[y].cast(pl.Float64).to_numpy(), part[sd].cast(pl.Float64).fill_null(0.0).to_numpy()
+        mean = part[y].cast(pl.Float64).to_numpy()
         axes.plot(x, mean, label=name, **look)
+        if sd is None:
+            continue
+        spread = part[sd].cast(pl.Float64).fill_null(0.0).to_numpy()
         if name is None:
             axes.errorbar(x, mean, spread, color=look["color"], linewidth=0.8)
         else:
