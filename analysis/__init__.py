@@ -13,6 +13,7 @@ ANALYSES = {
     "component_kinds": "analysis.component_kinds:component_kinds",
     "component_kinds_by_prompt": "analysis.component_kinds:component_kinds_by_prompt",
     "consistency": "analysis.consistency:consistency",
+    "contrast": "analysis.contrast:contrast",
     "diamond": "analysis.diamond:diamond",
     "emergence": "analysis.emergence:emergence",
 }

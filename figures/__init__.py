@@ -17,6 +17,7 @@ FIGURES = {
     "component_heatmap": "figures.component_heatmap:FIGURE",
     "component_kinds": "figures.component_kinds:FIGURE",
     "consistency": "figures.consistency:FIGURE",
+    "contrast": "figures.contrast:FIGURE",
     "diamond": "figures.diamond:FIGURE",
     "emergence": "figures.emergence:FIGURE",
 }
