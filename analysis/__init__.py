@@ -16,6 +16,7 @@ ANALYSES = {
     "contrast": "analysis.contrast:contrast",
     "diamond": "analysis.diamond:diamond",
     "emergence": "analysis.emergence:emergence",
+    "transfer": "analysis.transfer:transfer",
 }
 
 
