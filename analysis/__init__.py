@@ -14,6 +14,7 @@ ANALYSES = {
     "component_kinds_by_prompt": "analysis.component_kinds:component_kinds_by_prompt",
     "consistency": "analysis.consistency:consistency",
     "contrast": "analysis.contrast:contrast",
+    "controls": "analysis.controls:controls",
     "diamond": "analysis.diamond:diamond",
     "emergence": "analysis.emergence:emergence",
     "transfer": "analysis.transfer:transfer",
