@@ -17,6 +17,8 @@ ANALYSES = {
     "controls": "analysis.controls:controls",
     "diamond": "analysis.diamond:diamond",
     "emergence": "analysis.emergence:emergence",
+    "paper_tables": "analysis.paper_tables:paper_tables",
+    "reweighting_gain": "analysis.reweighting_gain:reweighting_gain",
     "transfer": "analysis.transfer:transfer",
 }
 

@@ -20,6 +20,7 @@ FIGURES = {
     "contrast": "figures.contrast:FIGURE",
     "diamond": "figures.diamond:FIGURE",
     "emergence": "figures.emergence:FIGURE",
+    "reweighting_gain": "figures.reweighting_gain:FIGURE",
     "transfer": "figures.transfer:FIGURE",
 }
 FORMATS = ("png", "svg")
