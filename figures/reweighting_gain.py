@@ -9,9 +9,12 @@ from matplotlib.figure import Figure
 from figures import FigureOf, style
 
 NAMES = {"full": "Full", "calib_plus": "Calib+", "comp_rw": "COMP RW", "heldout_t1": "held-out T1"}
-DASHES = {"paper": (0, (4, 1.5)), "official_code": (0, (1, 1.2)), "split_half": (0, (1, 1.2))}
-"""By variant; all others are drawn through."""
-HOLLOW = ("official_code", "split_half")
+VARIANTS: dict[str, dict[str, Any]] = {
+    "paper": {"linestyle": (0, (3, 1.5)), "markerfacecolor": "white"},
+    "official_code": {"linestyle": (0, (1, 1.2)), "markersize": 1.8},
+    "split_half": {"linestyle": (0, (1, 1.2)), "markerfacecolor": "white"},
+}
+"""What sets a variant apart from the method's own look; all others are drawn through."""
 
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
@@ -74,8 +77,7 @@ def _panel(axes: Axes, panel: pl.DataFrame) -> dict[str, str]:
 
 def look(name: str, variant: str) -> dict[str, Any]:
     """A method's look, its variants told apart by dash and filling."""
-    own = {**style.CURVES[name], "linestyle": DASHES.get(variant, "-")}
-    return {**own, "markerfacecolor": "white"} if variant in HOLLOW else own
+    return {**style.CURVES[name], "linestyle": "-", "linewidth": 1.1, "markersize": 2.8, **VARIANTS.get(variant, {})}
 
 
 FIGURE = FigureOf(analysis="reweighting_gain", draw=draw)

@@ -82,10 +82,10 @@ def step_axis(axes: Axes, steps: Sequence[int]) -> None:
     """Ticks at step 0 and the powers of two within the data, small ticks at every checkpoint, and a break after 0."""
     last = max(steps)
     powers = [2**i for i in range(int(np.log2(max(last, 1))) + 1)]
-    crowded = len(powers) > 6
+    every = 1 if len(powers) <= 6 else 2 if len(powers) <= 12 else 4
     ticks = [0, *powers] if 0 in steps else powers
     axes.set_xticks(step_position(ticks))
-    shown = [t == 0 or not crowded or int(np.log2(t)) % 2 == 0 for t in ticks]
+    shown = [t == 0 or int(np.log2(t)) % every == 0 for t in ticks]
     axes.set_xticklabels([format_step(t) if show else "" for t, show in zip(ticks, shown, strict=True)])
     axes.set_xticks(step_position(sorted(set(steps))), minor=True)
     axes.tick_params(axis="x", which="minor", length=1.5, width=0.5)

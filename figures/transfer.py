@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from figures import FigureOf, style
 
 SETTING = ["model", "dtype", "control", "n_shots"]
-CURVES = {"Transfer-1": "transfer_1", "T1": "oracle_1", "Full": "full"}
+CURVES = {"T1": "oracle_1", "Full": "full", "Transfer-1": "transfer_1"}
 LEGEND = {
     "T1": "Oracle-1: the best on these test rows",
     "Transfer-1": "Transfer-1: the best on the other task's",

@@ -43,6 +43,15 @@ def test_step_zero_stands_apart_and_powers_of_two_evenly() -> None:
     assert [style.format_step(s) for s in (0, 512, 1000, 1024, 143000)] == ["0", "512", "1k", "1024", "143k"]
 
 
+@pytest.mark.parametrize(("last", "most"), [(4, 4), (1024, 7), (143_000, 6)])
+def test_labels_of_the_step_axis_stay_few(last: int, most: int) -> None:
+    axes = style.panel_grid(1)[1][0]
+    style.step_axis(axes, [0, 1, last])
+    shown = [label.get_text() for label in axes.get_xticklabels() if label.get_text()]
+    assert shown[:2] == ["0", "1"]
+    assert 3 <= len(shown) <= most
+
+
 @pytest.mark.parametrize("name", sorted(FIGURES))
 def test_the_same_input_gives_the_same_svg_and_its_data(name: str, results: Path, tmp_path: Path) -> None:
     written = draw(name, results, tmp_path / "a")
