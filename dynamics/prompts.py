@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -30,8 +30,8 @@ class PromptSet:
         bos: whether every prompt begins with the tokenizer's BOS token, which its model was then trained with.
         n_shots_used: demonstrations in the prompts: fewer than `n_shots` where a class has too few rows or the
             longest prompt would not fit the context.
-        skipped: example_id -> reason, for rows that do not fit the context even without demonstrations; they are
-            part of the test or training set, but not of the arrays above.
+        skipped: (split, example_id, gold, reason) of rows that do not fit the context even without demonstrations;
+            they are part of the test or training set, but not of the arrays above.
     """
 
     task: str
@@ -48,7 +48,7 @@ class PromptSet:
     shares_pool: bool = False
     bos: bool = False
     n_shots_used: int = 0
-    skipped: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[tuple[str, str, int, str], ...] = ()
 
     def __post_init__(self) -> None:
         sizes = {len(self.own_ids), len(self.split), len(self.example_id), len(self.gold)}
@@ -117,7 +117,12 @@ def build_prompts(
         shares_pool=chosen.shares_pool,
         bos=bos,
         n_shots_used=fitted.n_shots,
-        skipped=fitted.skipped,
+        skipped=tuple(
+            (split, row.example_id, row.gold, fitted.skipped[row.example_id])
+            for split, part in (("train", chosen.train), ("test", chosen.test))
+            for row in part
+            if row.example_id in fitted.skipped
+        ),
     )
 
 

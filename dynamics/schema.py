@@ -3,6 +3,8 @@
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
+METHOD_VERSION = 1
+"""Raised when the same checkpoint and prompts would give other numbers; part of every unit's identity."""
 
 _TEXT = pa.string()
 _FLOATS = pa.list_(pa.float32())
@@ -44,10 +46,11 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         **_EXAMPLE,
         "n_labels": (pa.int32(), "length of the label axis"),
         "components": (_TEXT, "component names, separated by spaces"),
-        "full": (pa.uint8(), "label the full model predicts; the first of them in a tie"),
+        "full": (pa.uint8(), "label the full model predicts; the first of them in a tie; null with a reason"),
         "full_tied": (pa.uint32(), "bit y set where label y ties at the top; null without a tie"),
         "predictions": (pa.list_(pa.uint8()), "label each component predicts; the first of them in a tie"),
         "tied": (pa.list_(pa.uint32()), "per component as `full_tied`, 0 without a tie; null where no component ties"),
+        "reason": (pa.string(), "why the example was not run; null where it was"),
     },
     "component_scores": {
         **KEYS,
@@ -67,15 +70,27 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
     "prompt_scores": {
         **KEYS,
         "split": (_TEXT, "split that is scored"),
-        "method": (_TEXT, "full, oracle_t1, oracle_b1"),
+        "method": (_TEXT, "full, oracle_t1, oracle_b1, heldout_t1, comp_rw, calib_plus"),
         "variant": (_TEXT, "variant of the method; empty where it has none"),
-        "n_labelled": (pa.int64(), "labelled examples used beside the demonstrations"),
+        "n_labelled": (pa.int64(), "K, labelled examples used; 0 for methods that need none"),
         "component": (_TEXT, "the component chosen; null where none is"),
         "selected_on": (_TEXT, "split the component was chosen on; null where none is"),
         "accuracy": (pa.float64(), "accuracy on n_examples of the split"),
         "n_examples": (pa.int64(), "examples scored"),
         "n_shots_used": (pa.int64(), "demonstrations in the prompt"),
         "reason": (pa.string(), "why accuracy is null"),
+        "fit_id": (_TEXT, "hash of the fit's settings and K; null where nothing is fitted"),
+    },
+    "reweightings": {
+        **KEYS,
+        "variant": (_TEXT, "variant of the reweighting"),
+        "n_labelled": (pa.int64(), "K, labelled examples used"),
+        "component": (_TEXT, "head or MLP"),
+        "weight": (pa.float64(), "its weight as it is applied"),
+        "train_loss": (pa.float64(), "mean cross-entropy of the training rows, in nats, without the penalty"),
+        "epochs": (pa.int64(), "updates made"),
+        "stop_reason": (_TEXT, "why the fit stopped"),
+        "fit_id": (_TEXT, "hash of the fit's settings and K"),
     },
     "units": {
         **KEYS,
@@ -96,7 +111,12 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "n_test": (pa.int64(), "test examples"),
         "n_train": (pa.int64(), "training examples"),
         "partition_seed": (pa.int64(), "seed of the task's partition into demonstrations, training and test rows"),
-        "flags": (pa.list_(pa.string()), "duplicate, quarantined, shared_pool"),
+        "n_shots_used": (
+            pa.int64(),
+            "demonstrations in the prompts; fewer than asked where the pool or context is small",
+        ),
+        "n_skipped": (pa.int64(), "examples that do not fit the context, null rows of `predictions`"),
+        "flags": (pa.list_(pa.string()), "duplicate, quarantined, shared_pool, bos"),
         "versions": (_TEXT, "versions of the method, the schema and the libraries"),
         "forward_id": (_TEXT, "hash of weights, dtype, prompt token ids, rows and method version"),
         "part": (_TEXT, "part that holds the unit's rows in the other tables"),

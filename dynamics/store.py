@@ -35,6 +35,16 @@ class ResultStore:
     root: Path
 
 
+@dataclass(frozen=True)
+class Part:
+    """The units of one (checkpoint, task) that were computed together, and are committed together."""
+
+    model: str
+    step: int
+    task: str
+    name: str
+
+
 def open_store(root: Path, *, create: bool = False) -> ResultStore:
     """Open a results folder, or make an empty one.
 
@@ -80,6 +90,46 @@ def write_units(store: ResultStore, units: pa.Table, tables: Mapping[str, pa.Tab
     _write_part(_path(store, "units", units, part), units, "units")
 
 
+def write_fits(store: ResultStore, part: Part, fits: str, tables: Mapping[str, pa.Table]) -> None:
+    """Write what was fitted on a committed part's contributions; `prompt_scores` last: it says what is done.
+
+    Args:
+        part: the part fitted on.
+        fits: name of this set of fits, a hash of their ids.
+        tables: rows of `prompt_scores` and `reweightings`.
+    """
+    for name in ("reweightings", "prompt_scores"):
+        _write_part(
+            part_path(store, name, part).with_name(f"{part.task}-{part.name}.{fits}.parquet"), tables[name], name
+        )
+
+
+def rewrite_scores(store: ResultStore, part: Part, tables: Sequence[Mapping[str, pa.Table]]) -> None:
+    """Replace a committed part's predictions and scores, each file at once."""
+    for name in ("predictions", "component_scores", "prompt_scores"):
+        _write_part(part_path(store, name, part), pa.concat_tables([unit[name] for unit in tables]), name)
+
+
+def parts(store: ResultStore) -> list[Part]:
+    """The committed parts, sorted."""
+    done = read_units(store).filter(pl.col("status") == "done")
+    rows = done.select("model", "step", "task", "part").unique().sort("model", "step", "task", "part")
+    return [Part(*row) for row in rows.iter_rows()]
+
+
+def read_part(store: ResultStore, table: str, part: Part) -> pl.DataFrame:
+    """One part's own rows of a table, and for `prompt_scores` those of all its fits."""
+    path = part_path(store, table, part)
+    files = sorted(path.parent.glob(f"{part.task}-{part.name}.*parquet"))
+    return _scan_files(files, table).collect()
+
+
+def part_path(store: ResultStore, table: str, part: Part) -> Path:
+    """Where a part's rows of a table are."""
+    folder = store.root / table / f"model={quote(part.model, safe='')}" / f"step={part.step}"
+    return folder / f"{part.task}-{part.name}.parquet"
+
+
 def write_failures(store: ResultStore, units: pa.Table) -> None:
     """Record units that failed, so that status and summary can name them; a later success supersedes the record."""
     _write_part(_path(store, "units", units, f"failed-{part_id(units['unit_id'].to_pylist())}"), units, "units")
@@ -119,17 +169,20 @@ def scan(store: ResultStore, table: str) -> pl.LazyFrame:
     if table == "units":
         return done.lazy()
     kept = done.select("unit_id", "part")
-    parts = set(kept["part"].to_list())
-    files = [path for path in part_files(store, table) if path.stem.rsplit("-", 1)[-1] in parts]
-    if len(files) < len(parts):
+    committed = set(kept["part"].to_list())
+    files = [path for path in part_files(store, table) if _part_of(path) in committed]
+    lost = committed - {_part_of(path) for path in files if path.stem.endswith(_part_of(path))}
+    if lost and table != "reweightings":
         raise StoreError(
-            f"{store.root / table} lacks {len(parts) - len(files)} of {len(parts)} parts that `units` names; "
+            f"{store.root / table} lacks {len(lost)} of {len(committed)} parts that `units` names; "
             "copy the folder again, or delete the matching files in units/ and resume the sweep"
         )
     if _raced(store, done):
-        part = pl.col("_file").str.extract(r"-([0-9a-f]+)\.parquet$")
+        part = pl.col("_file").str.extract(r"-([0-9a-f]+)(?:\.[0-9a-f]+)?\.parquet$")
         rows = _scan_files(files, table, include_file_paths="_file").with_columns(part=part)
         return rows.join(kept.lazy(), on=["unit_id", "part"], how="semi").drop("_file", "part")
+    if not files:
+        return pl.LazyFrame(schema=_polars_schema(table))
     return _scan_files(files, table)
 
 
@@ -144,6 +197,11 @@ def part_files(store: ResultStore, table: str) -> list[Path]:
         if path.stat().st_size == 0:
             raise StoreError(f"{path} is empty (0 bytes): its rows are lost; delete it and resume the sweep")
     return files
+
+
+def _part_of(path: Path) -> str:
+    """The part a file belongs to: its own name, or what stands before the name of the fits."""
+    return path.stem.rsplit("-", 1)[-1].split(".")[0]
 
 
 def _scan_files(files: Sequence[Path], table: str, **options: Any) -> pl.LazyFrame:
@@ -170,7 +228,7 @@ def _raced(store: ResultStore, done: pl.DataFrame) -> bool:
 
 def _path(store: ResultStore, table: str, units: pa.Table, part: str) -> Path:
     model, step, task = (units[column][0].as_py() for column in ("model", "step", "task"))
-    return store.root / table / f"model={quote(model, safe='')}" / f"step={step}" / f"{task}-{part}.parquet"
+    return part_path(store, table, Part(model, step, task, part))
 
 
 def _write_part(path: Path, rows: pa.Table, table: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dynamics import scores
+from dynamics import scores, selection
 from dynamics.components import Component
 from dynamics.schema import TABLES
 
@@ -23,6 +23,8 @@ class UnitArrays:
         contributions: (example, component, label) float32.
         constant: (label,).
         full: (example, label).
+        n_shots_used: demonstrations in the prompts.
+        skipped: (split, example_id, gold, reason) of examples that do not fit the context and were not run.
     """
 
     keys: Mapping[str, object]
@@ -33,6 +35,8 @@ class UnitArrays:
     contributions: np.ndarray
     constant: np.ndarray
     full: np.ndarray
+    n_shots_used: int
+    skipped: Sequence[tuple[str, str, int, str]] = ()
 
 
 def unit_tables(unit: UnitArrays) -> dict[str, pa.Table]:
@@ -40,7 +44,7 @@ def unit_tables(unit: UnitArrays) -> dict[str, pa.Table]:
     splits = [split for split in ("train", "test") if split in unit.split]
     return {
         "contributions": _contributions(unit),
-        "predictions": _predictions(unit),
+        "predictions": pa.concat_tables([_predictions(unit), _skipped(unit)]),
         "component_scores": pa.concat_tables([_component_scores(unit, split) for split in splits]),
         "prompt_scores": _prompt_scores(unit),
     }
@@ -90,6 +94,13 @@ def _predictions(unit: UnitArrays) -> pa.Table:
     )
 
 
+def _skipped(unit: UnitArrays) -> pa.Table:
+    """Null rows for the examples that were not run, so that nobody takes the rest for the whole."""
+    split, example_id, gold, reason = zip(*unit.skipped, strict=True) if unit.skipped else ((), (), (), ())
+    columns = {"split": split, "example_id": example_id, "gold": gold, "reason": reason}
+    return table("predictions", unit.keys, columns)
+
+
 def _example_columns(unit: UnitArrays) -> dict[str, Sequence | pa.Array]:
     n_examples, _, n_labels = unit.contributions.shape
     return {
@@ -125,32 +136,31 @@ def _component_scores(unit: UnitArrays, split: str) -> pa.Table:
 
 
 def _prompt_scores(unit: UnitArrays) -> pa.Table:
-    """Full, and the best and worst candidate on the test rows themselves: optimistic bounds, and named so."""
+    """Full; best and worst candidate on the test rows themselves, optimistic bounds; and the best without optimism."""
     test = np.asarray(unit.split) == "test"
-    gold = unit.gold[test]
     candidates = [i for i, c in enumerate(unit.components) if c.is_candidate]
-    by_component = scores.accuracy(scores.credit(unit.contributions[test][:, candidates]), gold)
-    best, worst = int(by_component.argmax()), int(by_component.argmin())
     names = [unit.components[i].name for i in candidates]
-    return table(
-        "prompt_scores",
-        unit.keys,
-        {
-            "split": ["test"] * 3,
-            "method": ["full", "oracle_t1", "oracle_b1"],
-            "variant": [""] * 3,
-            "n_labelled": [0] * 3,
-            "component": [None, names[best], names[worst]],
-            "selected_on": [None, "test", "test"],
-            "accuracy": [
-                float(scores.accuracy(scores.credit(unit.full[test]), gold)),
-                by_component[best],
-                by_component[worst],
-            ],
-            "n_examples": [len(gold)] * 3,
-            "n_shots_used": [unit.keys["n_shots"]] * 3,
-        },
-    )
+    answers = selection.answers_of(unit.contributions[test][:, candidates], unit.gold[test])
+    ids = np.asarray(unit.example_id)[test]
+    best, worst = selection.oracle_t1(answers), selection.oracle_b1(answers)
+    halves = selection.heldout_split_half(answers, selection.balanced_halves(answers.gold, ids))
+    full = float(scores.accuracy(scores.credit(unit.full[test]), answers.gold))
+    rows = [
+        ("full", "", None, None, full),
+        ("oracle_t1", "", names[best.component], "test", best.accuracy),
+        ("oracle_b1", "", names[worst.component], "test", worst.accuracy),
+        ("heldout_t1", "split_half", None, "the other half of test", halves.accuracy),
+    ]
+    method, variant, component, selected_on, accuracy = zip(*rows, strict=True)
+    shared = {"split": "test", "n_labelled": 0, "n_examples": len(answers.gold), "n_shots_used": unit.n_shots_used}
+    columns = {
+        "method": method,
+        "variant": variant,
+        "component": component,
+        "selected_on": selected_on,
+        "accuracy": accuracy,
+    }
+    return table("prompt_scores", {**unit.keys, **shared}, columns)
 
 
 def _lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:

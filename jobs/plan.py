@@ -1,10 +1,13 @@
-"""SweepPlan (TOML) -> work units. Pure: reads checkpoints' hashes and tasks' rows, opens no model."""
+"""SweepPlan (TOML) -> work units. Reads checkpoints' hashes and tasks' rows, opens no model, downloads no weights.
+
+`python -m jobs.plan PLAN` says what a sweep would do and cost; see `jobs.preflight`.
+"""
 
 import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,9 +15,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.checkpoints import Checkpoint, find_checkpoints
-from dynamics.decomposition import METHOD_VERSION
+from dynamics.descent import FitSettings
 from dynamics.errors import PlanError, unknown
+from dynamics.fits import Fit
+from dynamics.hub.errata import QUARANTINED
 from dynamics.prompts import PARTITION_SEED
+from dynamics.reweighting import VARIANTS
+from dynamics.schema import METHOD_VERSION
 from dynamics.tasks import Task, Template, fingerprint, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
@@ -26,13 +33,38 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class StepRange(_Strict):
+    """Steps `from`, `from + every`, ... up to and including `to`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True)
+
+    first: Count = Field(alias="from")
+    last: Count = Field(alias="to")
+    every: Annotated[int, Field(ge=1)]
+
+
 class ModelPlan(_Strict):
-    """A model and the steps of it: `id` in the tables, `folder` of `step<n>` folders (none for the reference suite)."""
+    """A model and the steps of it.
+
+    Attributes:
+        id: the model in the tables; of a model without a folder the Hub repository, or `reference`.
+        folder: of `step<n>` or `checkpoint-<n>` folders.
+        tokens_per_step: where neither the suite nor the revision's name tells.
+        steps: `all`, `paper`, `dense`, a list, or `{ from, to, every }`.
+        pattern: how revisions are named, as `stage1-step{step}-tokens{n}B`.
+        allow_pickle: use `.bin` weights where there is no safetensors.
+        missing: whether steps without a revision, or without usable weights, are refused or left out.
+        quarantined: whether steps known to be wrong are left out or run.
+    """
 
     id: str
     folder: Path | None = None
     tokens_per_step: Annotated[int, Field(ge=1)] | None = None
-    steps: Literal["all"] | tuple[Count, ...] = "all"
+    steps: Literal["all", "paper", "dense"] | StepRange | tuple[Count, ...] = "all"
+    pattern: str | None = None
+    allow_pickle: bool = False
+    missing: Literal["refuse", "skip"] = "refuse"
+    quarantined: Literal["skip", "run"] = "skip"
 
 
 class TaskPlan(_Strict):
@@ -94,11 +126,65 @@ class CustomTask(_Strict):
         )
 
 
+class FitDefinition(_Strict):
+    """A variant of the plan's own: a built-in one with other settings, under a name of its own."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    base: Literal["paper", "official_code", "default"] = "default"
+    l1: Annotated[float, Field(ge=0)] | None = None
+    max_epochs: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def settings(self) -> FitSettings:
+        """The base's settings, changed."""
+        changes = {"l1": self.l1, "max_epochs": self.max_epochs}
+        given = {key: value for key, value in changes.items() if value is not None}
+        return replace(VARIANTS[self.base], variant=self.name, **given)
+
+
+class FitPlan(_Strict):
+    """What a few labels are used for: variants x numbers of labelled examples; a change of these needs no model."""
+
+    n_labelled: tuple[Annotated[int, Field(ge=1)], ...] = (12, 24)
+    variants: tuple[Literal["paper", "official_code", "default"], ...] = ("default",)
+    define: tuple[FitDefinition, ...] = ()
+
+    @property
+    def all(self) -> tuple[Fit, ...]:
+        """Every fit of every unit.
+
+        Raises:
+            PlanError: two variants of one name.
+        """
+        ways = [(name, name, VARIANTS[name]) for name in self.variants]
+        ways += [(own.name, own.base, own.settings) for own in self.define]
+        names = [name for name, _, _ in ways]
+        if len(set(names)) < len(names) or {own.name for own in self.define} & set(VARIANTS):
+            raise PlanError(
+                f"fits: {', '.join(names)}: every variant needs a name of its own, and built-in ones are taken"
+            )
+        return tuple(Fit(*way, n_labelled=k) for way in ways for k in self.n_labelled)
+
+
 class Resources(_Strict):
     """What one checkpoint's worker asks of the cluster; `num_cpus` is also its number of threads."""
 
     num_cpus: Annotated[float, Field(gt=0)] = 1
     num_gpus: Annotated[float, Field(ge=0)] = 0
+
+
+class HubPlan(_Strict):
+    """What checkpoints of the Hub may take on each node.
+
+    Attributes:
+        disk_gb: of the files that sweeps hold in the cache at once; None for the free space.
+        ahead: checkpoints fetched while others compute, as far as they fit.
+        keep: leave what was fetched in the cache.
+    """
+
+    disk_gb: Annotated[float, Field(gt=0)] | None = None
+    ahead: Count = 2
+    keep: bool = False
 
 
 class SweepPlan(_Strict):
@@ -111,6 +197,8 @@ class SweepPlan(_Strict):
     device: str = "auto"
     token_budget: Annotated[int, Field(ge=1)] = 16_384
     resources: Resources = Resources()
+    hub: HubPlan = HubPlan()
+    fits: FitPlan = FitPlan()
     data: Path | None = None
     """Folder that holds the datasets' files, for clusters without network."""
     revisions: dict[str, str] = {}
@@ -178,7 +266,14 @@ class WorkUnit:
 
 @dataclass(frozen=True)
 class CheckpointWork:
-    """All units of one checkpoint that one worker runs on one load."""
+    """All units of one checkpoint that one worker runs on one load.
+
+    Attributes:
+        run: identifies the sweep among those that share a cache.
+        disk_bytes: budget of the node's cache; None for the free space.
+        keep: leave fetched files in the cache.
+        refusal: why the checkpoint's files could not be fetched ahead; None where they were, or need not be.
+    """
 
     checkpoint: Checkpoint
     units: tuple[WorkUnit, ...]
@@ -187,6 +282,11 @@ class CheckpointWork:
     n_threads: int
     tasks: Mapping[str, Task]
     data: Path | None
+    fits: tuple[Fit, ...] = ()
+    run: str = ""
+    disk_bytes: int | None = None
+    keep: bool = False
+    refusal: str | None = None
 
 
 def read_plan(path: Path) -> SweepPlan:
@@ -210,14 +310,34 @@ def read_plan(path: Path) -> SweepPlan:
     return plan
 
 
-def expand(plan: SweepPlan) -> list[WorkUnit]:
+def plan_checkpoints(plan: SweepPlan) -> list[Checkpoint]:
+    """All checkpoints a plan names, quarantined ones too, in order.
+
+    Raises:
+        PlanError: a grid or pattern that is none, or a missing step.
+        CheckpointError: an unknown model, or a checkpoint that cannot be used.
+    """
+    return [checkpoint for model in plan.models for checkpoint in _checkpoints(model)]
+
+
+def to_run(plan: SweepPlan, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The checkpoints without those in quarantine, unless the plan runs them."""
+    anyway = {model.id for model in plan.models if model.quarantined == "run"}
+    return [c for c in checkpoints if QUARANTINED not in c.flags or c.model in anyway]
+
+
+def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint] | None = None) -> list[WorkUnit]:
     """All units of a plan, in the order checkpoint, task, template, shots, seed.
+
+    Args:
+        plan: the grid.
+        checkpoints: those to run; found and freed of quarantined ones where not given.
 
     Raises:
         PlanError: an unknown task or template, or two entries that mean the same cell.
         CheckpointError: an unknown model or step.
     """
-    checkpoints = [c for model in plan.models for c in _checkpoints(model)]
+    checkpoints = to_run(plan, plan_checkpoints(plan)) if checkpoints is None else checkpoints
     tasks = [_checked(cell, plan) for cell in plan.tasks]
     units = [
         WorkUnit(checkpoint, task.name, task_hash, template, seed, n_shots, cell.n_test, cell.n_train, plan.dtype)
@@ -236,29 +356,45 @@ def expand(plan: SweepPlan) -> list[WorkUnit]:
     return units
 
 
-def group(plan: SweepPlan, units: Sequence[WorkUnit]) -> list[CheckpointWork]:
-    """Units by checkpoint, in order."""
-    by_folder: dict[Path, list[WorkUnit]] = {}
+def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "") -> list[CheckpointWork]:
+    """Units by checkpoint, in order; `run` identifies the sweep."""
+    by_checkpoint: dict[Checkpoint, list[WorkUnit]] = {}
     for unit in units:
-        by_folder.setdefault(unit.checkpoint.folder, []).append(unit)
-    n_threads = max(1, int(plan.resources.num_cpus))
+        by_checkpoint.setdefault(unit.checkpoint, []).append(unit)
     return [
         CheckpointWork(
-            of[0].checkpoint,
+            checkpoint,
             tuple(of),
             plan.device,
             plan.token_budget,
-            n_threads,
-            {unit.task: plan.task_by_name[unit.task] for unit in of},
-            plan.data_folder,
+            n_threads=max(1, int(plan.resources.num_cpus)),
+            tasks={unit.task: plan.task_by_name[unit.task] for unit in of},
+            data=plan.data_folder,
+            fits=plan.fits.all,
+            run=run,
+            disk_bytes=disk_bytes(plan),
+            keep=plan.hub.keep,
         )
-        for of in by_folder.values()
+        for checkpoint, of in by_checkpoint.items()
     ]
 
 
+def disk_bytes(plan: SweepPlan) -> int | None:
+    """The budget of each node's cache, in bytes."""
+    return None if plan.hub.disk_gb is None else int(plan.hub.disk_gb * 1e9)
+
+
 def _checkpoints(model: ModelPlan) -> list[Checkpoint]:
-    steps = None if model.steps == "all" else model.steps
-    return find_checkpoints(model.id, steps, model.folder, model.tokens_per_step)
+    steps = model.steps
+    return find_checkpoints(
+        model.id,
+        range(steps.first, steps.last + 1, steps.every) if isinstance(steps, StepRange) else steps,
+        model.folder,
+        model.tokens_per_step,
+        pattern=model.pattern,
+        allow_pickle=model.allow_pickle,
+        missing=model.missing,
+    )
 
 
 def _checked(cell: TaskPlan, plan: SweepPlan) -> tuple[TaskPlan, Task, str]:
@@ -272,15 +408,31 @@ def _first_problem(error: ValidationError) -> str:
     """The first validation error as one line, with the nearest allowed key for an unknown one."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
+    if first["type"] == "extra_forbidden" and where.count(".") < 3:
         return unknown("key", first["loc"][-1], _allowed_keys(first["loc"][:-1])) + f" (at {where})"
     if first["type"] == "missing":
         return f"{where} is missing"
+    if where.split(".")[2:3] == ["steps"]:
+        allowed = "'all', 'paper', 'dense', a list as [0, 512], or { from = 0, to = 1000, every = 100 }"
+        return f"{'.'.join(where.split('.')[:3])} = {first['input']!r}: give {allowed}"
     return f"{where} = {first['input']!r}: {first['msg']}"
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
-    of = {"models": ModelPlan, "tasks": TaskPlan, "resources": Resources, "define": CustomTask}
+    of = {
+        "models": ModelPlan,
+        "tasks": TaskPlan,
+        "resources": Resources,
+        "hub": HubPlan,
+        "fits": FitPlan,
+        "define": CustomTask,
+    }
     if "templates" in location:
         return list(CustomTemplate.model_fields)
     return list(of[str(location[0])].model_fields if location else SweepPlan.model_fields)
+
+
+if __name__ == "__main__":
+    from jobs.preflight import app
+
+    app()

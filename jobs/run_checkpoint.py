@@ -6,6 +6,7 @@ import resource
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -16,13 +17,16 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics.checkpoints import load_model, load_tokenizer
-from dynamics.decomposition import FORWARD_TOLERANCE, METHOD_VERSION, TOLERANCE, Decomposition, decompose
+from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE, Decomposition, decompose
 from dynamics.errors import DoubtfulUnit
+from dynamics.hub.names import redact
 from dynamics.prompts import PARTITION_SEED, PromptSet, build_prompts
-from dynamics.schema import SCHEMA_VERSION
-from dynamics.store import ResultStore, part_id, write_failures, write_units
+from dynamics.schema import METHOD_VERSION, SCHEMA_VERSION
+from dynamics.store import Part, ResultStore, part_id, write_failures, write_units
 from dynamics.tables import UnitArrays, table, unit_tables
 from dynamics.tasks import TaskRows
+from jobs.derive import derive
+from jobs.fetching import at_hand
 from jobs.plan import CheckpointWork, WorkUnit
 
 VERSIONS = f"method {METHOD_VERSION}, schema {SCHEMA_VERSION}, " + ", ".join(
@@ -60,16 +64,18 @@ def run_checkpoint(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
     torch.set_num_threads(work.n_threads)
     started = time.perf_counter()
     device = resolve_device(work.device)
-    try:
-        model = load_model(work.checkpoint, dtype=work.units[0].dtype, device=device)
-        tokenizer = load_tokenizer(work.checkpoint)
-    except Exception as error:  # whatever it was, it concerns this checkpoint and must not stop the others
-        return _record_failures(store, [(unit, error) for unit in work.units])
-    shared = {"device": device, "load_seconds": time.perf_counter() - started}
-    outcomes: list[Outcome] = []
-    for _, units in groupby(work.units, key=lambda unit: unit.task):
-        outcomes += _run_task(store, model, tokenizer, list(units), work, shared)
-    return outcomes
+    with ExitStack() as until_done:
+        try:
+            checkpoint = until_done.enter_context(at_hand(work))
+            model = load_model(checkpoint, dtype=work.units[0].dtype, device=device)
+            tokenizer = load_tokenizer(checkpoint)
+        except Exception as error:  # whatever it was, it concerns this checkpoint and must not stop the others
+            return _record_failures(store, [(unit, error) for unit in work.units])
+        shared = {"device": device, "load_seconds": time.perf_counter() - started}
+        outcomes: list[Outcome] = []
+        for _, units in groupby(work.units, key=lambda unit: unit.task):
+            outcomes += _run_task(store, model, tokenizer, list(units), work, shared)
+        return outcomes
 
 
 def resolve_device(device: str) -> str:
@@ -100,6 +106,7 @@ def _run_task(
         records = [table("units", {**f.record, "part": part}, {"status": ["done"]}) for f in done]
         tables = {name: pa.concat_tables([f.tables[name] for f in done]) for name in done[0].tables}
         write_units(store, pa.concat_tables(records), tables)
+        derive(store, Part(work.checkpoint.model, work.checkpoint.step, units[0].task, part), work.fits)
     finished = [Outcome(f.unit.unit_id, str(f.unit), "done") for f in done]
     return finished + _record_failures(store, failed)
 
@@ -139,6 +146,8 @@ def _run_unit(
             contributions=split.contributions,
             constant=split.constant,
             full=split.full,
+            n_shots_used=prompts.n_shots_used,
+            skipped=prompts.skipped,
         )
     )
     record = {
@@ -156,12 +165,20 @@ def _run_unit(
         "n_test": prompts.split.count("test"),
         "n_train": prompts.split.count("train"),
         "partition_seed": PARTITION_SEED,
-        "flags": ["shared_pool"] if prompts.shares_pool else [],
+        "n_shots_used": prompts.n_shots_used,
+        "n_skipped": len(prompts.skipped),
+        "flags": _flags(unit, prompts),
         "versions": VERSIONS,
         "forward_id": forward_id(unit, prompts),
         "created": datetime.now(UTC),
     }
     return _Finished(unit, tables, record)
+
+
+def _flags(unit: WorkUnit, prompts: PromptSet) -> list[str]:
+    """What a reader should know of the checkpoint, then of the prompts."""
+    of_prompts = (("shared_pool", prompts.shares_pool), ("bos", prompts.bos))
+    return [*unit.checkpoint.flags, *(name for name, on in of_prompts if on)]
 
 
 def gate(split: Decomposition, dtype: str) -> None:
@@ -212,10 +229,10 @@ def _record_failures(store: ResultStore, failed: Sequence[tuple[WorkUnit, Except
     for _, of_task in groupby(failed, key=lambda pair: pair[0].task):
         rows = []
         for unit, error in of_task:
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            first = redact((str(error).strip() or type(error).__name__).splitlines()[0])
             record = {**_keys(unit), "error_class": type(error).__name__, "error": first, "versions": VERSIONS}
             rows.append(table("units", {**record, "created": datetime.now(UTC)}, {"status": ["failed"]}))
-            trace = "".join(traceback.format_exception(error))
+            trace = redact("".join(traceback.format_exception(error)))
             outcomes.append(Outcome(unit.unit_id, str(unit), "failed", type(error).__name__, first, trace))
         write_failures(store, pa.concat_tables(rows))
     return outcomes

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,11 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dynamics.errors import StoreError, refusals_exit_2
-from dynamics.store import ResultStore, open_store, read_units, save_plan
+from dynamics.store import ResultStore, open_store, parts, read_units, save_plan
+from jobs.derive import derive
 from jobs.executors import Results, run_inline, run_ray
-from jobs.plan import SweepPlan, WorkUnit, expand, group, read_plan
+from jobs.plan import SweepPlan, WorkUnit, expand, group, plan_checkpoints, read_plan, to_run
+from jobs.preflight import refuse_impossible
 from jobs.run_checkpoint import Outcome, run_checkpoint
 
 Executor = Literal["ray", "inline"]
@@ -32,13 +35,16 @@ def sweep(
     """
     with refusals_exit_2():
         plan = read_plan(plan_file)
-        units = expand(plan)
+        units = _expand(plan)
         _refuse_relative_in_job(out)
         store = open_store(out, create=True)
         missing = missing_units(store, units)
         save_plan(store, plan.name, plan_file.read_text())
         typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
         outcomes = run(plan, store, missing, executor)
+        n_fits = fit_missing(store, plan, units)
+        if n_fits:
+            typer.echo(f"{n_fits} fits added from stored contributions")
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     typer.echo(f"results in {out}: {len(units) - len(failed)} of {len(units)} units done, {len(failed)} failed")
     if failed:
@@ -48,16 +54,38 @@ def sweep(
 
 def run(plan: SweepPlan, store: ResultStore, missing: Sequence[WorkUnit], executor: Executor) -> list[Outcome]:
     """Run the missing units; what an interrupt leaves behind, the same command resumes."""
-    works = group(plan, missing)
+    works = group(plan, missing, run=uuid.uuid4().hex)
     if not works:
         return []
+    refuse_impossible(plan, works)
     job = partial(run_checkpoint, store=store)
-    results = run_inline(works, job) if executor == "inline" else run_ray(works, job, plan.resources)
+    ahead = plan.hub.ahead
+    results = run_inline(works, job, ahead) if executor == "inline" else run_ray(works, job, plan.resources, ahead)
     try:
         return list(_with_progress(results, len(works)))
     except KeyboardInterrupt:
         typer.echo(f"interrupted; finished tasks are kept in {store.root}. The same command resumes", err=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _expand(plan: SweepPlan) -> list[WorkUnit]:
+    """The plan's units, and a line for what is in quarantine."""
+    checkpoints = plan_checkpoints(plan)
+    kept = to_run(plan, checkpoints)
+    if len(kept) < len(checkpoints):
+        left_out = [c for c in checkpoints if c not in kept]
+        typer.echo(
+            f"{plan.name}: {len(left_out)} checkpoints in quarantine are left out, the first is {left_out[0].model} "
+            f"step {left_out[0].step}: {'; '.join(left_out[0].notes)}. `python -m jobs.plan` lists them"
+        )
+    return expand(plan, kept)
+
+
+def fit_missing(store: ResultStore, plan: SweepPlan, units: Sequence[WorkUnit]) -> int:
+    """The plan's fits on units that were done without them: after a change of K or lambda, no model is needed."""
+    mine = {(unit.checkpoint.model, unit.checkpoint.step, unit.task) for unit in units}
+    there = [part for part in parts(store) if (part.model, part.step, part.task) in mine]
+    return sum(derive(store, part, plan.fits.all) for part in there)
 
 
 def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUnit]:

@@ -1,6 +1,9 @@
 """Tiny models with every parameter perturbed: zero biases and unit gains would hide errors."""
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from typer.testing import CliRunner
 
 from dynamics.reference import suite
 from jobs.sweep import app
+from tests.hub_server import FakeHub, serve
 from tests.models import tiny_neox, tiny_suite, write_plan
 
 
@@ -43,3 +47,24 @@ def results(tmp_path_factory: pytest.TempPathFactory, suite_folder: Path) -> Pat
 def one_thread() -> None:
     """Tests share two cores with Ray's workers; tiny matrices gain nothing from threads."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """An empty local Hub that the settings of this test point to, with an empty cache and short waits."""
+    for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
+    # Reading its list of harnesses would ask the real Hub.
+    monkeypatch.setattr("huggingface_hub.utils._detect_agent._get_registry", dict)
+    impatient = SimpleNamespace(sleep=lambda _: None, time=time.time, monotonic=time.monotonic)
+    monkeypatch.setattr("huggingface_hub.file_download.time", impatient)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", impatient)
+    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", 0.3)
+    monkeypatch.setattr("dynamics.hub.listing.API_TIMEOUT", 0.3)
+    monkeypatch.setattr("dynamics.hub.retries.FIRST_WAIT", 0.001)
+    with serve(FakeHub()) as served:
+        monkeypatch.setenv("HF_ENDPOINT", served.endpoint)
+        yield served

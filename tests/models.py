@@ -80,12 +80,21 @@ def _toml(content: dict[str, object]) -> list[str]:
     """Just enough TOML for plans: scalars and lists first, then tables and arrays of tables."""
     tables = {key: value for key, value in content.items() if isinstance(value, list) and isinstance(value[0], dict)}
     single = {key: value for key, value in content.items() if isinstance(value, dict)}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in content.items() if key not in {**tables, **single}]
+    lines = [f"{key} = {_value(value)}" for key, value in content.items() if key not in {**tables, **single}]
     headed = [(f"[{key}]", entry) for key, entry in single.items()]
     headed += [(f"[[{key}]]", entry) for key, entries in tables.items() for entry in entries]
     for header, entry in headed:
-        lines += [header, *[f"{name} = {json.dumps(value)}" for name, value in entry.items()]]
+        lines += [header, *[f"{name} = {_value(value)}" for name, value in entry.items()]]
     return lines
+
+
+def _value(value: object) -> str:
+    """A TOML value; tables inline."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value)
 
 
 _SPECIAL = {"vocab_size": 64, "bos_token_id": 0, "eos_token_id": 0}

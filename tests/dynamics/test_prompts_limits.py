@@ -124,7 +124,7 @@ def test_a_row_too_long_for_any_demonstration_is_skipped_and_costs_the_others_no
     long = Row("long", {"text": "warm " * 19 + "moving"}, 0)
     test = (*rows_of({0: 3, 1: 4}, "t"), long)
     prompts = build(task_of({0: 9, 1: 9}, test=test), tokenizer, max_length=18, n_train=2)
-    assert prompts.skipped == {"long": "20 tokens without demonstrations; the model reads 18"}
+    assert prompts.skipped == (("test", "long", 0, "20 tokens without demonstrations; the model reads 18"),)
     assert "long" not in prompts.example_id
     assert len(prompts.example_id) == 2 + 7
     assert prompts.split.count("train") == 2

@@ -1,0 +1,99 @@
+"""Checkpoints that are known or seen to be wrong: errata shipped as data, and weights that several steps share."""
+
+import tomllib
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dynamics.hub.listing import HubRevision
+
+DUPLICATE, QUARANTINED = "duplicate", "quarantined"
+
+
+@dataclass(frozen=True)
+class Erratum:
+    """One report of `errata.toml`; its comments say what each key means."""
+
+    issue: str
+    model: str
+    action: str
+    text: str
+    steps: tuple[int, ...] = ()
+    ranges: tuple[tuple[int, int, int], ...] = ()
+    sha256: tuple[str, ...] = ()
+
+    def concerns(self, step: int, revision: HubRevision) -> bool:
+        """Whether the report is about this step, and still holds of its files."""
+        everywhere = not self.steps and not self.ranges
+        in_range = any(step in range(first, last + 1, every) for first, last, every in self.ranges)
+        known = not self.sha256 or any((file.sha256 or "").startswith(self.sha256) for file in revision.weights)
+        return fnmatchcase(revision.repo, self.model) and (everywhere or in_range or step in self.steps) and known
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is wrong with a step: `flags` as in the `units` table, and a line for each finding."""
+
+    flags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+@cache
+def errata() -> tuple[Erratum, ...]:
+    """All reports, in the order of the file."""
+    content = tomllib.loads(Path(__file__).with_name("errata.toml").read_text())
+    return tuple(Erratum(**{key: _tuples(value) for key, value in entry.items()}) for entry in content["errata"])
+
+
+def audit(revisions: Mapping[int, HubRevision]) -> dict[int, Findings]:
+    """Compare the hashes of every weight file across the steps of one model, and look the errata up.
+
+    A step that shares ALL its weights with another step is a `duplicate`. One that shares only some of its files with
+    another is a chimera: both carry true hashes, and one of them is wrong. Every such fault known so far put files of
+    the latest step onto earlier ones, so of a group that shares a file the latest is kept and the others are
+    `quarantined`.
+
+    Args:
+        revisions: step -> revision; give the last step too, even if it is not wanted.
+    """
+    holders: dict[tuple[int, str], set[int]] = defaultdict(set)
+    for step, revision in revisions.items():
+        for i, file in enumerate(revision.weights):
+            holders[i, file.etag].add(step)
+    return {step: _findings(step, revisions, holders) for step in sorted(revisions)}
+
+
+def _findings(
+    step: int, revisions: Mapping[int, HubRevision], holders: Mapping[tuple[int, str], Collection[int]]
+) -> Findings:
+    revision = revisions[step]
+    sharing = [set(holders[i, file.etag]) - {step} for i, file in enumerate(revision.weights)]
+    same = sorted(set.intersection(*sharing))
+    partly = sorted(set.union(*sharing) - set(same))
+    flags, notes = set(), []
+    if same:
+        flags.add(DUPLICATE)
+        notes.append(f"the same weights as {_steps(same)}")
+    if partly:
+        files = [file.path for file, others in zip(revision.weights, sharing, strict=True) if others - set(same)]
+        notes.append(f"{', '.join(files)} is the same file as in {_steps(partly)}, other files are not")
+        if step < max(partly):
+            flags.add(QUARANTINED)
+    for erratum in errata():
+        if erratum.concerns(step, revision):
+            notes.append(f"{erratum.text} ({erratum.issue})")
+            flags |= {QUARANTINED} if erratum.action == "quarantine" else set()
+    return Findings(tuple(sorted(flags)), tuple(notes))
+
+
+def _steps(steps: Sequence[int], shown: int = 6) -> str:
+    more = f" and {len(steps) - shown} more" if len(steps) > shown else ""
+    return ("step " if len(steps) == 1 else "steps ") + ", ".join(map(str, steps[:shown])) + more
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

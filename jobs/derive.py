@@ -1,0 +1,91 @@
+"""`python -m jobs.derive OUT`: scores and fits again from stored contributions, without opening a model."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import polars as pl
+import typer
+
+from dynamics.components import parse_component
+from dynamics.errors import refusals_exit_2
+from dynamics.fits import Fit, fit_tables
+from dynamics.schema import KEYS
+from dynamics.store import Part, ResultStore, open_store, parts, read_part, rewrite_scores, write_fits
+from dynamics.tables import UnitArrays, unit_tables
+from jobs.plan import read_plan
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="folder that a sweep wrote")],
+    plan: Annotated[Path | None, typer.Option(help="plan whose [fits] to add; default: those of OUT/plans")] = None,
+) -> None:
+    """Score every finished unit again, and fit what the plans ask for and the results lack."""
+    with refusals_exit_2():
+        store = open_store(out)
+        plans = [plan] if plan else sorted((out / "plans").glob("*.toml"))
+        fits = {fit.fit_id: fit for path in plans for fit in read_plan(path).fits.all}
+        there = parts(store)
+        for part in there:
+            rescore(store, part)
+        added = sum(derive(store, part, list(fits.values())) for part in there)
+    typer.echo(f"{len(there)} parts scored again, {added} fits added")
+
+
+def derive(store: ResultStore, part: Part, fits: Sequence[Fit]) -> int:
+    """Fit what a committed part lacks of these fits; returns how many (unit, fit) pairs were fitted."""
+    done = set(read_part(store, "prompt_scores", part)["fit_id"].drop_nulls().to_list())
+    missing = [fit for fit in fits if fit.fit_id not in done]
+    if not missing:
+        return 0
+    units = units_of(store, part)
+    name = hashlib.sha256(" ".join(sorted(fit.fit_id for fit in missing)).encode()).hexdigest()[:8]
+    write_fits(store, part, name, fit_tables(units, missing))
+    return len(units) * len(missing)
+
+
+def rescore(store: ResultStore, part: Part) -> None:
+    """Write a part's predictions and scores again; its contributions, fits and units stay as they are."""
+    tables = [unit_tables(unit) for unit in units_of(store, part)]
+    rewrite_scores(store, part, tables)
+
+
+def units_of(store: ResultStore, part: Part) -> list[UnitArrays]:
+    """The arrays of each unit of a part, as they were when it was computed."""
+    rows = read_part(store, "contributions", part)
+    used = dict(read_part(store, "units", part).select("unit_id", "n_shots_used").iter_rows())
+    skipped = read_part(store, "predictions", part).filter(pl.col("reason").is_not_null())
+    return [
+        _unit(mine, used[str(unit_id)], skipped.filter(unit_id=unit_id))
+        for (unit_id,), mine in rows.group_by("unit_id", maintain_order=True)
+    ]
+
+
+def _unit(rows: pl.DataFrame, n_shots_used: int, skipped: pl.DataFrame) -> UnitArrays:
+    first = rows.row(0, named=True)
+    shape = (len(rows), first["n_components"], first["n_labels"])
+    return UnitArrays(
+        keys={name: first[name] for name in KEYS},
+        components=tuple(parse_component(name) for name in first["components"].split(" ")),
+        split=rows["split"].to_list(),
+        example_id=rows["example_id"].to_list(),
+        gold=rows["gold"].to_numpy().astype(np.int64),
+        contributions=_array(rows["contributions"]).reshape(shape),
+        constant=np.asarray(first["constant"], np.float32),
+        full=_array(rows["full"]).reshape(shape[0], shape[2]),
+        n_shots_used=n_shots_used,
+        skipped=tuple(skipped.select("split", "example_id", "gold", "reason").iter_rows()),
+    )
+
+
+def _array(lists: pl.Series) -> np.ndarray:
+    return lists.explode().to_numpy()
+
+
+if __name__ == "__main__":
+    app()

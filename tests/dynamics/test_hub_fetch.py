@@ -1,0 +1,213 @@
+"""Every fault of a download: the right bytes come out, or the fetch fails and says why; never a wrong file."""
+
+import errno
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub.errors import HfHubHTTPError
+
+from dynamics.checkpoints import Checkpoint, find_checkpoints, load_model, load_tokenizer
+from dynamics.errors import CheckpointError
+from dynamics.hub import retries
+from dynamics.hub.fetch import fetch_revision
+from dynamics.hub.listing import HubRevision
+from tests import hub_models as models
+from tests.hub_server import FakeHub, Fault
+
+REPO = "EleutherAI/pythia-14m"
+WEIGHTS = r"/resolve/.*\.safetensors"
+
+
+def revision(hub: FakeHub, files: models.Files, allow_pickle: bool = False) -> HubRevision:
+    """A repository with these files, listed."""
+    hub.add(REPO, "step0", files)
+    (checkpoint,) = find_checkpoints(REPO, [0], allow_pickle=allow_pickle)
+    assert checkpoint.remote is not None
+    return checkpoint.remote
+
+
+def opened(hub: FakeHub, files: models.Files, allow_pickle: bool = False) -> torch.Tensor:
+    """The unembedding of the model these files give, through fetch and load."""
+    hub.add(REPO, "step0", files)
+    (found,) = find_checkpoints(REPO, [0], allow_pickle=allow_pickle)
+    assert found.remote is not None
+    checkpoint = Checkpoint(**{**found.__dict__, "folder": fetch_revision(found.remote)})
+    load_tokenizer(checkpoint)
+    return load_model(checkpoint).get_output_embeddings().weight
+
+
+def unembedding(seed: int) -> torch.Tensor:
+    """What a test model's unembedding is."""
+    from safetensors.torch import load
+
+    tensors = load(models.single(seed)["model.safetensors"])
+    (name,) = (name for name in tensors if "embed_out" in name or "lm_head" in name)
+    return tensors[name]
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [models.single(1), models.sharded(1, 3), models.both(1), models.pickled(1), models.pickled(1, 2)],
+    ids=["single", "sharded", "both", "bin", "sharded bin"],
+)
+def test_every_layout_is_opened_by_transformers(hub: FakeHub, layout: models.Files) -> None:
+    assert torch.equal(opened(hub, layout, allow_pickle=True), unembedding(1))
+
+
+def test_only_what_is_needed_is_downloaded(hub: FakeHub) -> None:
+    fetch_revision(revision(hub, models.both(1) | {"README.md": b"x" * 10_000, "optimizer.bin": b"x" * 10_000}))
+    assert set(hub.files) == {*models.SETUP, "model.safetensors"}
+    assert set(hub.files.values()) == {1}
+
+
+PASSING = {
+    "503": Fault("status", WEIGHTS, status=503, times=3),
+    "500 of HEAD": Fault("status", WEIGHTS, "HEAD", status=500, times=3),
+    "429": Fault("status", WEIGHTS, status=429, times=3),
+    "429 Retry-After": Fault("status", WEIGHTS, status=429, headers={"Retry-After": "0"}, times=3),
+    "429 RateLimit": Fault(
+        "status", WEIGHTS, "HEAD", status=429, headers={"RateLimit": '"resolvers";r=0;t=0'}, times=2
+    ),
+    "truncated": Fault("truncate", WEIGHTS, times=9),
+    "short": Fault("length", WEIGHTS, times=2),
+    "flipped byte": Fault("flip", WEIGHTS, times=1),
+    "flipped config": Fault("flip", "config.json", times=1),
+    "hang": Fault("hang", WEIGHTS, times=1),
+    "hang of HEAD": Fault("hang", WEIGHTS, "HEAD", times=1),
+}
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_faults_that_pass_cost_time_only(hub: FakeHub, kind: str) -> None:
+    fault = Fault(**PASSING[kind].__dict__)
+    hub.faults = [fault]
+    assert torch.equal(opened(hub, models.sharded(1)), unembedding(1))
+    assert fault.times < PASSING[kind].times
+
+
+def stays(kind: str, method: str = "GET", match: str = WEIGHTS, **answer: object) -> Fault:
+    """A fault of every request."""
+    return Fault(kind, match, method, times=999, **answer)  # pyright: ignore[reportArgumentType]
+
+
+ELSEWHERE = {"X-Linked-Etag": '"../../../../evil"'}
+STAYING = {
+    "503": (stays("status", status=503), r"503.*6 attempts"),
+    "403": (stays("status", "HEAD", status=403), r"403"),
+    "gone": (stays("status", "HEAD", status=404, headers={"X-Error-Code": "EntryNotFound"}), r"does not have it"),
+    "short": (stays("length"), r"size .* but has size"),
+    "flipped byte": (stays("flip"), r"hash [0-9a-f]{64}, the listing says [0-9a-f]{64}, twice"),
+    "flipped config": (stays("flip", match="/config.json"), r"config.json: hash [0-9a-f]{40}, the listing says"),
+    "other content": (stays("headers", "HEAD", headers={"X-Linked-Etag": '"abc"'}), r"offers content 'abc'"),
+    "traversal": (stays("headers", "HEAD", headers=ELSEWHERE), r"offers content '../../../../evil'"),
+    "dies half way": (Fault("die", WEIGHTS), r"6 attempts"),
+}
+
+
+@pytest.mark.parametrize("kind", STAYING)
+def test_faults_that_stay_fail_clearly_and_leave_nothing(hub: FakeHub, kind: str, tmp_path: Path) -> None:
+    fault, message = STAYING[kind]
+    what = revision(hub, models.single(1))
+    hub.faults = [Fault(**fault.__dict__)]
+    with pytest.raises(CheckpointError, match=message) as caught:
+        fetch_revision(what)
+    assert REPO in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not [
+        p for p in (tmp_path / "cache").rglob("*") if p.suffix in (".safetensors", ".incomplete") or "evil" in p.name
+    ]
+
+
+def test_a_changed_file_in_the_cache_is_noticed_and_replaced(hub: FakeHub) -> None:
+    what = revision(hub, models.single(1))
+    weights = fetch_revision(what) / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.resolve().write_bytes(content)
+    assert (fetch_revision(what) / "model.safetensors").read_bytes() == models.single(1)["model.safetensors"]
+
+
+def test_offline_the_cache_serves_and_nothing_is_deleted(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    what = revision(hub, models.single(1))
+    folder = fetch_revision(what)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hub.reset_counts()
+    assert fetch_revision(what) == folder
+    (folder / "model.safetensors").resolve().write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="HF_HUB_OFFLINE"):
+        fetch_revision(what)
+    assert (folder / "model.safetensors").exists()
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"is not in .*HF_HUB_OFFLINE"):
+        fetch_revision(what)
+    assert not hub.requests
+
+
+def test_a_malicious_pickle_does_nothing(hub: FakeHub, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be opened"):
+        opened(hub, models.malicious(tmp_path / "touched"), allow_pickle=True)
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("name", ["../../../evil.safetensors", "model-00003-of-00003.safetensors"])
+def test_an_index_that_names_other_files_is_refused(hub: FakeHub, name: str) -> None:
+    files = models.sharded(1)
+    index = files["model.safetensors.index.json"].replace(b"model-00001-of-00002.safetensors", name.encode(), 1)
+    with pytest.raises(CheckpointError, match=r"index.json and the shards listed differ"):
+        fetch_revision(revision(hub, files | {"model.safetensors.index.json": index}))
+
+
+def test_a_stub_tokenizer_is_told(hub: FakeHub) -> None:
+    stub = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+    with pytest.raises(CheckpointError, match=r"tokenizer.json is not valid JSON"):
+        opened(hub, models.single(1) | {"tokenizer.json": stub})
+
+
+def test_a_full_disk_is_told(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    what = revision(hub, models.single(1))
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    with pytest.raises(CheckpointError, match=r"disk is full.*disk_gb.*HF_HUB_CACHE"):
+        fetch_revision(what)
+
+
+def answered(status: int, **headers: str) -> HfHubHTTPError:
+    """An error of the Hub with these headers."""
+    from types import SimpleNamespace
+
+    error = HfHubHTTPError.__new__(HfHubHTTPError)
+    error.response = SimpleNamespace(status_code=status, headers=headers)  # pyright: ignore[reportAttributeAccessIssue]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("headers", "low", "high"),
+    [
+        ({"Retry-After": "7"}, 7, 8.75),
+        ({"retry-after": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 300))}, 100, 375),
+        ({"RateLimit": '"api";r=0;t=55'}, 55, 69),
+        ({"RateLimit": '"api";r=3;t=55'}, 2, 4),
+        ({"Retry-After": "99999"}, 600, 750),
+        ({"Retry-After": "soon"}, 2, 4),
+        ({}, 2, 4),
+    ],
+)
+def test_waits_are_those_asked_for_with_jitter(headers: dict[str, str], low: float, high: float) -> None:
+    waits = {retries.wait_seconds(answered(429, **headers), attempt=2) for _ in range(20)}
+    assert low <= min(waits) < max(waits) <= high
+
+
+def test_errors_that_stay_are_not_tried_again() -> None:
+    calls = []
+
+    def call() -> None:
+        calls.append(1)
+        raise PermissionError("no")
+
+    with pytest.raises(CheckpointError, match="it: no"):
+        retries.with_retries(call, "it")
+    assert len(calls) == 1

@@ -1,0 +1,251 @@
+"""What is known of a repository before anything is downloaded: names, commits, formats, hashes, faults."""
+
+from pathlib import Path
+
+import pytest
+
+from dynamics.checkpoints import find_checkpoints
+from dynamics.errors import CheckpointError
+from dynamics.hub.errata import audit, errata
+from dynamics.hub.finding import find_on_hub
+from dynamics.hub.listing import HubFile, HubRevision, list_files, list_refs, resolve
+from dynamics.hub.names import checked_repo, checked_revision, redact
+from tests import hub_models as models
+from tests.hub_server import FakeHub, Fault
+
+REPO = "EleutherAI/pythia-14m"
+
+
+def revisions(hub: FakeHub, allow_pickle: bool = False) -> dict[str, HubRevision]:
+    """Every usable revision by name."""
+    found, _ = resolve(REPO, sorted(hub.branches[REPO].items()), allow_pickle=allow_pickle)
+    return {revision.revision: revision for revision in found}
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "a/../b", "/etc", "a", "a/b/c", "a/b--c", "a/.b", "a/b\n", "a/b%2e", "..//x", ""]
+)
+def test_names_that_are_no_repository(name: str) -> None:
+    with pytest.raises(CheckpointError, match="not a repository"):
+        checked_repo(name)
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "..", "a..b", "-x", "a b", "a\0", ""])
+def test_names_that_are_no_revision(name: str) -> None:
+    with pytest.raises(CheckpointError, match="not a branch name"):
+        checked_revision(name)
+
+
+def test_tokens_are_redacted() -> None:
+    assert redact("Bearer hf_abcDEF123 and hf_x") == "Bearer hf_*** and hf_x"
+
+
+def test_one_request_for_the_refs_and_one_per_commit_ever(hub: FakeHub) -> None:
+    for step in range(3):
+        hub.add(REPO, f"step{step}", models.single(step))
+    find_on_hub(REPO, [0, 1])
+    find_on_hub(REPO, [0, 1])
+    assert hub.requests == {"GET refs": 2, "GET tree": 3}  # the last step is compared too
+
+
+def test_a_listing_in_pages_is_complete(hub: FakeHub) -> None:
+    sha = hub.add(REPO, "step0", models.sharded(0))
+    hub.page_size = 2
+    assert [file.path for file in list_files(REPO, sha)] == sorted(models.sharded(0))
+    assert hub.requests["GET tree"] == 3
+
+
+def test_a_page_elsewhere_is_not_followed(hub: FakeHub) -> None:
+    """The token would go there."""
+    sha = hub.add(REPO, "step0", models.sharded(0))
+    hub.page_size, hub.next_host = 2, "http://127.0.0.2:1"
+    with pytest.raises(CheckpointError, match="another host"):
+        list_files(REPO, sha)
+
+
+@pytest.mark.parametrize(
+    ("layout", "kind", "weights"),
+    [
+        (models.single(1), "safetensors", ["model.safetensors"]),
+        (models.sharded(1), "safetensors", ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]),
+        (models.both(1), "safetensors", ["model.safetensors"]),
+        (models.sharded(1) | models.single(1), "safetensors", ["model.safetensors"]),
+        (models.pickled(1), "bin", ["pytorch_model.bin"]),
+        (models.pickled(1, 2), "bin", ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]),
+    ],
+    ids=["single", "sharded", "both", "whole and shards", "bin", "sharded bin"],
+)
+def test_one_format_is_chosen(hub: FakeHub, layout: models.Files, kind: str, weights: list[str]) -> None:
+    hub.add(REPO, "step0", layout | {"README.md": b"x", "../../evil.safetensors": b"x"})
+    revision = revisions(hub, allow_pickle=True)["step0"]
+    assert (revision.format, [file.path for file in revision.weights]) == (kind, weights)
+    assert {file.path for file in revision.files} <= set(layout)
+
+
+def without(files: models.Files, *names: str) -> models.Files:
+    """The files but for some."""
+    return {name: content for name, content in files.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("layout", "reason"),
+    [
+        (models.pickled(1), "allow_pickle = true"),
+        (models.setup_files(), "no weights"),
+        (without(models.single(1), "tokenizer.json"), "no tokenizer.json"),
+        (without(models.single(1), "config.json", "tokenizer.json"), "no config.json and no tokenizer.json"),
+        (without(models.sharded(1), "model-00001-of-00002.safetensors"), "lacks shards"),
+        (without(models.sharded(1), "model.safetensors.index.json"), "lacks shards or their index"),
+        # no fallback: a broken safetensors set is not replaced by the pickle beside it
+        (without(models.sharded(1) | models.pickled(1), "model-00002-of-00002.safetensors"), "lacks shards"),
+    ],
+    ids=["bin only", "no weights", "no tokenizer", "no setup", "missing shard", "no index", "no fallback"],
+)
+def test_what_cannot_be_used_is_named_before_it_starts(hub: FakeHub, layout: models.Files, reason: str) -> None:
+    hub.add(REPO, "step0", layout)
+    hub.add(REPO, "step1", models.single(1))
+    with pytest.raises(CheckpointError, match=f"{REPO}@step0.*{reason}"):
+        find_on_hub(REPO, [0, 1])
+    assert [found.name.step for found in find_on_hub(REPO, [0, 1], missing="skip")] == [1]
+
+
+def test_the_hash_of_a_listing_is_the_hash_of_the_folder(hub: FakeHub, tmp_path: Path) -> None:
+    """A copy on disk and the Hub's revision are the same checkpoint, so their units are the same units."""
+    hub.add(REPO, "step7", models.sharded(3))
+    (tmp_path / "step7").mkdir()
+    for name, content in models.sharded(3).items():
+        (tmp_path / "step7" / name).write_bytes(content)
+    (remote,) = find_checkpoints(REPO, [7])
+    (local,) = find_checkpoints(REPO, [7], tmp_path)
+    assert (remote.content_hash, remote.setup_hash) == (local.content_hash, local.setup_hash)
+    assert remote.commit_sha == hub.branches[REPO]["step7"]
+    assert remote.tokens_seen == 7 * 2_097_152
+    assert hub.requests["GET file"] == 0
+
+
+def test_every_step_of_a_pattern(hub: FakeHub) -> None:
+    olmo = "allenai/OLMo-2-1124-7B"
+    for step, billions in ((150, 1), (600, 3)):
+        hub.add(olmo, f"stage1-step{step}-tokens{billions}B", models.single(step))
+    hub.add(olmo, "main", models.single(1))
+    found = find_checkpoints(olmo, pattern="stage1-step{step}-tokens{n}B")
+    assert [(c.revision, c.step, c.tokens_seen) for c in found] == [
+        ("stage1-step150-tokens1B", 150, 10**9),
+        ("stage1-step600-tokens3B", 600, 3 * 10**9),
+    ]
+    with pytest.raises(CheckpointError, match=r"no branch .* fits the pattern 'step\{step\}'"):
+        find_checkpoints(olmo)
+
+
+def test_no_such_repository(hub: FakeHub) -> None:
+    with pytest.raises(CheckpointError, match=r"Repository Not Found|404"):
+        list_refs("nobody/nothing")
+    assert hub.requests["GET refs"] == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("status", "/refs|/tree/", status=503, times=3),
+        Fault("status", "/refs|/tree/", status=429, times=2),
+        Fault("status", "/refs", status=429, headers={"Retry-After": "0"}, times=2),
+        Fault("status", "/tree/", status=429, headers={"RateLimit": '"api";r=0;t=0'}, times=2),
+        Fault("truncate", "/refs|/tree/", times=2),
+        Fault("hang", "/refs|/tree/", times=1),
+    ],
+    ids=["503", "429", "Retry-After", "RateLimit", "truncated", "hang"],
+)
+def test_faults_of_the_api_pass(hub: FakeHub, fault: Fault) -> None:
+    hub.add(REPO, "step0", models.single(0))
+    hub.faults = [fault]
+    assert [found.name.step for found in find_on_hub(REPO, [0])] == [0]
+    assert fault.times == 0
+
+
+def test_an_api_that_stays_broken_is_told(hub: FakeHub) -> None:
+    hub.add(REPO, "step0", models.single(0))
+    hub.faults = [Fault("status", "/refs", status=503, times=99)]
+    with pytest.raises(CheckpointError, match=r"503.*6 attempts"):
+        list_refs(REPO)
+
+
+def test_the_token_is_sent_and_never_told(hub: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hf_SECRETsecret123\n")
+    hub.add(REPO, "step0", models.single(0))
+    list_refs(REPO)
+    assert set(hub.tokens) == {"Bearer hf_SECRETsecret123"}
+    hub.faults = [
+        Fault(
+            "status", "/refs", status=400, headers={"X-Error-Message": "bad hf_SECRETsecret123"}, body="{authorization}"
+        )
+    ]
+    with pytest.raises(CheckpointError) as caught:
+        list_refs(REPO)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("oid", "../../x"), ("oid", None), ("size", "many"), ("lfs", {"oid": "../../../x", "size": 1, "pointerSize": 1})],
+)
+def test_a_listing_with_ids_that_are_none_is_refused(hub: FakeHub, field: str, value: object) -> None:
+    sha = hub.add(REPO, "step0", models.single(0))
+    hub.tree_overrides = {sha: {"model.safetensors": {field: value}}}
+    with pytest.raises(CheckpointError, match=r"hex digits|not the Hub's"):
+        find_on_hub(REPO, [0])
+
+
+def test_a_commit_that_is_none_is_refused(hub: FakeHub) -> None:
+    hub.branches[REPO] = {"step0": "../../../../etc"}
+    with pytest.raises(CheckpointError, match="not 40 hex digits"):
+        find_on_hub(REPO, [0])
+
+
+def test_offline_what_was_listed_before_serves(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add(REPO, "step0", models.single(0))
+    before = find_on_hub(REPO, [0])
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hub.reset_counts()
+    assert find_on_hub(REPO, [0]) == before
+    with pytest.raises(CheckpointError, match="never listed here"):
+        find_on_hub("EleutherAI/pythia-31m", [0])
+    assert not hub.requests
+
+
+def test_equal_weights_are_flagged_and_a_chimera_is_quarantined(hub: FakeHub) -> None:
+    hub.add(REPO, "step0", models.sharded(0))
+    hub.add(REPO, "step1", models.sharded(0))
+    hub.add(REPO, "step1000", models.chimera(2, 9))
+    hub.add(REPO, "step2000", models.sharded(3))
+    hub.add(REPO, "step143000", models.sharded(9))
+    found = {c.step: c for c in find_checkpoints(REPO, [0, 1, 1000, 2000, 143_000])}
+    assert {step: c.flags for step, c in found.items()} == {
+        0: ("duplicate",),
+        1: ("duplicate",),
+        1000: ("quarantined",),
+        2000: (),
+        143_000: (),
+    }
+    assert "model-00001-of-00002.safetensors is the same file as in step 143000" in found[1000].notes[0]
+    assert found[0].content_hash == found[1].content_hash != found[2000].content_hash
+    assert find_checkpoints(REPO, [1000])[0].flags == ("quarantined",)
+
+
+def test_errata_hold_only_while_the_wrong_files_are_there() -> None:
+    def at(digest: str) -> HubRevision:
+        weights = (HubFile("model.safetensors", 1, "0" * 40, digest),)
+        return HubRevision("EleutherAI/pythia-2.8b", "step1000", "0" * 40, "safetensors", weights, ())
+
+    wrong = "ab496f1c3fd79e3c749a9d5414136a2c8e4224f94eecb261970315cdb0f813fe"
+    assert audit({1000: at(wrong)})[1000].flags == ("quarantined",)
+    assert "#205" in audit({1000: at(wrong)})[1000].notes[0]
+    assert audit({1000: at("0" * 64)})[1000].flags == ()
+    assert audit({143_000: at(wrong)})[143_000].flags == ()
+
+
+def test_the_errata_are_well_formed() -> None:
+    assert {erratum.action for erratum in errata()} == {"quarantine", "note"}
+    assert all("#" in erratum.issue and erratum.text for erratum in errata())
+    assert all(erratum.sha256 for erratum in errata() if erratum.action == "quarantine")
+    (listed,) = [e for e in errata() if "#205" in e.issue and "main" in e.text]
+    assert len(listed.steps) + sum(len(range(a, b + 1, c)) for a, b, c in listed.ranges) == 76

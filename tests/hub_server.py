@@ -1,0 +1,252 @@
+"""A local Hub: enough of the API for the real huggingface_hub client, with faults that tests switch on.
+
+Serves `/api/models/{repo}/refs`, `/api/models/{repo}/tree/{sha}` in pages, and `/{repo}/resolve/{sha}/{file}` with
+ETag, X-Repo-Commit and Range, as the Hub does: git blob ids for small files, sha256 for weights (LFS).
+"""
+
+import hashlib
+import json
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+LFS_SUFFIXES = (".safetensors", ".bin")
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the next `times` requests that match.
+
+    Attributes:
+        kind: `status`; `hang` (no answer); `headers` (wrong headers); of a file's GET also `truncate` (half of the
+            announced bytes), `flip` (one byte differs), `length` (fewer bytes, announced so), `die` (half of the
+            bytes, and the server refuses everything from then on).
+        match: regular expression searched in the path.
+        method: `GET` or `HEAD`.
+        times: how many requests it spoils.
+        status, headers, body: of the answer.
+    """
+
+    kind: str
+    match: str = r"/resolve/.*\.safetensors"
+    method: str = "GET"
+    times: float = 1
+    status: int = 503
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+
+
+@dataclass
+class FakeHub:
+    """The content of a Hub, what shall go wrong, and what was asked.
+
+    Attributes:
+        branches: repository -> branch -> commit.
+        trees: commit -> path -> content.
+        tree_overrides: commit -> path -> keys of the tree's entry that shall be wrong.
+        faults: taken from front to back; a spent one is passed over.
+        bytes_per_second: of each response's body; None for no limit.
+        page_size, next_host: entries of a page of a listing, and where the next page is said to be.
+        requests: `METHOD kind` (refs, tree, file) -> count; `files`: path -> GETs.
+        tokens: values of the Authorization header.
+    """
+
+    branches: dict[str, dict[str, str]] = field(default_factory=dict)
+    trees: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    tree_overrides: dict[str, dict[str, dict]] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    bytes_per_second: float | None = None
+    page_size: int = 1000
+    next_host: str = ""
+    requests: Counter = field(default_factory=Counter)
+    files: Counter = field(default_factory=Counter)
+    tokens: list[str] = field(default_factory=list)
+    endpoint: str = ""
+    dead: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def add(self, repo: str, branch: str, files: Mapping[str, bytes]) -> str:
+        """Put a branch there; returns its commit."""
+        digest = hashlib.sha1(f"{repo}@{branch}".encode())
+        for name in sorted(files):
+            digest.update(name.encode() + files[name])
+        sha = digest.hexdigest()
+        self.branches.setdefault(repo, {})[branch] = sha
+        self.trees[sha] = dict(files)
+        return sha
+
+    def reset_counts(self) -> None:
+        """Forget what was asked."""
+        self.requests.clear()
+        self.files.clear()
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """The fault that spoils this request, if any."""
+        with self.lock:
+            for fault in self.faults:
+                if fault.times > 0 and fault.method == method and re.search(fault.match, path):
+                    fault.times -= 1
+                    return fault
+        return None
+
+
+def git_oid(content: bytes) -> str:
+    """Git's id of a blob."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+@contextmanager
+def serve(hub: FakeHub) -> Iterator[FakeHub]:
+    """Serve until the block ends."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
+    server.daemon_threads = True
+    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        hub.released.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: FakeHub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def _answer(self) -> None:
+        hub, url = self.hub, urlsplit(self.path)
+        path = unquote(url.path)
+        kind = "refs" if path.endswith("/refs") else "tree" if "/tree/" in path else "file"
+        with hub.lock:
+            hub.requests[f"{self.command} {kind}"] += 1
+            if authorization := self.headers.get("Authorization"):
+                hub.tokens.append(authorization)
+        if hub.dead:
+            self.close_connection = True
+            return
+        fault = hub.take(self.command, path)
+        if fault and fault.kind == "hang":
+            hub.released.wait()
+            self.close_connection = True
+        elif fault and fault.kind == "status":
+            body = fault.body.replace("{authorization}", authorization or "")
+            self._send(fault.status, body.encode(), fault.headers)
+        elif kind == "refs":
+            self._refs(path.removeprefix("/api/models/").removesuffix("/refs"), fault)
+        elif kind == "tree":
+            self._tree(*path.removeprefix("/api/models/").split("/tree/"), query=parse_qs(url.query), fault=fault)
+        elif named := re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path):
+            self._file(*named.groups(), fault=fault)
+        else:
+            self._send(404, b"", {})
+
+    def _refs(self, repo: str, fault: Fault | None) -> None:
+        if repo not in self.hub.branches:
+            self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
+            return
+        branches = [
+            {"name": name, "ref": f"refs/heads/{name}", "targetCommit": sha}
+            for name, sha in self.hub.branches[repo].items()
+        ]
+        self._json({"branches": branches, "converts": [], "tags": []}, fault)
+
+    def _tree(self, repo: str, sha: str, query: Mapping[str, list[str]], fault: Fault | None) -> None:
+        if sha not in self.hub.trees:
+            self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
+            return
+        entries = []
+        for path, content in sorted(self.hub.trees[sha].items()):
+            entry = {"type": "file", "path": path, "size": len(content), "oid": git_oid(content)}
+            if path.endswith(LFS_SUFFIXES):
+                lfs = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+                entry |= {"lfs": lfs, "oid": git_oid(lfs["oid"].encode())}
+            entries.append(entry | self.hub.tree_overrides.get(sha, {}).get(path, {}))
+        start = int(query.get("cursor", ["0"])[0])
+        headers = {}
+        if start + self.hub.page_size < len(entries):
+            following = f"{self.hub.next_host or self.hub.endpoint}/api/models/{repo}/tree/{sha}?recursive=true&cursor="
+            headers["Link"] = f'<{following}{start + self.hub.page_size}>; rel="next"'
+        self._json(entries[start : start + self.hub.page_size], fault, headers)
+
+    def _file(self, repo: str, sha: str, path: str, fault: Fault | None) -> None:
+        content = self.hub.trees.get(sha, {}).get(path)
+        if content is None or repo not in self.hub.branches:
+            self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": sha})
+            return
+        is_lfs = path.endswith(LFS_SUFFIXES)
+        etag = hashlib.sha256(content).hexdigest() if is_lfs else git_oid(content)
+        headers = {"ETag": f'"{etag}"', "X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
+        if is_lfs:
+            headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
+        if fault and fault.kind == "headers":
+            headers |= fault.headers
+        if self.command == "GET":
+            with self.hub.lock:
+                self.hub.files[path] += 1
+        self._content(content, headers, fault.kind if fault else "")
+
+    def _content(self, content: bytes, headers: dict[str, str], kind: str) -> None:
+        status, start, total = 200, 0, len(content)
+        if span := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            status, start = 206, int(span[1])
+            headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
+        body = content[start:]
+        if kind == "flip" and body:
+            middle = len(body) // 2
+            body = body[:middle] + bytes([body[middle] ^ 0xFF]) + body[middle + 1 :]
+        if kind == "length":
+            body = body[: len(body) // 2]
+        announced = len(body)
+        if kind in ("truncate", "die"):
+            body = body[: len(body) // 2]
+            self.close_connection = True
+        self._send(status, body, headers, announced)
+        if kind == "die":
+            self.hub.dead = True
+
+    def _json(self, value: object, fault: Fault | None, headers: Mapping[str, str] | None = None) -> None:
+        body = json.dumps(value).encode()
+        if fault and fault.kind == "truncate":
+            self.close_connection = True
+            self._send(200, body[: len(body) // 2], headers or {}, len(body))
+        else:
+            self._send(200, body, {"Content-Type": "application/json", **(headers or {})})
+
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str], announced: int | None = None) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body) if announced is None else announced)}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        pace = self.hub.bytes_per_second
+        for start in range(0, len(body), 16_384):
+            chunk = body[start : start + 16_384]
+            if pace:
+                time.sleep(len(chunk) / pace)
+            self.wfile.write(chunk)

@@ -1,0 +1,111 @@
+"""Fits and scores from stored contributions: no model, only what is missing, and the same rows again."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import analysis
+from dynamics.store import open_store, parts
+from jobs import derive
+from jobs.sweep import app as sweep_app
+from tests.models import write_plan
+
+KEY = ["unit_id", "method", "variant", "n_labelled"]
+
+
+@pytest.fixture
+def swept(tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Results with fits at K = 8 only; after it no model can be opened."""
+    sweep(tmp_path, suite_folder, fits={"n_labelled": [8]})
+    monkeypatch.setattr("jobs.run_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
+    return tmp_path / "out"
+
+
+def sweep(folder: Path, suite_folder: Path, **changes: object) -> str:
+    """Sweep with n_train = 10; what it printed."""
+    tasks = [
+        {"name": "sentiment", "templates": ["plain"], "demo_seeds": 2, "n_shots": [4], "n_test": 12, "n_train": 10}
+    ]
+    plan = write_plan(folder / "plan.toml", suite_folder, tasks=tasks, **changes)
+    done = CliRunner().invoke(sweep_app, [str(plan), "--out", str(folder / "out"), "--executor", "inline"])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def fitted(out: Path) -> pl.DataFrame:
+    """The fitted rows of `prompt_scores`, sorted."""
+    return analysis.load(out, "prompt_scores").filter(pl.col("fit_id").is_not_null()).sort(KEY).collect()
+
+
+def test_a_sweep_fits_what_the_plan_asks(swept: Path) -> None:
+    rows = fitted(swept)
+    assert rows.group_by("method").len().sort("method").rows() == [("calib_plus", 4), ("comp_rw", 4), ("heldout_t1", 4)]
+    assert rows["n_labelled"].unique().to_list() == [8]
+    assert rows["accuracy"].null_count() == 0
+    weights = analysis.load(swept, "reweightings").collect()
+    assert weights.group_by("unit_id").len()["len"].unique().to_list() == [10]
+    assert weights["weight"].null_count() == 0
+
+
+def test_a_new_k_or_lambda_computes_only_fits_and_only_the_new(swept: Path, tmp_path: Path, suite_folder: Path) -> None:
+    before = fitted(swept)
+    own = [{"name": "weaker", "base": "paper", "l1": 0.03, "max_epochs": 50}]
+    said = sweep(tmp_path, suite_folder, fits={"n_labelled": [8, 12], "define": own})
+    assert "4 units, 4 already done, 0 to run" in said
+    assert f"{4 * 3} fits added from stored contributions" in said
+    after = fitted(swept)
+    assert after.unique([*KEY, "fit_id"]).height == after.height == 4 * 3 * 4
+    assert after.join(before, on=["fit_id", *KEY], how="semi").equals(before)
+    assert "fits added" not in sweep(tmp_path, suite_folder, fits={"n_labelled": [8, 12], "define": own})
+
+
+def test_k_that_asks_for_more_rows_than_there_are_is_null_with_a_reason(tmp_path: Path, suite_folder: Path) -> None:
+    sweep(tmp_path, suite_folder, fits={"n_labelled": [4, 24]})
+    rows = fitted(tmp_path / "out")
+    assert rows["accuracy"].null_count() == len(rows)
+    reasons = sorted(rows["reason"].unique().to_list())
+    assert reasons == [
+        "K = 24 asks for 20 training rows beside 4 shots; 10 there",
+        "K = 4 asks for 0 training rows beside 4 shots; 10 there",
+    ]
+
+
+def test_demonstrations_count_inside_k_for_the_paper_and_outside_for_the_code(
+    tmp_path: Path, suite_folder: Path
+) -> None:
+    sweep(tmp_path, suite_folder, fits={"n_labelled": [12], "variants": ["paper", "official_code"]})
+    rows = fitted(tmp_path / "out").filter(method="comp_rw")
+    assert rows.filter(variant="paper")["accuracy"].null_count() == 0
+    assert rows.filter(variant="official_code")["reason"].unique().to_list() == [
+        "K = 12 asks for 12 training rows beside 4 shots; 10 there"
+    ]
+
+
+def test_derive_writes_the_same_rows_again_from_contributions(swept: Path) -> None:
+    tables = {
+        name: analysis.load(swept, name).collect() for name in ("predictions", "component_scores", "prompt_scores")
+    }
+    for path in (swept / "component_scores").rglob("*.parquet"):
+        path.write_bytes(b"lost")
+    done = CliRunner().invoke(derive.app, [str(swept)])
+    assert done.exit_code == 0, done.output
+    assert "2 parts scored again, 0 fits added" in done.output
+    for name, before in tables.items():
+        assert analysis.load(swept, name).collect().equals(before)
+
+
+def test_derive_of_no_results_is_refused(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(derive.app, [str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "holds no results" in refused.output
+
+
+def test_fits_survive_a_reader_that_knows_only_committed_parts(swept: Path) -> None:
+    """A fit of a part that was never committed is not read."""
+    folder = next((swept / "prompt_scores").glob("model=*/step=0"))
+    orphan = next(folder.glob("*.*.parquet"))
+    orphan.with_name("sentiment-0123456789abcdef.01234567.parquet").write_bytes(orphan.read_bytes())
+    assert fitted(swept).height == 12
+    assert [part.task for part in parts(open_store(swept))] == ["sentiment", "sentiment"]

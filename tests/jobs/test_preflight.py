@@ -1,0 +1,189 @@
+"""`jobs.plan` tells what a sweep would do before it does it, and refuses what cannot be done."""
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from dynamics.checkpoints import find_checkpoints
+from dynamics.store import open_store, scan
+from jobs.preflight import app
+from jobs.sweep import app as sweep_app
+from tests import hub_models as models
+from tests.hub_server import FakeHub
+
+REPO = "EleutherAI/pythia-14m"
+TASK = '[[tasks]]\nname = "sentiment"\ntemplates = ["plain"]\ndemo_seeds = 2\nn_test = 8\nn_train = 2\n'
+
+
+def write_plan(path: Path, model: str = "", hub: str = "") -> Path:
+    """A plan of two units a checkpoint."""
+    path.write_text(f'name = "look"\n[[models]]\nid = "{REPO}"\n{model}\n{TASK}[hub]\n{hub}\n')
+    return path
+
+
+def look(plan: Path, *options: str) -> Result:
+    """`python -m jobs.plan`, in this process."""
+    return CliRunner().invoke(app, [str(plan), *options])
+
+
+def report(plan: Path, *options: str) -> dict:
+    """Its JSON."""
+    result = look(plan, "--json", *options)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def filled(hub: FakeHub) -> FakeHub:
+    """Four steps: two alike, one sharded, one with both formats; and the last one."""
+    for step, files in enumerate([models.single(0), models.single(0), models.sharded(2), models.both(3)]):
+        hub.add(REPO, f"step{step}", files)
+    hub.add(REPO, "step143000", models.single(9))
+    return hub
+
+
+def test_no_weights_are_downloaded(filled: FakeHub, tmp_path: Path) -> None:
+    found = report(write_plan(tmp_path / "plan.toml", "steps = { from = 0, to = 3, every = 1 }"))
+    assert set(filled.files) <= set(models.SETUP)
+    assert filled.requests["GET refs"] == 1
+    assert filled.requests["GET tree"] == 5
+    assert found["api_calls"] == 1
+    assert found["api_limit"] == 500
+    assert [c["commit_sha"] for c in found["checkpoints"]] == [filled.branches[REPO][f"step{i}"] for i in range(4)]
+    assert [c["weights"] for c in found["checkpoints"]] == ["safetensors"] * 4
+    assert [c["flags"] for c in found["checkpoints"]] == [["duplicate"], ["duplicate"], [], []]
+    assert (found["n_units"], found["n_done"]) == (8, 0)
+
+
+def test_what_it_says_is_what_the_sweep_does(filled: FakeHub, tmp_path: Path) -> None:
+    """Bytes of the download, of the disk and of the results before compression."""
+    plan = write_plan(tmp_path / "plan.toml", "steps = [0, 1, 2, 3]", "keep = true")
+    found = report(plan)
+    out = tmp_path / "out"
+    before = set((tmp_path / "cache").glob("models--*/blobs/*"))
+    filled.reset_counts()
+    assert CliRunner().invoke(sweep_app, [str(plan), "--out", str(out), "--executor", "inline"]).exit_code == 0
+    assert filled.requests["GET refs"] + filled.requests["GET tree"] == found["api_calls"]
+    assert filled.requests["GET file"] + filled.requests["HEAD file"] <= found["file_requests"]
+    blobs = set((tmp_path / "cache").glob("models--*/blobs/*")) - before
+    assert sum(path.stat().st_size for path in blobs) == found["download_bytes"]
+    contributions = scan(open_store(out), "contributions").collect()
+    assert contributions["contributions"].list.len().sum() * 4 == found["contributions_bytes"]
+    predictions = scan(open_store(out), "predictions").collect()
+    assert predictions["predictions"].list.len().sum() == found["predictions_bytes"]
+    again = report(plan, "--out", str(out))
+    assert (again["n_done"], again["download_bytes"], again["contributions_bytes"]) == (8, 0, 0)
+
+
+@pytest.mark.usefixtures("filled")
+def test_disk_at_once(tmp_path: Path) -> None:
+    sizes = [c.remote.n_bytes for c in find_checkpoints(REPO, [0, 1, 2, 3]) if c.remote]
+    plan = tmp_path / "plan.toml"
+    ahead = write_plan(plan, "steps = [0, 1, 2, 3]", "ahead = 1")
+    assert report(ahead)["peak_disk_bytes"] == max(a + b for a, b in pairwise(sizes))
+    small = write_plan(plan, "steps = [0, 1, 2, 3]", f"disk_gb = {1.5 * sizes[2] / 1e9!r}")
+    assert report(small)["peak_disk_bytes"] == int(1.5 * sizes[2])
+
+
+@pytest.mark.usefixtures("filled")
+def test_memory_of_a_worker_follows_the_files(tmp_path: Path) -> None:
+    """The tiny models are float32: four bytes a parameter in the file, four more in memory."""
+    (model,) = report(write_plan(tmp_path / "plan.toml", "steps = [0]"))["models"]
+    (step,) = (c for c in find_checkpoints(REPO, [0]))
+    assert step.remote is not None
+    assert model["n_components"] == 1 + 2 * (4 + 1 + 1)
+    assert model["worker_bytes"] == 700_000_000 + 2 * step.remote.weights[0].size
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("steps = [0, 5, 142000]", "", r"no revision for 2 .* 5 \(nearest: 3 and 143000\), 142000 \(nearest: 3 and"),
+        ('steps = "paper"', "", r"no revision for 30 of the steps"),
+        ('steps = "early"', "", r"models.0.steps = 'early': give 'all', 'paper', 'dense', a list"),
+        ("steps = { from = 0, to = 9, evry = 1 }", "", r"models.0.steps = .*give .* every = 100"),
+        ("steps = [-1]", "", r"models.0.steps = .*give 'all'"),
+        ("steps = [0]\npatern = 'x'", "", r"did you mean 'pattern'"),
+        ("steps = [0]\npattern = 'x'", "", r"pattern 'x' must hold"),
+        (
+            "steps = [0]",
+            "disk_gb = 0.00001",
+            r"disk_gb = 1e-05 is less than one checkpoint: .*@step0 takes 0.000101 GB",
+        ),
+        ("steps = [0, 2]", "disk_gb = 0.00015\nkeep = true", r"keep = true would leave 0.00020\d GB in the cache"),
+        ("steps = [0]", "disk_gb = 0", r"disk_gb"),
+    ],
+)
+def test_plans_that_cannot_run(filled: FakeHub, tmp_path: Path, model: str, settings: str, message: str) -> None:
+    plan = write_plan(tmp_path / "plan.toml", model, settings)
+    out = tmp_path / "out"
+    swept = CliRunner().invoke(sweep_app, [str(plan), "--out", str(out), "--executor", "inline"])
+    for result in (look(plan), swept):
+        assert result.exit_code == 2
+        assert re.search(message, result.output), result.output
+    assert not [name for name in filled.files if name.endswith(".safetensors")]
+
+
+def test_pickle_must_be_allowed_by_name(hub: FakeHub, tmp_path: Path) -> None:
+    hub.add(REPO, "step0", models.single(0))
+    hub.add(REPO, "step1", models.pickled(1))
+    hub.add(REPO, "step2", models.pickled(2, 2))
+    refused = look(write_plan(tmp_path / "plan.toml", "steps = [0, 1, 2]"))
+    assert refused.exit_code == 2
+    assert "@step1 has its weights as pickle (.bin) only; add allow_pickle = true" in refused.output
+    assert "(and 1 more such steps)" in refused.output
+    allowed = report(write_plan(tmp_path / "plan.toml", "steps = [0, 1, 2]\nallow_pickle = true"))
+    assert [c["weights"] for c in allowed["checkpoints"]] == ["safetensors", "bin", "bin"]
+    skipped = report(write_plan(tmp_path / "plan.toml", 'steps = [0, 1, 2]\nmissing = "skip"'))
+    assert [c["step"] for c in skipped["checkpoints"]] == [0]
+
+
+def test_quarantined_steps_are_listed_and_not_counted(hub: FakeHub, tmp_path: Path) -> None:
+    hub.add(REPO, "step0", models.sharded(0))
+    hub.add(REPO, "step1000", models.chimera(1, 3))
+    hub.add(REPO, "step143000", models.sharded(3))
+    result = look(write_plan(tmp_path / "plan.toml", "steps = [0, 1000, 143000]"))
+    assert (
+        "step1000 [quarantined]: model-00001-of-00002.safetensors is the same file as in step 143000" in result.output
+    )
+    assert "; left out" in result.output
+    assert "look: 4 units" in result.output
+    anyway = report(write_plan(tmp_path / "plan.toml", 'steps = [0, 1000, 143000]\nquarantined = "run"'))
+    assert anyway["n_units"] == 6
+
+
+@pytest.mark.usefixtures("filled")
+def test_an_estimate_from_one_checkpoint(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "plan.toml", "steps = [2, 3]")
+    one, two = report(plan, "--calibrate"), report(plan, "--calibrate", "--workers", "2")
+    measured = one["calibration"]
+    assert measured["checkpoint"] == f"{REPO} step 2 in float32"
+    compute = 2 * (measured["load_seconds"] + 2 * measured["unit_seconds"]["sentiment"])
+    sizes = sum(c.remote.n_bytes for c in find_checkpoints(REPO, [2, 3]) if c.remote)
+    assert one["hours"] == pytest.approx(max(compute, sizes / measured["bytes_per_second"]) / 3600)
+    assert two["hours"] > 0
+    assert not list((tmp_path / "cache").glob("models--*/snapshots/*/*.safetensors"))
+    assert "estimate: " in look(plan, "--calibrate").output
+
+
+def test_a_local_plan_needs_no_network(hub: FakeHub, tmp_path: Path) -> None:
+    for step in (0, 4):
+        (tmp_path / "run" / f"checkpoint-{step}").mkdir(parents=True)
+        for name, content in models.pickled(step).items():
+            (tmp_path / "run" / f"checkpoint-{step}" / name).write_bytes(content)
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        f'name = "local"\n[[models]]\nid = "mine"\nfolder = "{tmp_path / "run"}"\nallow_pickle = true\n{TASK}'
+    )
+    found = report(plan)
+    assert [(c["revision"], c["weights"], c["download_bytes"]) for c in found["checkpoints"]] == [
+        ("checkpoint-0", "bin", 0),
+        ("checkpoint-4", "bin", 0),
+    ]
+    swept = CliRunner().invoke(sweep_app, [str(plan), "--out", str(tmp_path / "out"), "--executor", "inline"])
+    assert swept.exit_code == 0, swept.output
+    assert not hub.requests
