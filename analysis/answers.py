@@ -63,7 +63,7 @@ def all_answers(results: Path) -> Iterator[StepAnswers]:
 def answers(results: Path, group: tuple) -> Iterator[StepAnswers]:
     """The group's test answers, one step at a time in ascending order, so that memory holds one step only."""
     mine = pl.all_horizontal(pl.col(name) == value for name, value in zip(GROUP, group, strict=True))
-    rows = analysis.load(results, "predictions").filter(mine, pl.col("split") == "test")
+    rows = analysis.load(results, "predictions").filter(mine, pl.col("split") == "test", pl.col("reason").is_null())
     steps = rows.select("step", "tokens_seen").unique().sort("step").collect(engine="streaming")
     for step, tokens_seen in steps.iter_rows():
         yield _step(rows.filter(pl.col("step") == step).collect(engine="streaming"), group, step, tokens_seen)
@@ -77,7 +77,10 @@ def _step(rows: pl.DataFrame, group: tuple, step: int, tokens_seen: int | None) 
     shape = (len(prompts), len(rows) // len(prompts))
     gold = rows["gold"].to_numpy().reshape(shape)
     if (gold != gold[0]).any() or rows["example_id"].n_unique() != shape[1]:
-        raise AssertionError(f"test rows differ between prompts of {group} at step {step}")
+        raise StoreError(
+            f"prompts of {dict(zip(GROUP, group, strict=True))} at step {step} have different test rows, so no curve "
+            "is their mean; sweep them with one n_test into one folder"
+        )
     n_labels = int(rows["n_labels"][0])
     labels = _matrix(rows["predictions"], len(names)).reshape(*shape, -1)[..., keep]
     tied = _matrix(rows["tied"].fill_null([0] * len(names)), len(names)).reshape(*shape, -1)[..., keep]
