@@ -197,8 +197,8 @@ class SweepPlan(_Strict):
     device: str = "auto"
     token_budget: Annotated[int, Field(ge=1)] = 16_384
     resources: Resources = Resources()
-    hub: HubPlan = HubPlan()
     fits: FitPlan = FitPlan()
+    hub: HubPlan = HubPlan()
     data: Path | None = None
     """Folder that holds the datasets' files, for clusters without network."""
     revisions: dict[str, str] = {}
@@ -423,8 +423,8 @@ def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
         "models": ModelPlan,
         "tasks": TaskPlan,
         "resources": Resources,
-        "hub": HubPlan,
         "fits": FitPlan,
+        "hub": HubPlan,
         "define": CustomTask,
     }
     if "templates" in location:

@@ -28,7 +28,7 @@ def rows(out: Path, table: str) -> pl.DataFrame:
     """All rows of a table, sorted, without what depends on the clock."""
     clock = ["load_seconds", "forward_seconds", "score_seconds", "peak_bytes", "created"]
     found = analysis.load(out, table).collect().drop(clock, strict=False)
-    order = ["unit_id", "split", "component", "example_id", "method"]
+    order = ["unit_id", "split", "component", "example_id", "method", "variant", "n_labelled"]
     return found.sort([name for name in order if name in found.columns])
 
 
