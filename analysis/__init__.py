@@ -10,7 +10,16 @@ from dynamics.store import open_store, scan
 
 ANALYSES = {
     "component_heatmap": "analysis.component_heatmap:component_heatmap",
+    "component_kinds": "analysis.component_kinds:component_kinds",
+    "component_kinds_by_prompt": "analysis.component_kinds:component_kinds_by_prompt",
+    "consistency": "analysis.consistency:consistency",
+    "contrast": "analysis.contrast:contrast",
+    "controls": "analysis.controls:controls",
+    "diamond": "analysis.diamond:diamond",
     "emergence": "analysis.emergence:emergence",
+    "paper_tables": "analysis.paper_tables:paper_tables",
+    "reweighting_gain": "analysis.reweighting_gain:reweighting_gain",
+    "transfer": "analysis.transfer:transfer",
 }
 
 

@@ -10,6 +10,7 @@ import polars as pl
 import analysis
 from dynamics import scores
 from dynamics.components import candidate_indices
+from dynamics.errors import StoreError
 
 GROUP = ["model", "dtype", "control", "task", "n_shots"]
 """What one curve is drawn for; prompts (template, demo_seed) are what it is averaged over."""
@@ -42,6 +43,21 @@ class StepAnswers:
 def groups(results: Path) -> list[tuple]:
     """The groups there are, sorted."""
     return analysis.load(results, "units").select(GROUP).unique().sort(GROUP).collect().rows()
+
+
+def all_answers(results: Path) -> Iterator[StepAnswers]:
+    """Every group's answers at every step.
+
+    Raises:
+        StoreError: no finished unit has predictions of components.
+    """
+    found = False
+    for group in groups(results):
+        for at in answers(results, group):
+            found = True
+            yield at
+    if not found:
+        raise StoreError(f"{results} holds no predictions of heads and MLPs; sweep units that are decomposed")
 
 
 def answers(results: Path, group: tuple) -> Iterator[StepAnswers]:

@@ -6,18 +6,17 @@ are permuted (the same permutations for every component, prompt and step, since 
 and the best component is chosen again. Last-T1 follows each prompt's best component at the last step back in time.
 """
 
-import math
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from analysis.answers import GROUP, StepAnswers, answers, groups
+from analysis.null import null_accuracy, permuted_labels
 from dynamics import scores
+from dynamics.errors import StoreError
 
-N_PERMUTATIONS, NULL_SEED = 1000, 0
 SELECTED_ON = {"T1": "test", "B1": "test", "Last-T1": "test at the last step", "Full": None}
 
 
@@ -28,37 +27,11 @@ def emergence(results: Path) -> pl.DataFrame:
         One row per (model, dtype, control, task, n_shots, step, curve): tokens_seen, mean, sd, n_prompts, n_examples,
         chance, selected_on, and on T1 rows null_mean, null_q95, null_q99 of the mean over prompts.
     """
-    tables = [_group(list(_scored(results, group))) for group in groups(results)]
+    scored = [list(_scored(results, group)) for group in groups(results)]
+    tables = [_group(steps) for steps in scored if steps]
+    if not tables:
+        raise StoreError(f"{results} holds no predictions of heads and MLPs; sweep units that are decomposed")
     return pl.concat(tables).sort(*GROUP, "curve", "step")
-
-
-def null_accuracy(credit: np.ndarray, permuted: np.ndarray) -> np.ndarray:
-    """Accuracy of every component on permuted labels, as exact counts.
-
-    Credits are multiples of 1/n_tied; times the least common multiple of all possible n_tied they are integers, whose
-    sums float32 holds exactly up to 2^24, so that one matrix product counts without rounding.
-
-    Args:
-        credit: (prompt, example, component, label).
-        permuted: (example, label, permutation), one-hot permuted labels from `permuted_labels`.
-
-    Returns:
-        (prompt, component, permutation).
-    """
-    n_prompts, n_examples, n_components, n_labels = credit.shape
-    unit = math.lcm(*range(1, n_labels + 1))
-    dtype = np.float32 if n_examples * unit < 2**24 else np.float64
-    shares = np.rint(credit * unit).astype(dtype).transpose(0, 2, 1, 3).reshape(n_prompts * n_components, -1)
-    counts = shares @ permuted.reshape(n_examples * n_labels, -1).astype(dtype, copy=False)
-    return counts.reshape(n_prompts, n_components, -1) / (unit * n_examples)
-
-
-@lru_cache(maxsize=2)
-def permuted_labels(gold: tuple[int, ...], n_labels: int) -> np.ndarray:
-    """The one set of permuted labels, one-hot (example, label, permutation), that all components and steps share."""
-    rng = np.random.default_rng(NULL_SEED)
-    orders = np.stack([rng.permutation(len(gold)) for _ in range(N_PERMUTATIONS)], 1)
-    return np.eye(n_labels, dtype=np.float32)[np.array(gold)[orders]].transpose(0, 2, 1).copy()
 
 
 def _scored(results: Path, group: tuple) -> Iterator[tuple[StepAnswers, np.ndarray, np.ndarray, np.ndarray]]:

@@ -15,7 +15,13 @@ from figures import style
 
 FIGURES = {
     "component_heatmap": "figures.component_heatmap:FIGURE",
+    "component_kinds": "figures.component_kinds:FIGURE",
+    "consistency": "figures.consistency:FIGURE",
+    "contrast": "figures.contrast:FIGURE",
+    "diamond": "figures.diamond:FIGURE",
     "emergence": "figures.emergence:FIGURE",
+    "reweighting_gain": "figures.reweighting_gain:FIGURE",
+    "transfer": "figures.transfer:FIGURE",
 }
 FORMATS = ("png", "svg")
 

@@ -42,28 +42,14 @@ _LEGEND = {
 def _panel(axes: Axes, panel: pl.DataFrame, *, several_models: bool) -> None:
     first = panel.row(0, named=True)
     for curve in ORDER:
-        _curve(axes, curve, panel.filter(curve=curve).sort("step"))
+        rows = panel.filter(curve=curve)
+        style.curve(axes, rows, style.CURVES[curve], curve, y="mean", sd="sd", limits=(0, 1))
     _null(axes, panel.filter(curve="T1").sort("step"))
     axes.axhline(first["chance"], color="0.45", linewidth=0.6, linestyle=(0, (5, 3)), zorder=0)
     style.step_axis(axes, panel["step"].to_list())
     axes.set_ylim(-0.02, 1.02)
     model = f"{first['model']}: " if several_models else ""
     axes.set_title(f"{model}{first['task']}, {first['n_shots']}-shot ({first['n_prompts']} prompts)", loc="left")
-
-
-def _curve(axes: Axes, curve: str, rows: pl.DataFrame) -> None:
-    """The curve from step 1 on; step 0, which has no place on a log axis, as a marker of its own."""
-    look = style.CURVES[curve]
-    for part, label in ((rows.filter(pl.col("step") == 0), None), (rows.filter(pl.col("step") > 0), curve)):
-        x = style.step_position(part["step"].to_numpy())
-        mean, sd = part["mean"].to_numpy(), part["sd"].fill_null(0.0).to_numpy()
-        axes.plot(x, mean, label=label, **look)
-        if label is None:
-            axes.errorbar(x, mean, sd, color=look["color"], linewidth=0.8)
-        else:
-            axes.fill_between(
-                x, (mean - sd).clip(0), (mean + sd).clip(max=1), color=look["color"], alpha=0.15, linewidth=0
-            )
 
 
 def _null(axes: Axes, rows: pl.DataFrame) -> None:

@@ -199,8 +199,8 @@ class SweepPlan(_Strict):
     device: str = "auto"
     token_budget: Annotated[int, Field(ge=1)] = 16_384
     resources: Resources = Resources()
-    fits: FitPlan = FitPlan()
     hub: HubPlan = HubPlan()
+    fits: FitPlan = FitPlan()
     rivals: bool = False
     """Whether Standard and PromptS run too, with the K of `fits`."""
     encoder: Path | None = None
@@ -485,8 +485,8 @@ def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
         "models": ModelPlan,
         "tasks": TaskPlan,
         "resources": Resources,
-        "fits": FitPlan,
         "hub": HubPlan,
+        "fits": FitPlan,
         "define": CustomTask,
     }
     if "templates" in location:

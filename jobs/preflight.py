@@ -1,7 +1,7 @@
 """`python -m jobs.plan PLAN`: what a sweep would fetch, skip, need and write, before it does any of it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,6 @@ from dynamics.hub.fetch import fetch_setup, is_cached
 from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN, FILE_LIMIT, FILE_LIMIT_WITH_TOKEN, REQUESTS_PER_FILE
 from dynamics.hub.names import settings
 from dynamics.store import ResultStore, open_store, read_units
-from dynamics.tasks import get_task
 from jobs.calibration import Calibration, calibrate
 from jobs.plan import (
     CheckpointWork,
@@ -54,7 +53,10 @@ class CheckpointReport:
 
 @dataclass(frozen=True)
 class ModelReport:
-    """One model: its size, and the memory of a worker that opens one of its checkpoints."""
+    """One model: its size, and the memory of a worker that opens one of its checkpoints.
+
+    Without a config.json (a GGUF file) the components are not known before it is opened; they count 0 then.
+    """
 
     model: str
     n_checkpoints: int
@@ -124,6 +126,7 @@ def preflight(
     needed = {work.checkpoint for work in works}
     models = tuple(_model(plan, model, running) for model in dict.fromkeys(c.model for c in running))
     n_components = {model.model: model.n_components for model in models}
+    cells = _cells(plan)
     n_repositories = len({c.model for c in checkpoints if c.remote})
     measured = calibrate(works[0], plan.dtype) if calibrated and works else None
     return Preflight(
@@ -134,8 +137,8 @@ def preflight(
         n_done=len(units) - len(missing),
         download_bytes=sum(_to_fetch(needed).values()),
         peak_disk_bytes=peak_disk(plan, works),
-        contributions_bytes=sum(_contributions(unit, n_components[unit.checkpoint.model]) for unit in missing),
-        predictions_bytes=sum(_n_examples(unit) * n_components[unit.checkpoint.model] for unit in missing),
+        contributions_bytes=sum(_contributions(unit, n_components[unit.checkpoint.model], cells) for unit in missing),
+        predictions_bytes=sum(_predictions(unit, n_components[unit.checkpoint.model], cells) for unit in missing),
         api_calls=n_repositories,
         api_limit=API_LIMIT_WITH_TOKEN if settings().token else API_LIMIT,
         file_requests=REQUESTS_PER_FILE * sum(len(c.remote.files) for c in needed if c.remote),
@@ -236,13 +239,15 @@ def _to_fetch(checkpoints: Iterable[Checkpoint]) -> dict[tuple[str, str], int]:
 def _weight_bytes(checkpoint: Checkpoint) -> int:
     if checkpoint.remote:
         return sum(file.size for file in checkpoint.remote.weights)
-    suffix = "safetensors" if checkpoint.weights == "safetensors" else "bin"
-    return sum(path.stat().st_size for path in (checkpoint.folder or Path()).glob(f"*.{suffix}"))
+    return sum(path.stat().st_size for path in (checkpoint.folder or Path()).glob(f"*.{checkpoint.weights}"))
 
 
 def _model(plan: SweepPlan, model: str, checkpoints: Sequence[Checkpoint]) -> ModelReport:
     """Sizes from the config of a model's first checkpoint."""
     mine = [c for c in checkpoints if c.model == model]
+    if mine[0].weights == "gguf":
+        unpacked = 8 * max(_weight_bytes(c) for c in mine)  # 4-bit weights become float32
+        return ModelReport(model, len(mine), 0, unpacked + WORKER_OVERHEAD)
     config = _config(mine[0])
     try:
         n_layers, n_heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
@@ -264,13 +269,22 @@ def _config(checkpoint: Checkpoint) -> dict:
         raise CheckpointError(f"config.json of {checkpoint.model}@{checkpoint.revision} cannot be read") from error
 
 
-def _n_examples(unit: WorkUnit) -> int:
-    rows = get_task(unit.task).load(None)
-    return min(unit.n_test, len(rows.test)) + min(unit.n_train, len(rows.pool))
+def _cells(plan: SweepPlan) -> dict[str, tuple[int, int, int]]:
+    """Task -> rows of its test set and of its pool, and labels; each task's rows are loaded once."""
+    tasks = plan.task_by_name
+    rows = {name: tasks[name].load(plan.data_folder) for name in sorted(tasks)}
+    return {name: (len(rows[name].test), len(rows[name].pool), tasks[name].n_labels) for name in rows}
 
 
-def _contributions(unit: WorkUnit, n_components: int) -> int:
-    return _n_examples(unit) * n_components * get_task(unit.task).n_labels * 4
+def _predictions(unit: WorkUnit, n_components: int, cells: Mapping[str, tuple[int, int, int]]) -> int:
+    """Bytes of a unit's predictions: one for each example and component."""
+    n_test, n_pool, _ = cells[unit.task]
+    return (min(unit.n_test, n_test) + min(unit.n_train, n_pool)) * n_components
+
+
+def _contributions(unit: WorkUnit, n_components: int, cells: Mapping[str, tuple[int, int, int]]) -> int:
+    """Bytes of a unit's contributions: a float32 for each example, component and label."""
+    return _predictions(unit, n_components, cells) * cells[unit.task][2] * 4
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -168,7 +168,7 @@ def _run_unit(
         "partition_seed": PARTITION_SEED,
         "n_shots_used": prompts.n_shots_used,
         "n_skipped": len(prompts.skipped),
-        "flags": [*unit.checkpoint.flags, *_flags(prompts)],
+        "flags": _flags(unit, prompts),
         "versions": VERSIONS,
         "forward_id": forward_id(unit, prompts),
         "created": datetime.now(UTC),
@@ -176,9 +176,10 @@ def _run_unit(
     return _Finished(unit, tables, record)
 
 
-def _flags(prompts: PromptSet) -> list[str]:
-    """What a reader should know of the prompts."""
-    return [name for name, on in (("shared_pool", prompts.shares_pool), ("bos", prompts.bos)) if on]
+def _flags(unit: WorkUnit, prompts: PromptSet) -> list[str]:
+    """What a reader should know of the checkpoint, then of the prompts."""
+    of_prompts = (("shared_pool", prompts.shares_pool), ("bos", prompts.bos))
+    return [*unit.checkpoint.flags, *(name for name, on in of_prompts if on)]
 
 
 def gate(split: Decomposition, dtype: str) -> None:

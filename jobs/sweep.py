@@ -74,13 +74,6 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
 
 
-def fit_missing(store: ResultStore, plan: SweepPlan, units: Sequence[WorkUnit]) -> int:
-    """The plan's fits on units that were done without them: after a change of K or lambda, no model is needed."""
-    mine = {(unit.checkpoint.model, unit.checkpoint.step, unit.task) for unit in units}
-    there = [part for part in parts(store) if (part.model, part.step, part.task) in mine]
-    return sum(derive(store, part, plan.fits.all) for part in there)
-
-
 def _expand(plan: SweepPlan) -> list[WorkUnit]:
     """The plan's units, and a line for what is in quarantine."""
     checkpoints = plan_checkpoints(plan)
@@ -92,6 +85,13 @@ def _expand(plan: SweepPlan) -> list[WorkUnit]:
             f"step {left_out[0].step}: {'; '.join(left_out[0].notes)}. `python -m jobs.plan` lists them"
         )
     return expand(plan, kept)
+
+
+def fit_missing(store: ResultStore, plan: SweepPlan, units: Sequence[WorkUnit]) -> int:
+    """The plan's fits on units that were done without them: after a change of K or lambda, no model is needed."""
+    mine = {(unit.checkpoint.model, unit.checkpoint.step, unit.task) for unit in units}
+    there = [part for part in parts(store) if (part.model, part.step, part.task) in mine]
+    return sum(derive(store, part, plan.fits.all) for part in there)
 
 
 def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUnit]:

@@ -35,7 +35,7 @@ TORCH_FREE = {
     "tables",
 }  # fmt: skip
 NOT_REGISTERED = {
-    "analysis": {"answers"},
+    "analysis": {"accuracies", "answers", "null", "pairs"},
     "figures": {"style"},
     "families": {"anatomy"},
     "tasks": {"custom", "files", "rows", "sources"},

@@ -18,7 +18,8 @@ def test_emergence_draws_the_means_it_was_given(results: Path) -> None:
     assert len(axes) == table.select("task", "n_shots").n_unique()
     panel = table.filter(task="sentiment")
     assert axes[0].get_title(loc="left") == "sentiment, 4-shot (6 prompts)"
-    for curve, look in style.CURVES.items():
+    for curve in emergence.ORDER:
+        look = style.CURVES[curve]
         drawn = [line for line in axes[0].lines if line.get_color() == look["color"] and line.get_marker() != "None"]
         points = {float(x): float(y) for line in drawn for x, y in zip(*line.get_data(), strict=True)}
         expected = panel.filter(curve=curve).sort("step")
@@ -40,6 +41,15 @@ def test_step_zero_stands_apart_and_powers_of_two_evenly() -> None:
     assert positions.tolist()[1:] == [0, 1, 2, 9]
     assert positions[0] < -1
     assert [style.format_step(s) for s in (0, 512, 1000, 1024, 143000)] == ["0", "512", "1k", "1024", "143k"]
+
+
+@pytest.mark.parametrize(("last", "most"), [(4, 4), (1024, 7), (143_000, 6)])
+def test_labels_of_the_step_axis_stay_few(last: int, most: int) -> None:
+    axes = style.panel_grid(1)[1][0]
+    style.step_axis(axes, [0, 1, last])
+    shown = [label.get_text() for label in axes.get_xticklabels() if label.get_text()]
+    assert shown[:2] == ["0", "1"]
+    assert 3 <= len(shown) <= most
 
 
 @pytest.mark.parametrize("name", sorted(FIGURES))
@@ -64,6 +74,7 @@ def test_the_command_draws_all_and_refuses_what_it_does_not_know(results: Path, 
 
 
 def test_every_curve_has_a_look_of_its_own() -> None:
-    looks = [(look["color"], look["marker"]) for look in style.CURVES.values()]
-    assert len(set(looks)) == len(looks)
+    for family in (style.CURVES, style.KINDS, style.PAIRS):
+        looks = [(look["color"], look["marker"], look["linestyle"]) for look in family.values()]
+        assert len(set(looks)) == len(looks)
     assert not np.isnan([style.ONE_COLUMN, style.TWO_COLUMNS]).any()

@@ -1,0 +1,32 @@
+"""Which templates and tasks belong together: contrastive pairs and transfer tests, as data.
+
+The store knows names only. A test holds both tables against the tasks themselves.
+"""
+
+CONTRAST = "contrast"
+"""Name of the template that differs least from the task's first one: a space, a line break, capitals of the labels."""
+
+CONTRASTS_WITH = {
+    "agnews": "paper",
+    "arc_easy": "exam",
+    "boolq": "paper",
+    "boolq_cst": "paper",
+    "cb": "believes",
+    "mednli": "suppose",
+    "mnli": "suppose",
+    "mrpc": "paraphrase",
+    "qqp": "paper",
+    "rte": "follows",
+    "sst2": "paper",
+    "wic": "same",
+    "yelp": "paper",
+}
+"""Task -> its first template, the other half of the pair. Published for SST-2, BoolQ, QQP and AGNews."""
+
+TRANSFERS = {"boolq_cst": "boolq", "mednli": "mnli", "yelp": "sst2"}
+"""Out-of-distribution task -> the task whose demonstrations, templates and label words it takes."""
+
+
+def is_contrastive(task: str, one: str, other: str) -> bool:
+    """Whether two templates are the task's contrastive pair."""
+    return task in CONTRASTS_WITH and {one, other} == {CONTRASTS_WITH[task], CONTRAST}

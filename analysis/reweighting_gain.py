@@ -1,0 +1,49 @@
+"""Can a few labels unlock what the components know, and when in training? Methods beside the full model.
+
+Full needs no labels beyond the demonstrations; Calib+ (`calib_plus`), COMP RW (`comp_rw`) and held-out T1
+(`heldout_t1`, variant `train_rows`) use `n_labelled` of them. Held-out T1 in its variant `split_half` is chosen on half
+of the test rows: not for use, but T1 without its optimism.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+import analysis
+from analysis.accuracies import n_labels
+from analysis.answers import GROUP
+
+METHODS = ("full", "calib_plus", "comp_rw", "heldout_t1")
+PROMPT = [*GROUP, "step", "template", "demo_seed"]
+
+
+def reweighting_gain(results: Path) -> pl.DataFrame:
+    """Accuracy of every method over training, and its gain over the full model on the same prompts.
+
+    Returns:
+        One row per (model, dtype, control, task, n_shots, step, method, variant, n_labelled): accuracy (mean over
+        prompts), sd, gain (mean over prompts of accuracy less the full model's), gain_sd, n_prompts, n_missing
+        (prompts whose accuracy is null, not in the means), reason (of one of them), n_examples, chance. Methods that
+        are not in the results have no rows.
+    """
+    scores = analysis.load(results, "prompt_scores").filter(pl.col("split") == "test")
+    full = scores.filter(pl.col("method") == "full").select(*PROMPT, full="accuracy").unique(PROMPT)
+    gain = pl.col("accuracy") - pl.col("full")
+    table = (
+        scores.filter(pl.col("method").is_in(METHODS))
+        .join(full, on=PROMPT, how="left")
+        .group_by(*GROUP, "step", "method", "variant", "n_labelled")
+        .agg(
+            pl.col("accuracy").mean(),
+            sd=pl.col("accuracy").std(),
+            gain=gain.mean(),
+            gain_sd=gain.std(),
+            n_prompts=pl.col("accuracy").count(),
+            n_missing=pl.col("accuracy").null_count(),
+            reason=pl.col("reason").drop_nulls().sort().first(),
+            n_examples=pl.col("n_examples").first(),
+        )
+        .collect(engine="streaming")
+    )
+    chance = table.join(n_labels(results), on=["model", "task"], how="left").with_columns(chance=1 / pl.col("n_labels"))
+    return chance.drop("n_labels").sort(*GROUP, "method", "variant", "n_labelled", "step")

@@ -1,0 +1,56 @@
+"""Are the same components good under another prompt? Pearson's r and overlap of the best five, over training."""
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures import FigureOf, style
+
+MEASURES = {"r": ("Pearson r", (-1.0, 1.0)), "iou": ("IoU of the top components", (0.0, 1.0))}
+
+
+def draw(table: pl.DataFrame) -> dict[str, Figure]:
+    """One column per task and number of shots: r above, IoU below; means over pairs of prompts +-1 SD."""
+    if table.is_empty():
+        return {"consistency": style.notice("No two prompts of one task to compare: sweep more seeds or templates.")}
+    panels = table.partition_by(style.PANEL, maintain_order=True)
+    several = table["model"].n_unique() > 1
+    pages = style.pages("consistency", panels, 4)
+    return {name: _page(page, several_models=several) for name, page in pages.items()}
+
+
+def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
+    figure = Figure(figsize=(style.TWO_COLUMNS if len(panels) > 1 else style.ONE_COLUMN, 4.2))
+    grid = figure.subplots(2, len(panels), squeeze=False, sharey="row", sharex="col")
+    for column, panel in zip(grid.T, panels, strict=True):
+        for axes, measure in zip(column, MEASURES, strict=True):
+            _panel(axes, panel, measure)
+        title = style.panel_title(panel.row(0, named=True), several_models=several_models)
+        column[0].set_title(title, loc="left")
+    for row, (label, _) in zip(grid, MEASURES.values(), strict=True):
+        row[0].set_ylabel(label)
+    figure.supxlabel("training step (log scale; 0 apart)")
+    names = {
+        "demonstrations": "other demonstrations, same template",
+        "templates": "other template, same seed",
+        "contrast": "contrastive template, same seed",
+        "luck": "by luck: unrelated prompts",
+    }
+    style.legend_above(figure, list(grid.flat), names)
+    return figure
+
+
+def _panel(axes: Axes, panel: pl.DataFrame, measure: str) -> None:
+    _, limits = MEASURES[measure]
+    for across, look in style.PAIRS.items():
+        rows = panel.filter(across=across)
+        if len(rows):
+            style.curve(axes, rows, look, across, y=measure, sd=f"{measure}_sd", limits=limits)
+    luck = panel["iou_by_luck"][0] if measure == "iou" else 0.0
+    axes.axhline(luck, color="0.45", linewidth=0.6, linestyle=(0, (5, 3)), zorder=0, label="luck")
+    style.step_axis(axes, panel["step"].to_list())
+    axes.tick_params(axis="x", labelsize=6)
+    axes.set_ylim(limits[0] - 0.03, limits[1] + 0.03)
+
+
+FIGURE = FigureOf(analysis="consistency", draw=draw)

@@ -1,0 +1,85 @@
+"""Good, bad and label-biased components as a picture (paper, Figure 1), as small multiples over training."""
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from figures import FigureOf, style
+
+MOST_STEPS = 7
+COLOURS, SPAN = "cividis_r", Normalize(0.25, 1)
+MARKERS = {"head": ("o", 9.0), "mlp": ("s", 15.0)}
+
+
+def draw(table: pl.DataFrame) -> dict[str, Figure]:
+    """One row per task and number of shots, one column per step; at most `MOST_STEPS` steps, evenly among those there.
+
+    A dot is a head, a square an MLP, each a mean over prompts; the grey outline is what the axes allow.
+    """
+    several = table["model"].n_unique() > 1
+    shown = spread(table["step"].unique().sort().to_list())
+    pages = style.pages("diamond", table.partition_by(style.PANEL, maintain_order=True), 8)
+    return {name: _page(page, shown, several_models=several) for name, page in pages.items()}
+
+
+def _page(panels: list[pl.DataFrame], shown: list[int], *, several_models: bool) -> Figure:
+    figure = Figure(figsize=(style.TWO_COLUMNS, 0.5 + 1.25 * len(panels)))
+    grid = figure.subplots(len(panels), len(shown), squeeze=False, sharey=True, sharex="row")
+    for row, panel in zip(grid, panels, strict=True):
+        first = panel.row(0, named=True)
+        for axes, step in zip(row, shown, strict=True):
+            _panel(axes, panel.filter(step=step), first["n_labels"])
+        title = style.panel_title(first, several_models=several_models)
+        row[0].set_title(f"{title}\nstep {style.format_step(shown[0])}", loc="left", fontsize=7)
+        for axes, step in zip(row[1:], shown[1:], strict=True):
+            axes.set_title(f"\n{style.format_step(step)}", loc="left", fontsize=7)
+        middle = "share answered with label 1" if first["n_labels"] == 2 else "share of the label answered most"
+        row[len(row) // 2].set_xlabel(middle, fontsize=7)
+    figure.supylabel("test accuracy")
+    bar = figure.colorbar(ScalarMappable(SPAN, COLOURS), ax=grid, shrink=0.8, aspect=30, pad=0.01)
+    bar.set_label("share of each prompt's most frequent answer (1: label-biased)")
+    return figure
+
+
+def spread(steps: list[int], most: int = MOST_STEPS) -> list[int]:
+    """The first and the last step and others evenly between them, at most `most` in all."""
+    places = np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int))
+    return [steps[i] for i in places]
+
+
+def _panel(axes: Axes, rows: pl.DataFrame, n_labels: int) -> None:
+    _outline(axes, n_labels)
+    column = "share" if n_labels == 2 else "top_share"
+    for kind, (marker, size) in MARKERS.items():
+        dots = rows.filter(kind=kind, label=1)
+        axes.scatter(
+            dots[column].to_numpy(),
+            dots["accuracy"].to_numpy(),
+            size,
+            dots["top_share"].to_numpy(),
+            marker=marker,
+            cmap=COLOURS,
+            norm=SPAN,
+            linewidths=0.3,
+            edgecolors="0.2",
+        )
+    axes.axhline(1 / n_labels, color="0.45", linewidth=0.6, linestyle=(0, (5, 3)), zorder=0)
+    low = 0 if n_labels == 2 else 1 / n_labels
+    axes.set_xticks([low, 1], ["0" if n_labels == 2 else f"1/{n_labels}", "1"])
+    axes.set_yticks([0, 0.5, 1])
+
+
+def _outline(axes: Axes, n_labels: int) -> None:
+    """What balanced test rows allow: a diamond for two labels, the right half of one for more."""
+    k = n_labels
+    if k == 2:
+        x, y = [0, 0.5, 1, 0.5, 0], [0.5, 1, 0.5, 0, 0.5]
+    else:
+        x, y = [1 / k, 1 / k, 1, 1 - 1 / k, 1 / k], [0, 1, 1 / k, 0, 0]
+    axes.plot(x, y, color="0.6", linewidth=0.7, zorder=0)
+
+
+FIGURE = FigureOf(analysis="diamond", draw=draw)

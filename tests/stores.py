@@ -1,0 +1,83 @@
+"""Result stores with planted answers: every number in them is known beforehand."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from dynamics.components import component_grid
+from dynamics.store import ResultStore, open_store, part_id, write_units
+from dynamics.tables import UnitArrays, table, unit_tables
+
+COMPONENTS = component_grid(2, 4, attention_bias=False)
+"""The embedding, then per layer four heads and an MLP: ten candidates."""
+N_CANDIDATES = len(COMPONENTS) - 1
+WORDS = ("no", "yes", "maybe", "never")
+
+
+def new_store(root: Path) -> ResultStore:
+    """An empty store."""
+    return open_store(root, create=True)
+
+
+def answering(right: Sequence[float], gold: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Labels (example, candidate) that candidates answer: right on the given share of rows, wrong on the others."""
+    rng = np.random.default_rng(seed)
+    hit = np.stack([rng.permutation(len(gold)) < round(share * len(gold)) for share in right], 1)
+    return np.where(hit, gold[:, None], (gold[:, None] + 1) % (gold.max() + 1))
+
+
+def add_unit(
+    store: ResultStore,
+    answers: np.ndarray,
+    gold: np.ndarray,
+    *,
+    full: np.ndarray | None = None,
+    scores: Sequence[Mapping[str, object]] = (),
+    **keys: object,
+) -> None:
+    """Write one unit whose candidates answer `answers` (example, candidate) and whose full model answers `full`.
+
+    Args:
+        scores: further rows of `prompt_scores`: method, and where they differ from the defaults variant, n_labelled...
+        keys: what differs from the defaults: model, step, control, task, template, demo_seed, n_shots.
+    """
+    keys = {
+        "model": "toy",
+        "revision": "r",
+        "step": 0,
+        "tokens_seen": None,
+        "commit_sha": "",
+        "dtype": "float32",
+        "control": "none",
+        "task": "sst2",
+        "template": "paper",
+        "demo_seed": 0,
+        "n_shots": 4,
+        **keys,
+    }
+    keys["unit_id"] = "-".join(str(value) for value in keys.values())
+    n_labels = int(gold.max()) + 1
+    parts = np.eye(n_labels, dtype=np.float32)[np.column_stack([np.zeros(len(gold), int), answers])]
+    whole = np.eye(n_labels, dtype=np.float32)[gold if full is None else full]
+    arrays = UnitArrays(
+        keys=keys,
+        components=COMPONENTS,
+        split=["test"] * len(gold),
+        example_id=[f"{i:05d}" for i in range(len(gold))],
+        gold=gold,
+        contributions=parts,
+        constant=np.zeros(n_labels, np.float32),
+        full=whole,
+    )
+    tables = unit_tables(arrays)
+    rows = [_score_row(keys, row, len(gold)) for row in scores]
+    tables["prompt_scores"] = pa.concat_tables([tables["prompt_scores"], *rows])
+    record = {"status": ["done"], "label_words": [" ".join(WORDS[:n_labels])], "part": [part_id([keys["unit_id"]])]}
+    write_units(store, table("units", keys, record), tables)
+
+
+def _score_row(keys: Mapping[str, object], row: Mapping[str, object], n_examples: int) -> pa.Table:
+    row = {"split": "test", "variant": "", "n_labelled": 0, "n_examples": n_examples, "n_shots_used": 4, **row}
+    return table("prompt_scores", keys, {name: [value] for name, value in row.items()})
