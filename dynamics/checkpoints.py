@@ -200,7 +200,7 @@ def _refuse_other_tokenizers(model: str, files: Sequence[Path]) -> None:
     of_hash: dict[str, Path] = {}
     for path in files:
         if path.is_file():
-            of_hash.setdefault(_hash_files([path]), path)
+            of_hash.setdefault(_git_id(path), path)
     if len(of_hash) > 1:
         first, second, *_ = of_hash.values()
         raise CheckpointError(
@@ -259,7 +259,7 @@ def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, 
     folder = root / name.name
     kinds = ("safetensors", "gguf", *(("bin",) if allow_pickle else ()))
     weights = next((kind for kind in kinds if _weight_files(folder, kind)), "safetensors")
-    content = _hash_files(_weight_files(folder, weights))
+    content = hash_files(_weight_files(folder, weights))
     present = [path for file in SETUP_FILES if (path := folder / file).is_file()]
     return Checkpoint(
         model=model,
@@ -291,7 +291,7 @@ def _git_id(path: Path) -> str:
         return git_blob_id(content, path.stat().st_size)
 
 
-def _hash_files(files: Sequence[Path]) -> str:
+def hash_files(files: Sequence[Path]) -> str:
     """sha256 over names and contents."""
     digest = hashlib.sha256()
     for path in files:

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from dynamics.checkpoints import hash_files
 from dynamics.errors import CheckpointError, DoubtfulUnit
 from dynamics.families import anatomy as find_anatomy
 from dynamics.forward import batches, hidden_states
@@ -22,6 +23,8 @@ from dynamics.tasks import Row
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 """Texts -> (text, d) float32."""
+
+_GIVE = "give a folder that AutoModel reads, with safetensors weights and its tokenizer"
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,18 @@ def encoder_embedder(folder: Path, *, device: str = "cpu", token_budget: int = 1
     return embed
 
 
+def encoder_hash(folder: Path) -> str:
+    """Hash of what decides an encoder's vectors: weights, config and tokenizer files.
+
+    Raises:
+        CheckpointError: the folder holds no safetensors weights.
+    """
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise CheckpointError(f"encoder {folder} holds no .safetensors file; {_GIVE}")
+    return hash_files([*weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))])
+
+
 def _open_encoder(folder: Path, device: str) -> tuple[Any, PreTrainedTokenizerBase]:
     transformers_logging.disable_progress_bar()
     settings = {"local_files_only": True, "trust_remote_code": False}
@@ -127,10 +142,7 @@ def _open_encoder(folder: Path, device: str) -> tuple[Any, PreTrainedTokenizerBa
         tokenizer = AutoTokenizer.from_pretrained(folder, **settings)
     except Exception as error:  # OSError, ValueError, safetensors' and tokenizers' own: whatever the folder provokes
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(
-            f"encoder {folder} cannot be opened: {first[:200]}. Give a folder that AutoModel reads, with safetensors "
-            "weights and its tokenizer"
-        ) from error
+        raise CheckpointError(f"encoder {folder} cannot be opened ({first[:200]}); {_GIVE}") from error
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 

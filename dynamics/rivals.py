@@ -25,6 +25,8 @@ from dynamics.writing import Writer, open_writer
 
 STANDARD = "standard"
 PROMPT_SELECTION = "prompt_selection"
+CHECKPOINT = "checkpoint"
+"""The variant of prompt_selection whose vectors are the checkpoint's own."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def _score(
         "n_labelled": rival.n_labelled,
         "fit_id": rival.fit_id,
     }
-    reason = _meaningless(rival, len(asked.chosen.demonstrations))
+    reason = _meaningless(rival, asked)
     if reason is not None:
         return {**shared, "accuracy": None, "n_examples": 0, "n_shots_used": 0, "reason": reason}
     if rival.method == STANDARD:
@@ -192,9 +194,11 @@ def _score(
     }
 
 
-def _meaningless(rival: Rival, n_shots: int) -> str | None:
-    if rival.n_labelled < n_shots:
-        return f"K = {rival.n_labelled} labelled examples are fewer than the {n_shots} demonstrations among them"
+def _meaningless(rival: Rival, asked: Asked) -> str | None:
+    """Why the setting has no number; None where it has one. A K that the unit does not have is not another K's."""
+    n_shots, n_train = len(asked.chosen.demonstrations), len(asked.chosen.train)
+    if not n_shots <= rival.n_labelled <= n_shots + n_train:
+        return f"K = {rival.n_labelled} labelled examples; the unit has {n_shots} demonstrations and {n_train} more"
     if rival.method == PROMPT_SELECTION and n_shots == 0:
         return "a prompt without demonstrations has none to select"
     return None

@@ -70,7 +70,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
     "prompt_scores": {
         **KEYS,
         "split": (_TEXT, "split that is scored"),
-        "method": (_TEXT, "full, oracle_t1, oracle_b1, heldout_t1, comp_rw, calib_plus"),
+        "method": (_TEXT, "full, oracle_t1, oracle_b1, heldout_t1, comp_rw, calib_plus, standard, prompt_selection"),
         "variant": (_TEXT, "variant of the method; empty where it has none"),
         "n_labelled": (pa.int64(), "K, labelled examples used; 0 for methods that need none"),
         "component": (_TEXT, "the component chosen; null where none is"),
@@ -79,7 +79,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "n_examples": (pa.int64(), "examples scored"),
         "n_shots_used": (pa.int64(), "demonstrations in the prompt"),
         "reason": (pa.string(), "why accuracy is null"),
-        "fit_id": (_TEXT, "hash of the fit's settings and K; null where nothing is fitted"),
+        "fit_id": (_TEXT, "hash of the method's settings and K; null for methods that have none"),
     },
     "reweightings": {
         **KEYS,

@@ -99,9 +99,9 @@ def write_fits(store: ResultStore, part: Part, fits: str, tables: Mapping[str, p
     Args:
         part: the part fitted on.
         fits: name of this set of fits, a hash of their ids.
-        tables: rows of `prompt_scores` and `reweightings`.
+        tables: rows of `prompt_scores`, and of `reweightings` where something was fitted.
     """
-    for name in ("reweightings", "prompt_scores"):
+    for name in sorted(tables, reverse=True):
         _write_part(
             part_path(store, name, part).with_name(f"{part.task}-{part.name}.{fits}.parquet"), tables[name], name
         )

@@ -133,4 +133,4 @@ def _result(reference: "ray.ObjectRef[list[Outcome]]", work: CheckpointWork) -> 
     except RayError as error:
         cause = getattr(error, "cause", None) or error
         first = str(cause).strip().splitlines()[0]
-        return [Outcome(u.unit_id, str(u), "failed", type(cause).__name__, first, str(error)) for u in work.units]
+        return [Outcome(u.unit_id, str(u), "failed", type(cause).__name__, first, str(error)) for u in work.asked]

@@ -19,8 +19,10 @@ from dynamics.descent import FitSettings
 from dynamics.errors import PlanError, unknown
 from dynamics.fits import Fit
 from dynamics.hub.errata import QUARANTINED
+from dynamics.nearest import encoder_hash
 from dynamics.prompts import PARTITION_SEED
 from dynamics.reweighting import VARIANTS
+from dynamics.rivals import CHECKPOINT, PROMPT_SELECTION, STANDARD, Rival
 from dynamics.schema import METHOD_VERSION
 from dynamics.tasks import Task, Template, fingerprint, get_task
 from dynamics.tasks.custom import Definition, custom_task
@@ -201,6 +203,10 @@ class SweepPlan(_Strict):
     resources: Resources = Resources()
     hub: HubPlan = HubPlan()
     fits: FitPlan = FitPlan()
+    rivals: bool = False
+    """Whether Standard and PromptS run too, with the K of `fits`."""
+    encoder: Path | None = None
+    """Folder of a sentence encoder that finds PromptS's nearest examples, instead of the checkpoint itself."""
     data: Path | None = None
     """Folder that holds the datasets' files, for clusters without network."""
     revisions: dict[str, str] = {}
@@ -225,6 +231,26 @@ class SweepPlan(_Strict):
         return tasks
 
     @property
+    def encoder_folder(self) -> Path | None:
+        """`encoder`, counted from where the plan lies."""
+        return self._folder / self.encoder if self.encoder else None
+
+    @cached_property
+    def rival_settings(self) -> tuple[Rival, ...]:
+        """Every rival of every unit; none unless the plan asks.
+
+        Raises:
+            CheckpointError: the encoder's folder holds no weights.
+        """
+        if not self.rivals:
+            return ()
+        folder = self.encoder_folder
+        by = (CHECKPOINT, "") if folder is None else (folder.name, encoder_hash(folder))
+        return tuple(
+            rival for k in self.fits.n_labelled for rival in (Rival(STANDARD, k), Rival(PROMPT_SELECTION, k, *by))
+        )
+
+    @property
     def data_folder(self) -> Path | None:
         """`data`, counted from where the plan lies."""
         return self._folder / self.data if self.data else None
@@ -244,6 +270,25 @@ class WorkUnit:
     n_train: int
     dtype: str
     control: str = "none"
+
+    @property
+    def keys(self) -> dict[str, object]:
+        """The columns that every row of the unit has, in every table."""
+        c = self.checkpoint
+        return {
+            "unit_id": self.unit_id,
+            "model": c.model,
+            "revision": c.revision,
+            "step": c.step,
+            "tokens_seen": c.tokens_seen,
+            "commit_sha": c.commit_sha,
+            "dtype": self.dtype,
+            "control": self.control,
+            "task": self.task,
+            "template": self.template.name,
+            "demo_seed": self.demo_seed,
+            "n_shots": self.n_shots,
+        }
 
     @property
     def cell(self) -> tuple[object, ...]:
@@ -271,6 +316,9 @@ class CheckpointWork:
     """All units of one checkpoint that one worker runs on one load.
 
     Attributes:
+        units: those without results.
+        owed: units, with or without results, and the rivals that they lack.
+        encoder: folder of the sentence encoder; None where the checkpoint itself embeds.
         run: identifies the sweep among those that share a cache.
         disk_bytes: budget of the node's cache; None for the free space.
         keep: leave fetched files in the cache.
@@ -289,6 +337,17 @@ class CheckpointWork:
     disk_bytes: int | None = None
     keep: bool = False
     refusal: str | None = None
+    owed: tuple["Owed", ...] = ()
+    encoder: Path | None = None
+
+    @property
+    def asked(self) -> tuple[WorkUnit, ...]:
+        """Every unit that something is computed for."""
+        return tuple(dict.fromkeys((*self.units, *(unit for unit, _ in self.owed))))
+
+
+Owed = tuple[WorkUnit, tuple[Rival, ...]]
+"""A unit and the rivals of reweighting that its results lack."""
 
 
 def read_plan(path: Path) -> SweepPlan:
@@ -358,15 +417,16 @@ def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint] | None = None) -> 
     return units
 
 
-def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "") -> list[CheckpointWork]:
-    """Units by checkpoint, in order; `run` identifies the sweep."""
+def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Sequence[Owed] = ()) -> list[CheckpointWork]:
+    """Units, and those owed rivals, by checkpoint, in order; `run` identifies the sweep."""
     by_checkpoint: dict[Checkpoint, list[WorkUnit]] = {}
-    for unit in units:
+    for unit in (*units, *(unit for unit, _ in owed)):
         by_checkpoint.setdefault(unit.checkpoint, []).append(unit)
+    to_run = {unit.unit_id for unit in units}
     return [
         CheckpointWork(
             checkpoint,
-            tuple(of),
+            tuple(unit for unit in dict.fromkeys(of) if unit.unit_id in to_run),
             plan.device,
             plan.token_budget,
             n_threads=max(1, int(plan.resources.num_cpus)),
@@ -376,6 +436,8 @@ def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "") -> list[Che
             run=run,
             disk_bytes=disk_bytes(plan),
             keep=plan.hub.keep,
+            owed=tuple(pair for pair in owed if pair[0].checkpoint == checkpoint),
+            encoder=plan.encoder_folder,
         )
         for checkpoint, of in by_checkpoint.items()
     ]

@@ -28,6 +28,7 @@ from dynamics.tasks import TaskRows
 from jobs.derive import derive
 from jobs.fetching import at_hand
 from jobs.plan import CheckpointWork, WorkUnit
+from jobs.rivals import run_owed
 
 VERSIONS = f"method {METHOD_VERSION}, schema {SCHEMA_VERSION}, " + ", ".join(
     f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "tokenizers", "numpy")
@@ -67,15 +68,15 @@ def run_checkpoint(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
     with ExitStack() as until_done:
         try:
             checkpoint = until_done.enter_context(at_hand(work))
-            model = load_model(checkpoint, dtype=work.units[0].dtype, device=device)
+            model = load_model(checkpoint, dtype=work.asked[0].dtype, device=device)
             tokenizer = load_tokenizer(checkpoint)
         except Exception as error:  # whatever it was, it concerns this checkpoint and must not stop the others
-            return _record_failures(store, [(unit, error) for unit in work.units])
+            return _record_failures(store, [(unit, error) for unit in work.asked])
         shared = {"device": device, "load_seconds": time.perf_counter() - started}
         outcomes: list[Outcome] = []
         for _, units in groupby(work.units, key=lambda unit: unit.task):
             outcomes += _run_task(store, model, tokenizer, list(units), work, shared)
-        return outcomes
+        return outcomes + _record_failures(store, run_owed(store, model, tokenizer, work))
 
 
 def resolve_device(device: str) -> str:
@@ -138,7 +139,7 @@ def _run_unit(
     ran = time.perf_counter()
     tables = unit_tables(
         UnitArrays(
-            keys=_keys(unit),
+            keys=unit.keys,
             components=split.components,
             split=prompts.split,
             example_id=prompts.example_id,
@@ -151,7 +152,7 @@ def _run_unit(
         )
     )
     record = {
-        **_keys(unit),
+        **unit.keys,
         **shared,
         "decomposition_error": split.error,
         "forward_error": split.forward_error,
@@ -206,24 +207,6 @@ def forward_id(unit: WorkUnit, prompts: PromptSet) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _keys(unit: WorkUnit) -> dict[str, object]:
-    checkpoint = unit.checkpoint
-    return {
-        "unit_id": unit.unit_id,
-        "model": checkpoint.model,
-        "revision": checkpoint.revision,
-        "step": checkpoint.step,
-        "tokens_seen": checkpoint.tokens_seen,
-        "commit_sha": checkpoint.commit_sha,
-        "dtype": unit.dtype,
-        "control": unit.control,
-        "task": unit.task,
-        "template": unit.template.name,
-        "demo_seed": unit.demo_seed,
-        "n_shots": unit.n_shots,
-    }
-
-
 def _record_failures(store: ResultStore, failed: Sequence[tuple[WorkUnit, Exception]]) -> list[Outcome]:
     """Write what failed and say it."""
     outcomes = []
@@ -231,7 +214,7 @@ def _record_failures(store: ResultStore, failed: Sequence[tuple[WorkUnit, Except
         rows = []
         for unit, error in of_task:
             first = redact((str(error).strip() or type(error).__name__).splitlines()[0])
-            record = {**_keys(unit), "error_class": type(error).__name__, "error": first, "versions": VERSIONS}
+            record = {**unit.keys, "error_class": type(error).__name__, "error": first, "versions": VERSIONS}
             rows.append(table("units", {**record, "created": datetime.now(UTC)}, {"status": ["failed"]}))
             trace = redact("".join(traceback.format_exception(error)))
             outcomes.append(Outcome(unit.unit_id, str(unit), "failed", type(error).__name__, first, trace))

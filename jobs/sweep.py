@@ -16,8 +16,9 @@ from dynamics.errors import StoreError, refusals_exit_2
 from dynamics.store import CELL, ResultStore, open_store, parts, read_units, save_plan
 from jobs.derive import derive
 from jobs.executors import Results, run_inline, run_ray
-from jobs.plan import SweepPlan, WorkUnit, expand, group, plan_checkpoints, read_plan, to_run
+from jobs.plan import Owed, SweepPlan, WorkUnit, expand, group, plan_checkpoints, read_plan, to_run
 from jobs.preflight import refuse_impossible
+from jobs.rivals import owed_rivals
 from jobs.run_checkpoint import Outcome, run_checkpoint
 
 Executor = Literal["ray", "inline"]
@@ -41,7 +42,10 @@ def sweep(
         missing = missing_units(store, units)
         save_plan(store, plan.name, plan_file.read_text())
         typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
-        outcomes = run(plan, store, missing, executor)
+        owed = owed_rivals(store, units, plan.rival_settings)
+        if owed:
+            typer.echo(f"{len(owed)} units lack Standard or PromptS for some K")
+        outcomes = run(plan, store, missing, executor, owed)
         n_fits = fit_missing(store, plan, units)
         if n_fits:
             typer.echo(f"{n_fits} fits added from stored contributions")
@@ -52,9 +56,11 @@ def sweep(
         raise typer.Exit(1)
 
 
-def run(plan: SweepPlan, store: ResultStore, missing: Sequence[WorkUnit], executor: Executor) -> list[Outcome]:
-    """Run the missing units; what an interrupt leaves behind, the same command resumes."""
-    works = group(plan, missing, run=uuid.uuid4().hex)
+def run(
+    plan: SweepPlan, store: ResultStore, missing: Sequence[WorkUnit], executor: Executor, owed: Sequence[Owed] = ()
+) -> list[Outcome]:
+    """Run the missing units and owed rivals; what an interrupt leaves behind, the same command resumes."""
+    works = group(plan, missing, run=uuid.uuid4().hex, owed=owed)
     if not works:
         return []
     refuse_impossible(plan, works)

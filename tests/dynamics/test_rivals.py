@@ -199,8 +199,9 @@ def test_when_no_row_fits_it_is_refused(tokenizer: PreTrainedTokenizerBase) -> N
 @pytest.mark.parametrize(
     ("n_shots", "rival", "reason"),
     [
-        (4, Rival(STANDARD, 2), "K = 2 labelled examples are fewer than the 4 demonstrations among them"),
-        (4, Rival(PROMPT_SELECTION, 3), "K = 3 labelled examples are fewer than the 4 demonstrations among them"),
+        (4, Rival(STANDARD, 2), "K = 2 labelled examples; the unit has 4 demonstrations and 20 more"),
+        (4, Rival(PROMPT_SELECTION, 3), "K = 3 labelled examples; the unit has 4 demonstrations and 20 more"),
+        (4, Rival(STANDARD, 25), "K = 25 labelled examples; the unit has 4 demonstrations and 20 more"),
         (0, Rival(PROMPT_SELECTION, 12), "a prompt without demonstrations has none to select"),
     ],
 )

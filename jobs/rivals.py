@@ -1,0 +1,115 @@
+"""Standard and PromptS beside the units of a sweep: which are lacking, and running them on an open model.
+
+They are rows of `prompt_scores` under their unit's id, each with its own fit_id, in a file of its own beside the part
+that holds the unit, as fits are. So the unit is what it was: one that was done without them is not computed again, a
+new K runs only that K, and `jobs.derive` leaves them alone.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import groupby
+
+import polars as pl
+import pyarrow as pa
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dynamics.nearest import Embed, Vectors, checkpoint_embedder, encoder_embedder
+from dynamics.partition import select_rows
+from dynamics.rivals import Asked, Rival, rival_scores
+from dynamics.store import Part, ResultStore, read_units, scan, write_fits
+from dynamics.tables import table
+from dynamics.tasks import TaskRows
+from jobs.plan import CheckpointWork, Owed, WorkUnit
+
+
+def owed_rivals(store: ResultStore, units: Sequence[WorkUnit], rivals: Sequence[Rival]) -> list[Owed]:
+    """The units that lack some of the rivals, done or not, each with what it lacks."""
+    if not rivals:
+        return []
+    done = read_units(store).filter(status="done")
+    there: set[tuple[object, ...]] = set()
+    if len(done):
+        scores = scan(store, "prompt_scores").filter(pl.col("fit_id").is_in([rival.fit_id for rival in rivals]))
+        there = set(scores.select("unit_id", "fit_id").collect().iter_rows())
+    lacking = [(unit, tuple(r for r in rivals if (unit.unit_id, r.fit_id) not in there)) for unit in units]
+    return [(unit, left) for unit, left in lacking if left]
+
+
+def run_owed(
+    store: ResultStore, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, work: CheckpointWork
+) -> list[tuple[WorkUnit, Exception]]:
+    """Run what the checkpoint's finished units are owed, task by task; returns what failed.
+
+    A unit that did not finish is owed nothing: its failure is known, and the next run comes back to both.
+    """
+    if not work.owed:
+        return []
+    done = read_units(store).filter(status="done")
+    part_of = dict(done.select("unit_id", "part").iter_rows())
+    owed = [pair for pair in work.owed if pair[0].unit_id in part_of]
+    try:
+        embed = _embedder(model, tokenizer, work)
+    except Exception as error:  # an encoder that cannot be opened concerns all units and must not stop the sweep
+        return [(unit, error) for unit, _ in owed]
+    failed: list[tuple[WorkUnit, Exception]] = []
+    for _, of_task in groupby(owed, key=lambda pair: pair[0].task):
+        failed += _run_task(store, model, tokenizer, list(of_task), part_of, embed, work)
+    return failed
+
+
+def _embedder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, work: CheckpointWork) -> Embed:
+    if work.encoder is None:
+        return checkpoint_embedder(model, tokenizer, token_budget=work.token_budget)
+    return encoder_embedder(work.encoder, device=str(model.device), token_budget=work.token_budget)
+
+
+def _run_task(
+    store: ResultStore,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    owed: Sequence[Owed],
+    part_of: dict[str, str],
+    embed: Embed,
+    work: CheckpointWork,
+) -> list[tuple[WorkUnit, Exception]]:
+    """The rivals of one task's units, whose rows are embedded once for all of them; one file for each part."""
+    found: dict[str, list[pa.Table]] = {}
+    failed: list[tuple[WorkUnit, Exception]] = []
+    vectors = Vectors(embed)
+    rows: TaskRows | None = None
+    for unit, rivals in owed:
+        try:
+            rows = rows or work.tasks[unit.task].load(work.data)
+            scored = _run_unit(unit, rivals, model, tokenizer, rows, vectors, work)
+            found.setdefault(part_of[unit.unit_id], []).append(scored)
+        except Exception as error:  # one unit's failure must not stop the others
+            failed.append((unit, error))
+    for name, tables in found.items():
+        rows_of_part = pa.concat_tables(tables)
+        part = Part(work.checkpoint.model, work.checkpoint.step, owed[0][0].task, name)
+        write_fits(store, part, _file_name(rows_of_part), {"prompt_scores": rows_of_part})
+    return failed
+
+
+def _run_unit(
+    unit: WorkUnit,
+    rivals: Sequence[Rival],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: TaskRows,
+    vectors: Vectors,
+    work: CheckpointWork,
+) -> pa.Table:
+    task = work.tasks[unit.task]
+    chosen = select_rows(
+        task, rows, demo_seed=unit.demo_seed, n_shots=unit.n_shots, n_test=unit.n_test, n_train=unit.n_train
+    )
+    asked = Asked(task, unit.template.name, tokenizer, chosen, unit.demo_seed, model.config.max_position_embeddings)
+    scored = rival_scores(model, asked, rivals, vectors, token_budget=work.token_budget)
+    return table("prompt_scores", unit.keys, {name: [row[name] for row in scored] for name in scored[0]})
+
+
+def _file_name(rows: pa.Table) -> str:
+    """Hash (8 hex) of the units and settings in a file: the same again replaces it."""
+    pairs = sorted(zip(rows["unit_id"].to_pylist(), rows["fit_id"].to_pylist(), strict=True))
+    return hashlib.sha256(repr(pairs).encode()).hexdigest()[:8]
