@@ -9,7 +9,7 @@ help:  ## what there is
 
 demo: .venv/installed  ## run the main job on the embedded reference suite and draw its figures
 	$(PY) -m jobs.sweep jobs/plans/reference.toml --out $(OUT)/results
-	$(PY) -m analysis emergence --results $(OUT)/results > /dev/null
+	$(PY) -m analysis emergence --results $(OUT)/results | tail -n 1
 	$(PY) -m figures --results $(OUT)/results --out $(OUT)/figures
 	@echo "figures: $(OUT)/figures    Parquet: $(OUT)/results    tables: $(OUT)/results/analysis"
 
@@ -26,7 +26,7 @@ format: .venv/installed  ## mend what ruff can mend
 	$(PY) -m ruff format .
 
 bench: .venv/installed  ## speed, as ratios
-	$(PY) -m pytest -m benchmark -s
+	$(PY) -m pytest -m benchmark -s tests/benchmarks/*.py
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -38,4 +38,4 @@ bench: .venv/installed  ## speed, as ratios
 	touch $@
 
 clean:  ## remove the demo's output
-	rm -rf $(OUT)
+	rm -rf $(OUT)/results $(OUT)/figures
