@@ -23,7 +23,7 @@ def keys(unit_id: str, step: int = 0) -> dict[str, object]:
     return {
         "unit_id": unit_id, "model": "org/model", "revision": f"step{step}", "step": step, "tokens_seen": None,
         "commit_sha": "abc", "dtype": "float32", "control": "none", "task": "toy", "template": "plain",
-        "demo_seed": 0, "n_shots": 4,
+        "demo_seed": int(unit_id[1:]), "n_shots": 4,
     }  # fmt: skip
 
 
@@ -41,6 +41,9 @@ def write(store: ResultStore, unit_ids: list[str], step: int = 0) -> None:
     record = {"part": part_id(unit_ids), "created": datetime.now(UTC)}
     units = pa.concat_tables([table("units", {**keys(u, step), **record}, {"status": ["done"]}) for u in unit_ids])
     write_units(store, units, {name: pa.concat_tables([p[name] for p in parts]) for name in parts[0]})
+
+
+KEYS_OF_U1 = keys("u1")
 
 
 @pytest.fixture
@@ -101,6 +104,15 @@ def test_a_failure_is_recorded_and_superseded_by_success(store: ResultStore) -> 
         scan(store, "predictions")
     write(store, ["u1"])
     assert read_units(store)["status"].to_list() == ["done"]
+
+
+def test_two_results_for_one_cell_are_refused(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two drivers with different settings that both committed."""
+    write(store, ["u1"])
+    monkeypatch.setattr("tests.dynamics.test_store.keys", lambda unit_id, step=0: {**KEYS_OF_U1, "unit_id": unit_id})
+    write(store, ["u2"])
+    with pytest.raises(StoreError, match="holds two different results for .*'demo_seed': 1"):
+        read_units(store)
 
 
 def test_temporary_files_are_not_read_and_empty_ones_are_refused(store: ResultStore) -> None:

@@ -91,11 +91,11 @@ def test_a_transfer_task_asks_with_the_same_demonstrations_and_templates(
         assert select_rows(task, rows, **ask).demonstrations == select_rows(owner, owners, **ask).demonstrations
 
 
-def test_template_words_and_lender_are_part_of_the_fingerprint(tmp_path: Path) -> None:
+def test_the_lender_is_part_of_the_fingerprint_and_templates_are_not(tmp_path: Path) -> None:
     task, rows = get_task("qqp"), hand_written("qqp", tmp_path)
     known = fingerprint(task, rows)
     templates = (*task.templates[:3], replace(task.templates[3], label_words=("false", "true")))
-    assert fingerprint(replace(task, templates=templates), rows) != known
+    assert fingerprint(replace(task, templates=templates), rows) == known
     assert fingerprint(replace(task, demonstrations_of="mrpc"), rows) != known
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,8 +13,11 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import analysis
+import dynamics.decomposition
 import jobs.run_checkpoint
 from dynamics.decomposition import Decomposition
+from dynamics.reference import suite
+from dynamics.store import open_store, read_units
 from jobs.plan import expand, read_plan
 from jobs.sweep import app
 from tests.models import write_plan
@@ -238,6 +242,11 @@ def test_a_damaged_checkpoint_fails_alone_with_one_line(
             "tiny has no revision for 1 of the steps asked for: 3 (nearest: 0 and 4)",
         ),
         ({"name": "../x"}, "name = '../x': String should match pattern"),
+        ({"models": [{"id": "tiny", "folder": "HERE", "steps": []}]}, "models.0.steps"),
+        ({"tasks": [{"name": "topic", "n_shots": []}]}, "tasks.0.n_shots = []"),
+        ({"tasks": [{"name": "topic", "demo_seeds": []}]}, "tasks.0.demo_seeds"),
+        ({"tasks": [{"name": "topic", "n_shots": 4}]}, "Input should be a list, as [1, 2]"),
+        ({"device": "banana"}, "device = 'banana': String should match pattern"),
     ],
 )
 def test_a_wrong_plan_is_refused_in_one_line(tmp_path: Path, suite_folder: Path, changes: dict, message: str) -> None:
@@ -291,3 +300,92 @@ def test_an_interrupt_keeps_what_is_done_and_the_same_command_resumes(
     assert "20 units, 6 already done, 14 to run" in run(plan, tmp_path / "out").output
     for name in ("contributions", "predictions", "component_scores", "prompt_scores", "units"):
         assert rows(tmp_path / "out", name).drop("created", strict=False).equals(rows(results, name))
+
+
+ONE_PROMPT = [{"name": "sentiment", "templates": ["plain"], "demo_seeds": 1, "n_test": 8}]
+
+
+def test_two_models_in_one_folder_keep_apart(tmp_path: Path, suite_folder: Path) -> None:
+    models = [{"id": name, "folder": str(suite_folder), "steps": [0]} for name in ("a", "b")]
+    swept = run(write_plan(tmp_path / "plan.toml", suite_folder, models=models, tasks=ONE_PROMPT), tmp_path / "out")
+    assert swept.exit_code == 0
+    assert rows(tmp_path / "out", "units")["model"].sort().to_list() == ["a", "b"]
+    assert {p.name for p in (tmp_path / "out/predictions").iterdir()} == {"model=a", "model=b"}
+
+
+def test_one_model_id_cannot_hold_two_runs(tmp_path: Path, suite_folder: Path) -> None:
+    """Other weights at a step that is there already are refused, though the demonstration seeds differ."""
+    other = shutil.copytree(suite_folder, tmp_path / "suite")
+    shutil.copy(other / "step4/model.safetensors", other / "step0/model.safetensors")
+    run(write_plan(tmp_path / "a.toml", suite_folder, tasks=ONE_PROMPT), tmp_path / "out")
+    tasks = [{**ONE_PROMPT[0], "demo_seeds": [1]}]
+    refused = run(write_plan(tmp_path / "b.toml", other, tasks=tasks), tmp_path / "out")
+    assert refused.exit_code == 2
+    assert "holds tiny step 0 sentiment/plain seed 1 4-shot from another plan or other weights" in refused.output
+    tasks = [{**ONE_PROMPT[0], "demo_seeds": [1], "n_test": 10}]
+    assert run(write_plan(tmp_path / "c.toml", suite_folder, tasks=tasks), tmp_path / "out").exit_code == 2
+
+
+def test_a_repaired_checkpoint_leaves_no_failure_behind(tmp_path: Path, suite_folder: Path) -> None:
+    folder = shutil.copytree(suite_folder, tmp_path / "suite")
+    truncated(folder / "step0")
+    plan = write_plan(tmp_path / "plan.toml", folder, tasks=ONE_PROMPT)
+    assert run(plan, tmp_path / "out").exit_code == 1
+    shutil.copy(suite_folder / "step0/model.safetensors", folder / "step0/model.safetensors")
+    assert run(plan, tmp_path / "out").exit_code == 0
+    assert read_units(open_store(tmp_path / "out"))["status"].to_list() == ["done", "done"]
+
+
+def test_a_cut_off_part_is_named(tmp_path: Path, suite_folder: Path) -> None:
+    plan = write_plan(tmp_path / "plan.toml", suite_folder, tasks=ONE_PROMPT)
+    run(plan, tmp_path / "out")
+    part = next((tmp_path / "out/units").rglob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-20])
+    refused = run(plan, tmp_path / "out")
+    assert refused.exit_code == 2
+    assert f"{part.name} is cut off or not Parquet" in refused.output
+
+
+def test_another_tokenizer_at_one_step_is_refused(tmp_path: Path, suite_folder: Path) -> None:
+    folder = shutil.copytree(suite_folder, tmp_path / "suite")
+    words = (folder / "step4/tokenizer.json").read_text()
+    (folder / "step4/tokenizer.json").write_text(words.replace("positive", "positively"))
+    refused = run(write_plan(tmp_path / "plan.toml", folder, tasks=ONE_PROMPT), tmp_path / "out")
+    assert refused.exit_code == 2
+    assert "model tiny has two tokenizers" in refused.output
+
+
+def test_weights_that_are_not_the_manifests_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "suite"
+    for name in ("step0", "step1"):
+        shutil.copytree(suite.checkpoints_dir() / name, folder / name)
+    shutil.copy(suite.checkpoints_dir() / "manifest.json", folder)
+    shutil.copy(folder / "step1/model.safetensors", folder / "step0/model.safetensors")
+    models = [{"id": "copy", "folder": str(folder), "steps": [0, 1]}]
+    refused = run(write_plan(tmp_path / "plan.toml", folder, models=models, tasks=ONE_PROMPT), tmp_path / "out")
+    assert refused.exit_code == 2
+    assert "the weights of step 0 are not those of manifest.json" in refused.output
+
+
+def test_a_forward_pass_that_errs_on_long_prompts_only_is_seen(
+    tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = dynamics.decomposition.last_token
+
+    def errs(anatomy, token_ids, *args, **settings):
+        longest = max(map(len, token_ids))
+        return honest(anatomy, [[*ids[:-1], 5] if len(ids) == longest else ids for ids in token_ids], *args, **settings)
+
+    monkeypatch.setattr("dynamics.decomposition.last_token", errs)
+    tasks = [{**ONE_PROMPT[0], "templates": ["buried"]}]
+    swept = run(write_plan(tmp_path / "plan.toml", suite_folder, tasks=tasks), tmp_path / "out")
+    assert swept.exit_code == 1
+    assert "DoubtfulUnit" in swept.output
+
+
+def test_a_units_identity_covers_its_own_template_and_no_other(suite_folder: Path, tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path / "plan.toml", suite_folder, tasks=ONE_PROMPT))
+    unit = expand(plan)[0]
+    other = replace(unit, template=replace(unit.template, label_words=("bad", "good")))
+    assert other.cell == unit.cell
+    assert other.unit_id != unit.unit_id
