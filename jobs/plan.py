@@ -50,7 +50,8 @@ class ModelPlan(_Strict):
 
     Attributes:
         id: the model in the tables; of a model without a folder the Hub repository, or `reference`.
-        folder: of `step<n>` or `checkpoint-<n>` folders.
+        folder: of `step<n>` or `checkpoint-<n>` folders; or one model's own, recorded as step 1.
+        revision: of a Hub model without published steps, the branch to take, as `main`; recorded as step 1.
         tokens_per_step: where neither the suite nor the revision's name tells.
         steps: `all`, `paper`, `dense`, a list, or `{ from, to, every }`.
         pattern: how revisions are named, as `stage1-step{step}-tokens{n}B`.
@@ -61,6 +62,7 @@ class ModelPlan(_Strict):
 
     id: str
     folder: Path | None = None
+    revision: str | None = None
     tokens_per_step: Annotated[int, Field(ge=1)] | None = None
     steps: Literal["all", "paper", "dense"] | StepRange | tuple[Count, ...] = "all"
     pattern: str | None = None
@@ -456,6 +458,7 @@ def _checkpoints(model: ModelPlan) -> list[Checkpoint]:
         pattern=model.pattern,
         allow_pickle=model.allow_pickle,
         missing=model.missing,
+        revision=model.revision,
     )
 
 
