@@ -25,7 +25,7 @@ class StepAnswers:
         step, tokens_seen: when.
         prompts: (prompt,) names, `template/seed`, sorted.
         components: (component,) names of the candidates: heads and MLPs.
-        gold: (example,), the same for all prompts.
+        gold: (example,), the same for all prompts; examples that every prompt was asked.
         credit: (prompt, example, component, label), 1/n_tied at every label a component predicts.
         full: (prompt, example, label), the same for the full model.
     """
@@ -61,12 +61,26 @@ def all_answers(results: Path) -> Iterator[StepAnswers]:
 
 
 def answers(results: Path, group: tuple) -> Iterator[StepAnswers]:
-    """The group's test answers, one step at a time in ascending order, so that memory holds one step only."""
+    """The group's test answers, one step at a time in ascending order, so that memory holds one step only.
+
+    An example that some prompt of the step could not be asked (too long for the context) is left out of all of them,
+    so that every prompt is scored on the same rows; a step without a row left is left out.
+    """
     mine = pl.all_horizontal(pl.col(name) == value for name, value in zip(GROUP, group, strict=True))
-    rows = analysis.load(results, "predictions").filter(mine, pl.col("split") == "test")
+    rows = analysis.load(results, "predictions").filter(
+        mine, pl.col("split") == "test", pl.col("predictions").is_not_null()
+    )
     steps = rows.select("step", "tokens_seen").unique().sort("step").collect(engine="streaming")
     for step, tokens_seen in steps.iter_rows():
-        yield _step(rows.filter(pl.col("step") == step).collect(engine="streaming"), group, step, tokens_seen)
+        asked = _asked_everywhere(rows.filter(pl.col("step") == step).collect(engine="streaming"))
+        if len(asked):
+            yield _step(asked, group, step, tokens_seen)
+
+
+def _asked_everywhere(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the examples that every prompt has."""
+    n_prompts = rows.select("template", "demo_seed").n_unique()
+    return rows.filter(pl.len().over("example_id") == n_prompts)
 
 
 def _step(rows: pl.DataFrame, group: tuple, step: int, tokens_seen: int | None) -> StepAnswers:
@@ -77,7 +91,10 @@ def _step(rows: pl.DataFrame, group: tuple, step: int, tokens_seen: int | None) 
     shape = (len(prompts), len(rows) // len(prompts))
     gold = rows["gold"].to_numpy().reshape(shape)
     if (gold != gold[0]).any() or rows["example_id"].n_unique() != shape[1]:
-        raise AssertionError(f"test rows differ between prompts of {group} at step {step}")
+        raise StoreError(
+            f"prompts of {dict(zip(GROUP, group, strict=True))} at step {step} have different test rows, so no curve "
+            "is their mean; sweep them with one n_test into one folder"
+        )
     n_labels = int(rows["n_labels"][0])
     labels = _matrix(rows["predictions"], len(names)).reshape(*shape, -1)[..., keep]
     tied = _matrix(rows["tied"].fill_null([0] * len(names)), len(names)).reshape(*shape, -1)[..., keep]

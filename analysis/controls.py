@@ -10,8 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-import analysis
-from analysis.accuracies import n_labels
+from analysis.accuracies import method_scores, n_labels
 
 KEYS = ["model", "dtype", "task", "n_shots", "method", "variant", "n_labelled"]
 STEP_ZERO = "step 0"
@@ -47,8 +46,8 @@ _VALUES = ["accuracy", "sd", "n_prompts", "n_examples", "chance", "trained_step"
 def _means(results: Path) -> pl.DataFrame:
     """Mean over prompts of every method's test accuracy; prompts without one are left out."""
     return (
-        analysis.load(results, "prompt_scores")
-        .filter(pl.col("split") == "test", pl.col("accuracy").is_not_null())
+        method_scores(results)
+        .filter(pl.col("accuracy").is_not_null())
         .group_by(*KEYS, "control", "step")
         .agg(
             pl.col("accuracy").mean(),

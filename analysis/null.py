@@ -26,7 +26,7 @@ def null_accuracy(credit: np.ndarray, permuted: np.ndarray) -> np.ndarray:
     dtype = np.float32 if n_examples * unit < 2**24 else np.float64
     shares = np.rint(credit * unit).astype(dtype).transpose(0, 2, 1, 3).reshape(n_prompts * n_components, -1)
     counts = shares @ permuted.reshape(n_examples * n_labels, -1).astype(dtype, copy=False)
-    return counts.reshape(n_prompts, n_components, -1) / (unit * n_examples)
+    return counts.astype(np.float64).reshape(n_prompts, n_components, -1) / (unit * n_examples)
 
 
 @lru_cache(maxsize=2)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-import analysis
-from analysis.accuracies import n_labels
+from analysis.accuracies import method_scores, n_labels
 from dynamics.errors import StoreError
 
 PAPER_MODEL = "meta-llama/Llama-2-7b-hf"
@@ -69,8 +68,8 @@ _ORDER = {method: i for i, method in enumerate(METHODS)}
 def _means(results: Path) -> pl.DataFrame:
     """Percent per row of the table and task, at every model's last step."""
     scores = (
-        analysis.load(results, "prompt_scores")
-        .filter(pl.col("split") == "test", pl.col("control") == "none", pl.col("accuracy").is_not_null())
+        method_scores(results)
+        .filter(pl.col("control") == "none", pl.col("accuracy").is_not_null())
         .group_by("model", "dtype", "step", "task", "n_shots", "method", "variant", "n_labelled")
         .agg(accuracy=100 * pl.col("accuracy").mean())
         .collect(engine="streaming")

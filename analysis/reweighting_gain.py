@@ -1,16 +1,15 @@
 """Can a few labels unlock what the components know, and when in training? Methods beside the full model.
 
 Full needs no labels beyond the demonstrations; Calib+ (`calib_plus`), COMP RW (`comp_rw`) and held-out T1
-(`heldout_t1`, variant `train_rows`) use `n_labelled` of them. Held-out T1 in its variant `split_half` is chosen on half
-of the test rows: not for use, but T1 without its optimism.
+(`heldout_t1`, variants `train_rows/...`) use `n_labelled` of them. Held-out T1 in its variant `split_half` is chosen on
+half of the test rows: not for use, but T1 without its optimism.
 """
 
 from pathlib import Path
 
 import polars as pl
 
-import analysis
-from analysis.accuracies import n_labels
+from analysis.accuracies import method_scores, n_labels
 from analysis.answers import GROUP
 
 METHODS = ("full", "calib_plus", "comp_rw", "heldout_t1")
@@ -26,7 +25,7 @@ def reweighting_gain(results: Path) -> pl.DataFrame:
         (prompts whose accuracy is null, not in the means), reason (of one of them), n_examples, chance. Methods that
         are not in the results have no rows.
     """
-    scores = analysis.load(results, "prompt_scores").filter(pl.col("split") == "test")
+    scores = method_scores(results)
     full = scores.filter(pl.col("method") == "full").select(*PROMPT, full="accuracy").unique(PROMPT)
     gain = pl.col("accuracy") - pl.col("full")
     table = (

@@ -21,7 +21,7 @@ from dynamics.hub.fetch import git_blob_id
 from dynamics.hub.finding import Found, Missing, find_on_hub
 from dynamics.hub.listing import SETUP_FILES, HubRevision, hash_setup
 from dynamics.reference import suite
-from dynamics.reference.manifest import MANIFEST_NAME, read_manifest
+from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
 
 _LOCAL_PATTERNS = (DEFAULT_PATTERN, "checkpoint-{step}")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -116,6 +116,8 @@ def find_checkpoints(
         there = _steps_in(model, root, pattern)
     wanted = sorted(there) if steps in (None, "all") else select_steps(steps, model, there, strict=missing == "refuse")
     per_step = tokens_per_step or _tokens_per_step(root)
+    _refuse_damaged(root, wanted)
+    _refuse_other_tokenizers(model, [root / there[step].name / "tokenizer.json" for step in wanted])
     return _flag_duplicates([_local(model, there[step], root, per_step, allow_pickle) for step in wanted])
 
 
@@ -200,16 +202,53 @@ def _steps_in(model: str, root: Path, pattern: str | None) -> dict[int, StepName
     """Step -> name of the folder, for every checkpoint in a folder."""
     if not root.is_dir():
         raise CheckpointError(f"{root} is not a folder; give one that holds step<n> or checkpoint-<n> folders")
-    names = [path.name for path in root.iterdir()]
+    names = sorted(path.name for path in root.iterdir() if path.is_dir())
     for known in _LOCAL_PATTERNS if pattern is None else (pattern,):
         if found := steps_by_name(model, names, known):
             return found
     raise CheckpointError(f"{root} holds no {pattern or 'step<n> or checkpoint-<n>'} folder")
 
 
+def _refuse_other_tokenizers(model: str, files: Sequence[Path]) -> None:
+    """One model has one tokenizer: with another, the same prompt would be other tokens from one step to the next."""
+    of_hash: dict[str, Path] = {}
+    for path in files:
+        if path.is_file():
+            of_hash.setdefault(_git_id(path), path)
+    if len(of_hash) > 1:
+        first, second, *_ = of_hash.values()
+        raise CheckpointError(
+            f"model {model} has two tokenizers: {first} and {second} differ; put the right one in both"
+        )
+
+
 def _tokens_per_step(root: Path) -> int | None:
     """Tokens per step as the manifest of `jobs.pretrain` tells; None for any other folder."""
-    return read_manifest(root).tokens_per_step if (root / MANIFEST_NAME).exists() else None
+    manifest = _manifest(root)
+    return None if manifest is None else manifest.tokens_per_step
+
+
+def _manifest(root: Path) -> Manifest | None:
+    """The manifest of `jobs.pretrain`; None where there is none, or a file of that name that is something else's."""
+    try:
+        return read_manifest(root)
+    except ValueError:
+        return None
+
+
+def _refuse_damaged(root: Path, steps: Sequence[int]) -> None:
+    """Refuse weights that are not those a manifest beside them names.
+
+    Raises:
+        CheckpointError: with the steps.
+    """
+    manifest = _manifest(root)
+    damaged = [] if manifest is None else [step for step in damaged_steps(root, manifest) if step in steps]
+    if damaged:
+        raise CheckpointError(
+            f"{root}: the weights of step {', '.join(map(str, damaged))} are not those of {MANIFEST_NAME}; restore "
+            "them, or take the manifest away if the change is meant"
+        )
 
 
 def _remote(found: Found, tokens_per_step: int | None) -> Checkpoint:

@@ -50,8 +50,8 @@ class Decomposition:
         constant: (label,), the part no component carries: `U_y . b` and an unembedding bias.
         full: (example, label), float32 label rows of the unembedding times the model's own final-norm output.
         error: `max |sum of parts - full| / max(1, max |full|)`.
-        forward_error: the same distance between `full` and the model's own logits on the shortest prompt, run whole,
-            alone and unpadded: what batching, padding and the shared prefix may have changed.
+        forward_error: the same distance between `full` and the model's own logits on the longest and the shortest
+            prompt, run whole, alone and unpadded: what batching, padding and the shared prefix may have changed.
     """
 
     components: tuple[Component, ...]
@@ -117,14 +117,14 @@ def decompose(model: PreTrainedModel, prompts: PromptSet, *, token_budget: int =
     contributions = torch.cat([c for c, _ in parts]).cpu().numpy()[back]
     full = torch.cat([f for _, f in parts]).cpu().numpy()[back]
     constant = readout.constant.cpu().numpy()
-    shortest = groups[-1][-1]
+    ends = (groups[0][0], groups[-1][-1])
     return Decomposition(
         components=component_grid(anatomy.n_layers, anatomy.n_heads, attention_bias=anatomy.has_attention_bias),
         contributions=contributions,
         constant=constant,
         full=full,
         error=relative_error(contributions.sum(1, dtype=np.float64) + constant, full),
-        forward_error=relative_error(own_logits(model, prompts, shortest), full[shortest]),
+        forward_error=relative_error(np.stack([own_logits(model, prompts, i) for i in ends]), full[list(ends)]),
     )
 
 

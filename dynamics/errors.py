@@ -55,9 +55,9 @@ def unknown(kind: str, value: object, allowed: Iterable[object], *, shown: int =
 
 @contextmanager
 def refusals_exit_2() -> Iterator[None]:
-    """Within a command line: a refusal becomes one line on standard error and exit code 2."""
+    """In a command line: a refusal, or a file that cannot be used, is one line on standard error and exit code 2."""
     try:
         yield
-    except Refusal as error:
+    except (Refusal, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -98,7 +98,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "error_class": (_TEXT, "class of the error of a failed unit"),
         "error": (pa.string(), "its first line"),
         "decomposition_error": (pa.float64(), "max |sum of parts - full| / max(1, max |full|)"),
-        "forward_error": (pa.float64(), "the same of full against the model's own logits on one whole prompt"),
+        "forward_error": (pa.float64(), "the same of full against the model's own logits on two whole prompts"),
         "device": (_TEXT, "device of the forward pass"),
         "load_seconds": (pa.float64(), "opening the checkpoint, shared by all its units"),
         "forward_seconds": (pa.float64(), "forward passes and decomposition"),
@@ -109,6 +109,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "task_source": (_TEXT, "where the task's rows come from"),
         "label_words": (_TEXT, "label words in label order, separated by spaces"),
         "n_test": (pa.int64(), "test examples"),
+        "n_test_asked": (pa.int64(), "test examples that the plan asked for"),
         "n_train": (pa.int64(), "training examples"),
         "partition_seed": (pa.int64(), "seed of the task's partition into demonstrations, training and test rows"),
         "n_shots_used": (

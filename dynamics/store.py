@@ -25,6 +25,8 @@ from dynamics.errors import StoreError, unknown
 from dynamics.schema import SCHEMA_VERSION, TABLES
 
 _MARKER = "store.json"
+CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
+"""What identifies a unit to a reader."""
 _CONTINUOUS = {"contributions": ["contributions.list.element", "full.list.element", "constant.list.element"]}
 
 
@@ -84,6 +86,7 @@ def save_plan(store: ResultStore, name: str, text: str) -> Path:
 
 def write_units(store: ResultStore, units: pa.Table, tables: Mapping[str, pa.Table]) -> None:
     """Write the finished units of one (checkpoint, task): their tables first, their `units` rows last."""
+    assert all(len(units[column].unique()) == 1 for column in ("model", "step", "task", "part")), "one part at a time"
     part = units["part"][0].as_py()
     for name in sorted(tables):
         _write_part(_path(store, name, units, part), tables[name], name)
@@ -141,7 +144,7 @@ def part_id(unit_ids: Iterable[str]) -> str:
 
 
 def read_units(store: ResultStore) -> pl.DataFrame:
-    """One row per unit: its finished row, or else its latest failure.
+    """One row per unit: its finished row, or else its latest failure, unless other weights have finished the cell.
 
     Where two drivers raced, a unit may stand in two parts with equal rows; the first part in order is the one kept.
     """
@@ -152,7 +155,16 @@ def read_units(store: ResultStore) -> pl.DataFrame:
     order = rows.with_columns(failed=pl.col("status") != "done").sort(
         ["unit_id", "failed", "part", "created"], descending=[False, False, False, True], nulls_last=True
     )
-    return order.unique("unit_id", keep="first", maintain_order=True).drop("failed")
+    units = order.unique("unit_id", keep="first", maintain_order=True).drop("failed")
+    done, failed = units.filter(pl.col("status") == "done"), units.filter(pl.col("status") != "done")
+    twice = done.filter(pl.struct(CELL).is_duplicated())
+    if len(twice):
+        cell = dict(zip(CELL, twice.select(CELL).row(0), strict=True))
+        raise StoreError(
+            f"{store.root} holds two different results for {cell}: two sweeps with different settings wrote here. "
+            f"Delete the parts {', '.join(twice['part'].unique().sort())} in every table and resume one of them"
+        )
+    return pl.concat([done, failed.join(done, on=CELL, how="anti")]).sort("unit_id")
 
 
 def scan(store: ResultStore, table: str) -> pl.LazyFrame:
@@ -190,12 +202,16 @@ def part_files(store: ResultStore, table: str) -> list[Path]:
     """All parts of a table, sorted, temporary files left out.
 
     Raises:
-        StoreError: a part has 0 bytes, which readers would skip without a word.
+        StoreError: a part is empty, which readers would skip without a word, or cut off.
     """
     files = sorted((store.root / table).glob("model=*/step=*/*.parquet"))
     for path in files:
-        if path.stat().st_size == 0:
-            raise StoreError(f"{path} is empty (0 bytes): its rows are lost; delete it and resume the sweep")
+        if (size := path.stat().st_size) < 12 or _last_bytes(path) != b"PAR1":
+            cause = "empty (0 bytes)" if size == 0 else "cut off or not Parquet"
+            raise StoreError(
+                f"{path} is {cause}: its rows are lost; delete it and the file of the same name under "
+                f"{store.root / 'units'}, then resume the sweep"
+            )
     return files
 
 
@@ -218,6 +234,12 @@ def _scan_files(files: Sequence[Path], table: str, **options: Any) -> pl.LazyFra
 
 def _polars_schema(table: str) -> pl.Schema:
     return pl.DataFrame(TABLES[table].empty_table()).schema
+
+
+def _last_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-4, os.SEEK_END)
+        return file.read()
 
 
 def _raced(store: ResultStore, done: pl.DataFrame) -> bool:

@@ -15,13 +15,13 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
     candidates = table.filter(pl.col("kind").is_in(["head", "mlp"]))
     panels = candidates.partition_by(PANEL, maintain_order=True)
     n_rows = max(panel["component"].n_unique() for panel in panels)
-    figure, grid = style.panel_grid(len(panels), height=max(1.6, 0.5 + 0.115 * n_rows))
+    figure, grid = style.panel_grid(len(panels), height=max(1.6, 0.5 + 0.115 * n_rows), sharey=False)
     image = None
     for axes, panel in zip(grid, panels, strict=True):
         image = _panel(axes, panel, several_models=table["model"].n_unique() > 1)
     if image is not None:
         bar = figure.colorbar(image, ax=grid, shrink=0.9, aspect=30, pad=0.01)
-        bar.set_label("test accuracy, rescaled: 0 chance, 1 perfect")
+        bar.set_label("0 chance, 1 perfect")
     figure.supxlabel("training step (one column a checkpoint, not to scale)")
     return {"component_heatmap": figure}
 

@@ -35,7 +35,7 @@ _LEGEND = {
     "Last-T1": "Last-T1: the final step's best, traced back",
     "Full": "Full: the whole model",
     "B1": "B1: worst component, chosen on these test rows",
-    "null": "T1 by luck: labels permuted, up to the 99th percentile",
+    "null": "T1 with permuted labels, up to the 99th percentile",
 }
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +29,8 @@ from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
 
 Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Shots = Annotated[int, Field(ge=0, le=1000)]
 
 
 class _Strict(BaseModel):
@@ -60,11 +62,11 @@ class ModelPlan(_Strict):
         quarantined: whether steps known to be wrong are left out or run.
     """
 
-    id: str
+    id: Annotated[str, Field(min_length=1)]
     folder: Path | None = None
     revision: str | None = None
     tokens_per_step: Annotated[int, Field(ge=1)] | None = None
-    steps: Literal["all", "paper", "dense"] | StepRange | tuple[Count, ...] = "all"
+    steps: Literal["all", "paper", "dense"] | StepRange | Annotated[tuple[Count, ...], Field(min_length=1)] = "all"
     pattern: str | None = None
     allow_pickle: bool = False
     missing: Literal["refuse", "skip"] = "refuse"
@@ -75,9 +77,9 @@ class TaskPlan(_Strict):
     """A task and the grid of its prompts; `demo_seeds = 5` means seeds 0 to 4."""
 
     name: str
-    templates: Literal["all"] | tuple[str, ...] = "all"
-    demo_seeds: Count | tuple[Count, ...] = 5
-    n_shots: tuple[Count, ...] = (4,)
+    templates: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
+    demo_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 5
+    n_shots: Annotated[tuple[Shots, ...], Field(min_length=1)] = (4,)
     n_test: Annotated[int, Field(ge=1)] = 2000
     n_train: Count = 24
 
@@ -198,7 +200,7 @@ class SweepPlan(_Strict):
     models: Annotated[tuple[ModelPlan, ...], Field(min_length=1)]
     tasks: Annotated[tuple[TaskPlan, ...], Field(min_length=1)]
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: str = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     token_budget: Annotated[int, Field(ge=1)] = 16_384
     resources: Resources = Resources()
     hub: HubPlan = HubPlan()
@@ -263,7 +265,7 @@ class WorkUnit:
     checkpoint: Checkpoint
     task: str
     task_hash: str
-    template: str
+    template: Template
     demo_seed: int
     n_shots: int
     n_test: int
@@ -285,7 +287,7 @@ class WorkUnit:
             "dtype": self.dtype,
             "control": self.control,
             "task": self.task,
-            "template": self.template,
+            "template": self.template.name,
             "demo_seed": self.demo_seed,
             "n_shots": self.n_shots,
         }
@@ -294,19 +296,19 @@ class WorkUnit:
     def cell(self) -> tuple[object, ...]:
         """What identifies the unit to a reader: two units of one store may not share it."""
         c = self.checkpoint
-        return (c.model, c.step, self.dtype, self.control, self.task, self.template, self.demo_seed, self.n_shots)
+        return (c.model, c.step, self.dtype, self.control, self.task, self.template.name, self.demo_seed, self.n_shots)
 
     @cached_property
     def unit_id(self) -> str:
         """Hash (16 hex) of everything known before the model is opened that decides the unit's numbers."""
         c = self.checkpoint
         settings = (*self.cell, c.content_hash, c.setup_hash, self.task_hash, self.n_test, self.n_train)
-        text = json.dumps([*settings, PARTITION_SEED, METHOD_VERSION])
+        text = json.dumps([*settings, astuple(self.template), PARTITION_SEED, METHOD_VERSION])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
         return (
-            f"{self.checkpoint.model} step {self.checkpoint.step} {self.task}/{self.template} "
+            f"{self.checkpoint.model} step {self.checkpoint.step} {self.task}/{self.template.name} "
             f"seed {self.demo_seed} {self.n_shots}-shot"
         )
 
@@ -404,7 +406,7 @@ def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint] | None = None) -> 
         WorkUnit(checkpoint, task.name, task_hash, template, seed, n_shots, cell.n_test, cell.n_train, plan.dtype)
         for checkpoint in checkpoints
         for cell, task, task_hash in tasks
-        for template in ([t.name for t in task.templates] if cell.templates == "all" else cell.templates)
+        for template in (task.templates if cell.templates == "all" else map(task.template, cell.templates))
         for n_shots in cell.n_shots
         for seed in cell.seeds
     ]
@@ -480,7 +482,8 @@ def _first_problem(error: ValidationError) -> str:
     if where.split(".")[2:3] == ["steps"]:
         allowed = "'all', 'paper', 'dense', a list as [0, 512], or { from = 0, to = 1000, every = 100 }"
         return f"{'.'.join(where.split('.')[:3])} = {first['input']!r}: give {allowed}"
-    return f"{where} = {first['input']!r}: {first['msg']}"
+    wanted = first["msg"].replace("a valid tuple", "a list, as [1, 2]").replace("a valid dictionary", "a table")
+    return f"{where} = {first['input']!r}: {wanted}"
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:

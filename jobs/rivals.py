@@ -104,7 +104,7 @@ def _run_unit(
     chosen = select_rows(
         task, rows, demo_seed=unit.demo_seed, n_shots=unit.n_shots, n_test=unit.n_test, n_train=unit.n_train
     )
-    asked = Asked(task, unit.template, tokenizer, chosen, unit.demo_seed, model.config.max_position_embeddings)
+    asked = Asked(task, unit.template.name, tokenizer, chosen, unit.demo_seed, model.config.max_position_embeddings)
     scored = rival_scores(model, asked, rivals, vectors, token_budget=work.token_budget)
     return table("prompt_scores", unit.keys, {name: [row[name] for row in scored] for name in scored[0]})
 

@@ -124,7 +124,7 @@ def _run_unit(
     task = work.tasks[unit.task]
     prompts = build_prompts(
         task,
-        unit.template,
+        unit.template.name,
         tokenizer,
         demo_seed=unit.demo_seed,
         n_shots=unit.n_shots,
@@ -164,6 +164,7 @@ def _run_unit(
         "task_source": rows.source or task.source,
         "label_words": " ".join(prompts.label_words),
         "n_test": prompts.split.count("test"),
+        "n_test_asked": unit.n_test,
         "n_train": prompts.split.count("train"),
         "partition_seed": PARTITION_SEED,
         "n_shots_used": prompts.n_shots_used,

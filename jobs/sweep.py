@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dynamics.errors import StoreError, refusals_exit_2
-from dynamics.store import ResultStore, open_store, parts, read_units, save_plan
+from dynamics.store import CELL, ResultStore, open_store, parts, read_units, save_plan
 from jobs.derive import derive
 from jobs.executors import Results, run_inline, run_ray
 from jobs.plan import Owed, SweepPlan, WorkUnit, expand, group, plan_checkpoints, read_plan, to_run
@@ -102,8 +102,18 @@ def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUni
         StoreError: the results hold one of the plan's cells, computed with other settings or weights.
     """
     done = read_units(store).filter(status="done")
-    held = dict(zip(done.select(_CELL).iter_rows(), done["unit_id"], strict=True))
-    clash = [unit for unit in units if held.get(unit.cell, unit.unit_id) != unit.unit_id]
+    held = dict(zip(done.select(CELL).iter_rows(), done["unit_id"], strict=True))
+    weights = set(done.select("model", "step", "content_hash").iter_rows())
+    known = {key[:2] for key in weights}
+    asked = set(done.select("model", "task", "task_hash", "n_test_asked").iter_rows())
+    tasks = {key[:2] for key in asked}
+    clash = [
+        unit
+        for unit in units
+        if held.get(unit.cell, unit.unit_id) != unit.unit_id
+        or (((c := unit.checkpoint).model, c.step) in known and (c.model, c.step, c.content_hash) not in weights)
+        or ((c.model, unit.task) in tasks and (c.model, unit.task, unit.task_hash, unit.n_test) not in asked)
+    ]
     if clash:
         raise StoreError(
             f"{store.root} holds {clash[0]} from another plan or other weights ({len(clash)} such units): n_test, "
@@ -111,9 +121,6 @@ def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUni
             f"kept in {store.root / 'plans'}"
         )
     return [unit for unit in units if unit.cell not in held]
-
-
-_CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
 
 
 def _with_progress(results: Results, n_checkpoints: int) -> Iterable[Outcome]:

@@ -35,11 +35,13 @@ def add_unit(
     *,
     full: np.ndarray | None = None,
     scores: Sequence[Mapping[str, object]] = (),
+    n_skipped: int = 0,
     **keys: object,
 ) -> None:
     """Write one unit whose candidates answer `answers` (example, candidate) and whose full model answers `full`.
 
     Args:
+        n_skipped: how many of the last examples did not fit the context.
         scores: further rows of `prompt_scores`: method, and where they differ from the defaults variant, n_labelled...
         keys: what differs from the defaults: model, step, control, task, template, demo_seed, n_shots.
     """
@@ -61,15 +63,18 @@ def add_unit(
     n_labels = int(gold.max()) + 1
     parts = np.eye(n_labels, dtype=np.float32)[np.column_stack([np.zeros(len(gold), int), answers])]
     whole = np.eye(n_labels, dtype=np.float32)[gold if full is None else full]
+    kept = len(gold) - n_skipped
     arrays = UnitArrays(
         keys=keys,
         components=COMPONENTS,
-        split=["test"] * len(gold),
-        example_id=[f"{i:05d}" for i in range(len(gold))],
-        gold=gold,
-        contributions=parts,
+        split=["test"] * kept,
+        example_id=[f"{i:05d}" for i in range(kept)],
+        gold=gold[:kept],
+        contributions=parts[:kept],
         constant=np.zeros(n_labels, np.float32),
-        full=whole,
+        full=whole[:kept],
+        n_shots_used=4,
+        skipped=[("test", f"{i:05d}", int(gold[i]), "too long") for i in range(kept, len(gold))],
     )
     tables = unit_tables(arrays)
     rows = [_score_row(keys, row, len(gold)) for row in scores]

@@ -114,9 +114,8 @@ def get_task(name: str, defined: Mapping[str, Task] | None = None) -> Task:
 
 
 def fingerprint(task: Task, rows: TaskRows) -> str:
-    """Hash (16 hex) of what a task asks: label words, templates and every row's text and label."""
-    templates = [(t.name, t.text, t.separator, t.label_words) for t in task.templates]
+    """Hash (16 hex) of a task's label words and of every row's text and label; templates are identified apart."""
     split = [[(r.example_id, sorted(r.fields.items()), r.gold) for r in part] for part in (rows.pool, rows.test)]
-    asked = [task.name, task.n_labels, task.label_words, task.demonstrations_of, templates, split]
+    asked = [task.name, task.n_labels, task.label_words, task.demonstrations_of, split]
     text = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

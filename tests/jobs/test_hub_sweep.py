@@ -49,7 +49,7 @@ def sweep(plan: Path, out: Path) -> Result:
 
 
 def rows(out: Path, table: str) -> pl.DataFrame:
-    """A table in a fixed order, by every column that is a name or a whole number."""
+    """A table in a fixed order, without what differs between runs by nature."""
     found = scan(open_store(out), table).collect()
     return found.sort([name for name, kind in found.schema.items() if kind == pl.String or kind.is_integer()])
 
