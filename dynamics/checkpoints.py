@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as transformers_logging
 
 from dynamics import gguf_files
-from dynamics.errors import CheckpointError
+from dynamics.errors import CheckpointError, PlanError
 from dynamics.families import require_supported
-from dynamics.grids import DEFAULT_PATTERN, StepName, Steps, select_steps, steps_by_name
+from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, select_steps, steps_by_name
 from dynamics.hub.errata import DUPLICATE
 from dynamics.hub.fetch import git_blob_id
 from dynamics.hub.finding import Found, Missing, find_on_hub
@@ -69,26 +69,37 @@ def find_checkpoints(
     pattern: str | None = None,
     allow_pickle: bool = False,
     missing: Missing = "refuse",
+    revision: str | None = None,
 ) -> list[Checkpoint]:
     """The checkpoints of the reference suite, of a folder of checkpoints, or of a repository of the Hub.
 
     Args:
         model: `reference`; or the name that the folder's model shall have in the tables; or `owner/name` on the Hub.
         steps: a named grid, a range or a list; None or `all` for all there are (of Pythia: all that were published).
-        folder: where the checkpoints are; None for the reference suite and the Hub.
+        folder: where the checkpoints are, or one model, which is then step `FINISHED`; None for the reference suite
+            and the Hub.
         tokens_per_step: training tokens per step; where it is not given, the manifest of `jobs.pretrain`, the suite
             or the revision's name tells.
         pattern: how revisions are named; `step{step}` or `checkpoint-{step}` in folders, `step{step}` on the Hub.
         allow_pickle: use `.bin` weights where there is no safetensors.
         missing: whether steps that are not there are refused or left out.
+        revision: the one branch or tag to take from the Hub, of a model whose steps are not published.
 
     Raises:
         CheckpointError: there are no checkpoints, a step cannot be used, or the Hub cannot be asked.
         PlanError: a grid or a pattern that is none, or a step is missing.
     """
-    if folder is None and "/" in model:
+    on_hub = folder is None and "/" in model
+    if revision is not None and not on_hub:
+        raise PlanError(f"model {model!r}: revision = {revision!r} is for models of the Hub; take it out")
+    if on_hub:
         found = find_on_hub(
-            model, steps or "all", pattern=pattern or DEFAULT_PATTERN, allow_pickle=allow_pickle, missing=missing
+            model,
+            steps or "all",
+            pattern=pattern or DEFAULT_PATTERN,
+            allow_pickle=allow_pickle,
+            missing=missing,
+            revision=revision,
         )
         return [_remote(each, tokens_per_step) for each in found]
     root = folder
@@ -99,7 +110,10 @@ def find_checkpoints(
                 'Hub is owner/name. Add folder = "/path/to/checkpoints" beside its id'
             )
         root = suite.checkpoints_dir()
-    there = _steps_in(model, root, pattern)
+    if (root / "config.json").is_file() or list(root.glob("*.gguf")):  # one model, not a folder of its steps
+        there, root = {FINISHED: StepName(FINISHED, root.resolve().name, None)}, root.resolve().parent
+    else:
+        there = _steps_in(model, root, pattern)
     wanted = sorted(there) if steps in (None, "all") else select_steps(steps, model, there, strict=missing == "refuse")
     per_step = tokens_per_step or _tokens_per_step(root)
     _refuse_damaged(root, wanted)

@@ -15,6 +15,8 @@ GRIDS: Mapping[str, tuple[int, ...]] = {
     "dense": (*POWERS_OF_TWO, *range(1000, 10_001, 1000), *range(15_000, 140_001, 5000), 143_000),
 }
 DEFAULT_PATTERN = "step{step}"
+FINISHED = 1
+"""The step that a model without published steps is recorded under: it is trained, and how long is not known."""
 
 _PYTHIA = re.compile(
     r"EleutherAI/pythia-(?:"

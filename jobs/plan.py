@@ -52,7 +52,8 @@ class ModelPlan(_Strict):
 
     Attributes:
         id: the model in the tables; of a model without a folder the Hub repository, or `reference`.
-        folder: of `step<n>` or `checkpoint-<n>` folders.
+        folder: of `step<n>` or `checkpoint-<n>` folders; or one model's own, recorded as step 1.
+        revision: of a Hub model without published steps, the branch to take, as `main`; recorded as step 1.
         tokens_per_step: where neither the suite nor the revision's name tells.
         steps: `all`, `paper`, `dense`, a list, or `{ from, to, every }`.
         pattern: how revisions are named, as `stage1-step{step}-tokens{n}B`.
@@ -63,6 +64,7 @@ class ModelPlan(_Strict):
 
     id: Annotated[str, Field(min_length=1)]
     folder: Path | None = None
+    revision: str | None = None
     tokens_per_step: Annotated[int, Field(ge=1)] | None = None
     steps: Literal["all", "paper", "dense"] | StepRange | Annotated[tuple[Count, ...], Field(min_length=1)] = "all"
     pattern: str | None = None
@@ -458,6 +460,7 @@ def _checkpoints(model: ModelPlan) -> list[Checkpoint]:
         pattern=model.pattern,
         allow_pickle=model.allow_pickle,
         missing=model.missing,
+        revision=model.revision,
     )
 
 

@@ -43,8 +43,9 @@ def sweep(
         save_plan(store, plan.name, plan_file.read_text())
         typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
         owed = owed_rivals(store, units, plan.rival_settings)
-        if owed:
-            typer.echo(f"{len(owed)} units lack Standard or PromptS for some K")
+        late = {unit for unit, _ in owed} - set(missing)
+        if late:
+            typer.echo(f"{len(late)} units that are done lack Standard or PromptS for some K")
         outcomes = run(plan, store, missing, executor, owed)
         n_fits = fit_missing(store, plan, units)
         if n_fits:

@@ -1,0 +1,85 @@
+"""Every plan that is shipped: valid, with tasks and templates that exist, and with the paper's own grid."""
+
+from pathlib import Path
+
+import pytest
+
+import jobs.plan
+from dynamics.grids import GRIDS
+from dynamics.tasks import TASKS
+from jobs.plan import SweepPlan, read_plan
+
+FOLDER = Path(jobs.plan.__file__).with_name("plans")
+PLANS = sorted(path.name for path in FOLDER.glob("*.toml"))
+PAPER = [name for name in PLANS if name.startswith("paper-")]
+DYNAMICS = ["pythia-1.4b-agnews.toml", "pythia-6.9b-agnews.toml", "pythia-6.9b-sst2.toml"]
+EIGHT = {"sst2": 2, "boolq": 2, "qqp": 2, "wic": 2, "rte": 2, "mnli": 3, "agnews": 4, "arc_easy": 4}
+
+
+def plan(name: str) -> SweepPlan:
+    """A shipped plan."""
+    return read_plan(FOLDER / name)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_is_valid_and_says_what_it_is(name: str) -> None:
+    found = plan(name)
+    assert found.name == name.removesuffix(".toml")
+    assert (FOLDER / name).read_text().startswith("# ")
+    assert {cell.name for cell in found.tasks} <= set(TASKS)
+    for cell in found.tasks:
+        for template in () if cell.templates == "all" else cell.templates:
+            assert found.task_by_name[cell.name].template(template).name == template
+    assert len(found.fits.all) >= 1
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_paper_plan_is_the_papers_protocol(name: str) -> None:
+    found = plan(name)
+    assert {cell.name for cell in found.tasks} == set(EIGHT)
+    for cell in found.tasks:
+        assert len(set(cell.templates)) == 3
+        assert "contrast" not in cell.templates
+        assert cell.seeds == (0, 1, 2, 3, 4)
+        assert cell.n_shots == ((3,) if EIGHT[cell.name] == 3 else (4,))
+        assert found.task_by_name[cell.name].n_labels == EIGHT[cell.name]
+        assert (cell.n_test, cell.n_train) == (2000, 24)
+    wanted = {(method, k) for method in ("standard", "prompt_selection") for k in (12, 24)}
+    assert {(rival.method, rival.n_labelled) for rival in found.rival_settings} == wanted
+    assert {fit.base for fit in found.fits.all} == {"paper", "official_code", "default"}
+    assert {fit.n_labelled for fit in found.fits.all} == {12, 24}
+    assert [model.revision for model in found.models] == ["main"]
+
+
+def test_the_papers_models_all_have_a_plan() -> None:
+    assert {plan(name).models[0].id for name in PAPER} == {
+        "meta-llama/Llama-2-7b-hf",
+        "meta-llama/Llama-2-13b-hf",
+        "meta-llama/Meta-Llama-3-8B",
+        "mistralai/Mistral-7B-Instruct-v0.1",
+    }
+
+
+@pytest.mark.parametrize("name", DYNAMICS)
+def test_the_dynamics_plans_have_the_papers_steps_and_those_between(name: str) -> None:
+    found = plan(name)
+    steps = found.models[0].steps
+    assert isinstance(steps, tuple)
+    assert steps == tuple(sorted({*GRIDS["paper"], 1000, 2000, 3000, 4000}))
+    assert len(steps) == 36
+    (cell,) = found.tasks
+    assert found.name == f"{found.models[0].id.split('/')[1]}-{cell.name}"
+    assert (len(cell.templates), cell.seeds, cell.n_shots, cell.n_test) == (3, (0, 1, 2), (4,), 2000)
+    assert "contrast" not in cell.templates
+
+
+def test_the_quick_plan_asks_only_for_published_steps() -> None:
+    steps = plan("pythia-70m-quick.toml").models[0].steps
+    assert isinstance(steps, tuple)
+    assert set(steps) <= set(GRIDS["all"])
+
+
+def test_the_offline_plan_names_no_repository_of_a_model() -> None:
+    found = plan("real-offline.toml")
+    assert found.data is not None
+    assert all(model.folder is not None for model in found.models)
