@@ -111,7 +111,7 @@ def test_two_results_for_one_cell_are_refused(store: ResultStore, monkeypatch: p
     write(store, ["u1"])
     monkeypatch.setattr("tests.dynamics.test_store.keys", lambda unit_id, _=0: {**KEYS_OF_U1, "unit_id": unit_id})
     write(store, ["u2"])
-    with pytest.raises(StoreError, match="holds two different results for .*'demo_seed': 1"):
+    with pytest.raises(StoreError, match=r"holds two different results for .*'demo_seed': 1"):
         read_units(store)
 
 
