@@ -9,8 +9,8 @@ from pathlib import Path
 from dynamics.errors import PlanError
 from dynamics.store import open_store, read_units
 from jobs.fetching import fetch
-from jobs.plan import CheckpointWork
 from jobs.run_checkpoint import run_checkpoint
+from jobs.units import CheckpointWork
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import PlanError
 from jobs.fetching import fetch, fetched
-from jobs.plan import CheckpointWork, Resources
+from jobs.plan import Resources
 from jobs.run_checkpoint import Outcome
+from jobs.units import CheckpointWork
 
 if TYPE_CHECKING:
     import ray

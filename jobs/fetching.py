@@ -10,7 +10,7 @@ from dynamics.checkpoints import Checkpoint
 from dynamics.errors import CheckpointError
 from dynamics.hub import disk
 from dynamics.hub.names import redact
-from jobs.plan import CheckpointWork
+from jobs.units import CheckpointWork
 
 
 @contextmanager

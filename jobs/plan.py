@@ -1,30 +1,23 @@
-"""SweepPlan (TOML) -> work units. Reads checkpoints' hashes and tasks' rows, opens no model, downloads no weights.
+"""SweepPlan: the grid of a sweep as TOML, validated; what its keys mean and what refuses.
 
 `python -m jobs.plan PLAN` says what a sweep would do and cost; see `jobs.preflight`.
 """
 
-import hashlib
-import json
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from dynamics.checkpoints import Checkpoint, find_checkpoints
 from dynamics.descent import FitSettings
 from dynamics.errors import PlanError, unknown
 from dynamics.fits import Fit
-from dynamics.hub.errata import QUARANTINED
 from dynamics.nearest import encoder_hash
-from dynamics.prompts import PARTITION_SEED
 from dynamics.reweighting import VARIANTS
 from dynamics.rivals import CHECKPOINT, PROMPT_SELECTION, STANDARD, Rival
-from dynamics.schema import METHOD_VERSION
-from dynamics.tasks import Task, Template, fingerprint, get_task
+from dynamics.tasks import Task, Template, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
 
@@ -258,100 +251,6 @@ class SweepPlan(_Strict):
         return self._folder / self.data if self.data else None
 
 
-@dataclass(frozen=True)
-class WorkUnit:
-    """One cell of the grid: a checkpoint answering one prompt set."""
-
-    checkpoint: Checkpoint
-    task: str
-    task_hash: str
-    template: Template
-    demo_seed: int
-    n_shots: int
-    n_test: int
-    n_train: int
-    dtype: str
-    control: str = "none"
-
-    @property
-    def keys(self) -> dict[str, object]:
-        """The columns that every row of the unit has, in every table."""
-        c = self.checkpoint
-        return {
-            "unit_id": self.unit_id,
-            "model": c.model,
-            "revision": c.revision,
-            "step": c.step,
-            "tokens_seen": c.tokens_seen,
-            "commit_sha": c.commit_sha,
-            "dtype": self.dtype,
-            "control": self.control,
-            "task": self.task,
-            "template": self.template.name,
-            "demo_seed": self.demo_seed,
-            "n_shots": self.n_shots,
-        }
-
-    @property
-    def cell(self) -> tuple[object, ...]:
-        """What identifies the unit to a reader: two units of one store may not share it."""
-        c = self.checkpoint
-        return (c.model, c.step, self.dtype, self.control, self.task, self.template.name, self.demo_seed, self.n_shots)
-
-    @cached_property
-    def unit_id(self) -> str:
-        """Hash (16 hex) of everything known before the model is opened that decides the unit's numbers."""
-        c = self.checkpoint
-        settings = (*self.cell, c.content_hash, c.setup_hash, self.task_hash, self.n_test, self.n_train)
-        text = json.dumps([*settings, astuple(self.template), PARTITION_SEED, METHOD_VERSION])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def __str__(self) -> str:
-        return (
-            f"{self.checkpoint.model} step {self.checkpoint.step} {self.task}/{self.template.name} "
-            f"seed {self.demo_seed} {self.n_shots}-shot"
-        )
-
-
-@dataclass(frozen=True)
-class CheckpointWork:
-    """All units of one checkpoint that one worker runs on one load.
-
-    Attributes:
-        units: those without results.
-        owed: units, with or without results, and the rivals that they lack.
-        encoder: folder of the sentence encoder; None where the checkpoint itself embeds.
-        run: identifies the sweep among those that share a cache.
-        disk_bytes: budget of the node's cache; None for the free space.
-        keep: leave fetched files in the cache.
-        refusal: why the checkpoint's files could not be fetched ahead; None where they were, or need not be.
-    """
-
-    checkpoint: Checkpoint
-    units: tuple[WorkUnit, ...]
-    device: str
-    token_budget: int
-    n_threads: int
-    tasks: Mapping[str, Task]
-    data: Path | None
-    fits: tuple[Fit, ...] = ()
-    run: str = ""
-    disk_bytes: int | None = None
-    keep: bool = False
-    refusal: str | None = None
-    owed: tuple["Owed", ...] = ()
-    encoder: Path | None = None
-
-    @property
-    def asked(self) -> tuple[WorkUnit, ...]:
-        """Every unit that something is computed for."""
-        return tuple(dict.fromkeys((*self.units, *(unit for unit, _ in self.owed))))
-
-
-Owed = tuple[WorkUnit, tuple[Rival, ...]]
-"""A unit and the rivals of reweighting that its results lack."""
-
-
 def read_plan(path: Path) -> SweepPlan:
     """Read and validate a plan.
 
@@ -371,104 +270,6 @@ def read_plan(path: Path) -> SweepPlan:
         raise PlanError(f"{path}: {_first_problem(error)}") from error
     plan._folder = path.parent
     return plan
-
-
-def plan_checkpoints(plan: SweepPlan) -> list[Checkpoint]:
-    """All checkpoints a plan names, quarantined ones too, in order.
-
-    Raises:
-        PlanError: a grid or pattern that is none, or a missing step.
-        CheckpointError: an unknown model, or a checkpoint that cannot be used.
-    """
-    return [checkpoint for model in plan.models for checkpoint in _checkpoints(model)]
-
-
-def to_run(plan: SweepPlan, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """The checkpoints without those in quarantine, unless the plan runs them."""
-    anyway = {model.id for model in plan.models if model.quarantined == "run"}
-    return [c for c in checkpoints if QUARANTINED not in c.flags or c.model in anyway]
-
-
-def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint] | None = None) -> list[WorkUnit]:
-    """All units of a plan, in the order checkpoint, task, template, shots, seed.
-
-    Args:
-        plan: the grid.
-        checkpoints: those to run; found and freed of quarantined ones where not given.
-
-    Raises:
-        PlanError: an unknown task or template, or two entries that mean the same cell.
-        CheckpointError: an unknown model or step.
-    """
-    checkpoints = to_run(plan, plan_checkpoints(plan)) if checkpoints is None else checkpoints
-    tasks = [_checked(cell, plan) for cell in plan.tasks]
-    units = [
-        WorkUnit(checkpoint, task.name, task_hash, template, seed, n_shots, cell.n_test, cell.n_train, plan.dtype)
-        for checkpoint in checkpoints
-        for cell, task, task_hash in tasks
-        for template in (task.templates if cell.templates == "all" else map(task.template, cell.templates))
-        for n_shots in cell.n_shots
-        for seed in cell.seeds
-    ]
-    cells = {unit.cell: unit for unit in units}
-    if len(cells) < len(units):
-        twice = next(unit for unit in units if cells[unit.cell] is not unit)
-        raise PlanError(
-            f"plan {plan.name} asks twice for {twice}; name each model, task, seed and number of shots once"
-        )
-    return units
-
-
-def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Sequence[Owed] = ()) -> list[CheckpointWork]:
-    """Units, and those owed rivals, by checkpoint, in order; `run` identifies the sweep."""
-    by_checkpoint: dict[Checkpoint, list[WorkUnit]] = {}
-    for unit in (*units, *(unit for unit, _ in owed)):
-        by_checkpoint.setdefault(unit.checkpoint, []).append(unit)
-    to_run = {unit.unit_id for unit in units}
-    return [
-        CheckpointWork(
-            checkpoint,
-            tuple(unit for unit in dict.fromkeys(of) if unit.unit_id in to_run),
-            plan.device,
-            plan.token_budget,
-            n_threads=max(1, int(plan.resources.num_cpus)),
-            tasks={unit.task: plan.task_by_name[unit.task] for unit in of},
-            data=plan.data_folder,
-            fits=plan.fits.all,
-            run=run,
-            disk_bytes=disk_bytes(plan),
-            keep=plan.hub.keep,
-            owed=tuple(pair for pair in owed if pair[0].checkpoint == checkpoint),
-            encoder=plan.encoder_folder,
-        )
-        for checkpoint, of in by_checkpoint.items()
-    ]
-
-
-def disk_bytes(plan: SweepPlan) -> int | None:
-    """The budget of each node's cache, in bytes."""
-    return None if plan.hub.disk_gb is None else int(plan.hub.disk_gb * 1e9)
-
-
-def _checkpoints(model: ModelPlan) -> list[Checkpoint]:
-    steps = model.steps
-    return find_checkpoints(
-        model.id,
-        range(steps.first, steps.last + 1, steps.every) if isinstance(steps, StepRange) else steps,
-        model.folder,
-        model.tokens_per_step,
-        pattern=model.pattern,
-        allow_pickle=model.allow_pickle,
-        missing=model.missing,
-        revision=model.revision,
-    )
-
-
-def _checked(cell: TaskPlan, plan: SweepPlan) -> tuple[TaskPlan, Task, str]:
-    task = plan.task_by_name[cell.name]
-    for template in () if cell.templates == "all" else cell.templates:
-        task.template(template)
-    return cell, task, fingerprint(task, task.load(plan.data_folder))
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -17,17 +17,8 @@ from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN, FILE_LIMIT, FI
 from dynamics.hub.names import settings
 from dynamics.store import ResultStore, open_store, read_units
 from jobs.calibration import Calibration, calibrate
-from jobs.plan import (
-    CheckpointWork,
-    SweepPlan,
-    WorkUnit,
-    disk_bytes,
-    expand,
-    group,
-    plan_checkpoints,
-    read_plan,
-    to_run,
-)
+from jobs.plan import SweepPlan, read_plan
+from jobs.units import CheckpointWork, WorkUnit, disk_bytes, expand, group, plan_checkpoints, to_run
 
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
 WORKER_OVERHEAD = 700_000_000

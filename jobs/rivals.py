@@ -19,7 +19,7 @@ from dynamics.rivals import Asked, Rival, rival_scores
 from dynamics.store import Part, ResultStore, read_units, scan, write_fits
 from dynamics.tables import table
 from dynamics.tasks import TaskRows
-from jobs.plan import CheckpointWork, Owed, WorkUnit
+from jobs.units import CheckpointWork, Owed, WorkUnit
 
 
 def owed_rivals(store: ResultStore, units: Sequence[WorkUnit], rivals: Sequence[Rival]) -> list[Owed]:

@@ -27,8 +27,8 @@ from dynamics.tables import UnitArrays, table, unit_tables
 from dynamics.tasks import TaskRows
 from jobs.derive import derive
 from jobs.fetching import at_hand
-from jobs.plan import CheckpointWork, WorkUnit
 from jobs.rivals import run_owed
+from jobs.units import CheckpointWork, WorkUnit
 
 VERSIONS = f"method {METHOD_VERSION}, schema {SCHEMA_VERSION}, " + ", ".join(
     f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "tokenizers", "numpy")

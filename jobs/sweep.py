@@ -16,10 +16,11 @@ from dynamics.errors import StoreError, refusals_exit_2
 from dynamics.store import CELL, ResultStore, open_store, parts, read_units, save_plan
 from jobs.derive import derive
 from jobs.executors import Results, run_inline, run_ray
-from jobs.plan import Owed, SweepPlan, WorkUnit, expand, group, plan_checkpoints, read_plan, to_run
+from jobs.plan import SweepPlan, read_plan
 from jobs.preflight import refuse_impossible
 from jobs.rivals import owed_rivals
 from jobs.run_checkpoint import Outcome, run_checkpoint
+from jobs.units import Owed, WorkUnit, expand, group, plan_checkpoints, to_run
 
 Executor = Literal["ray", "inline"]
 INTERRUPTED = 130

@@ -11,8 +11,9 @@ from dynamics.errors import PlanError
 from dynamics.prompts import build_prompts
 from dynamics.reference.tokenizer import build_tokenizer
 from dynamics.store import ResultStore
-from jobs.plan import SweepPlan, expand, group, read_plan
+from jobs.plan import SweepPlan, read_plan
 from jobs.run_checkpoint import run_checkpoint
+from jobs.units import expand, group
 from tests.dynamics.raw_rows import write_folder
 from tests.models import tiny_suite
 from tests.real_rows import needs_real_rows, neox_tokenizer

@@ -15,9 +15,10 @@ from typer.testing import CliRunner, Result
 from dynamics.store import open_store, read_units, scan
 from jobs.executors import run_inline
 from jobs.fetching import at_hand, fetch, fetched
-from jobs.plan import CheckpointWork, expand, group, read_plan
+from jobs.plan import read_plan
 from jobs.run_checkpoint import Outcome
 from jobs.sweep import app
+from jobs.units import CheckpointWork, expand, group
 from tests import hub_models as models
 from tests.hub_server import FakeHub, Fault
 

@@ -12,8 +12,9 @@ import jobs.derive
 import jobs.rivals
 from dynamics.nearest import Vectors, encoder_hash
 from dynamics.rivals import Asked
-from jobs.plan import expand, read_plan
+from jobs.plan import read_plan
 from jobs.sweep import app
+from jobs.units import expand
 from tests.dynamics.test_nearest import encoder as encoder
 from tests.models import write_plan
 

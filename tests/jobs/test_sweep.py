@@ -18,8 +18,9 @@ import jobs.run_checkpoint
 from dynamics.decomposition import Decomposition
 from dynamics.reference import suite
 from dynamics.store import open_store, read_units
-from jobs.plan import expand, read_plan
+from jobs.plan import read_plan
 from jobs.sweep import app
+from jobs.units import expand
 from tests.models import write_plan
 
 
