@@ -138,6 +138,14 @@ def write_failures(store: ResultStore, units: pa.Table) -> None:
     _write_part(_path(store, "units", units, f"failed-{part_id(units['unit_id'].to_pylist())}"), units, "units")
 
 
+def write_log(store: ResultStore, name: str, text: str) -> Path:
+    """Keep the traceback of a failed unit in `logs/`; the latest replaces the one before."""
+    path = store.root / "logs" / name
+    _make(path.parent)
+    _write_atomic(path, text.encode())
+    return path
+
+
 def part_id(unit_ids: Iterable[str]) -> str:
     """Name of the part that holds these units."""
     return _digest(sorted(unit_ids))

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dynamics.errors import PlanError
+from dynamics.errors import PlanError, StoreError
 from jobs.fetching import fetch, fetched
 from jobs.plan import Resources
 from jobs.run_checkpoint import Outcome
@@ -133,5 +133,7 @@ def _result(reference: "ray.ObjectRef[list[Outcome]]", work: CheckpointWork) -> 
         return ray.get(reference)
     except RayError as error:
         cause = getattr(error, "cause", None) or error
+        if isinstance(cause, StoreError):  # nothing can be recorded, whichever process found out
+            raise cause from error
         first = str(cause).strip().splitlines()[0]
-        return [Outcome(u.unit_id, str(u), "failed", type(cause).__name__, first, str(error)) for u in work.asked]
+        return [Outcome(u.unit_id, str(u), "failed", type(cause).__name__, first) for u in work.asked]

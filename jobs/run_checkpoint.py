@@ -22,7 +22,7 @@ from dynamics.errors import DoubtfulUnit
 from dynamics.hub.names import redact
 from dynamics.prompts import PARTITION_SEED, PromptSet, build_prompts
 from dynamics.schema import METHOD_VERSION, SCHEMA_VERSION
-from dynamics.store import Part, ResultStore, part_id, write_failures, write_units
+from dynamics.store import Part, ResultStore, part_id, write_failures, write_log, write_units
 from dynamics.tables import UnitArrays, table, unit_tables
 from dynamics.tasks import TaskRows
 from jobs.derive import derive
@@ -37,14 +37,14 @@ VERSIONS = f"method {METHOD_VERSION}, schema {SCHEMA_VERSION}, " + ", ".join(
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one unit ended; `trace` is kept for the log only."""
+    """How one unit ended; `log` is where the traceback of a failed one is."""
 
     unit_id: str
     label: str
     status: str
     error_class: str | None = None
     error: str | None = None
-    trace: str | None = None
+    log: str | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,8 @@ def _record_failures(store: ResultStore, failed: Sequence[tuple[WorkUnit, Except
             record = {**unit.keys, "error_class": type(error).__name__, "error": first, "versions": VERSIONS}
             rows.append(table("units", {**record, "created": datetime.now(UTC)}, {"status": ["failed"]}))
             trace = redact("".join(traceback.format_exception(error)))
-            outcomes.append(Outcome(unit.unit_id, str(unit), "failed", type(error).__name__, first, trace))
+            log = write_log(store, f"{unit.unit_id}.txt", f"{unit}\n{trace}")
+            outcomes.append(Outcome(unit.unit_id, str(unit), "failed", type(error).__name__, first, str(log)))
         write_failures(store, pa.concat_tables(rows))
     return outcomes
 

@@ -149,6 +149,8 @@ def _list_failures(failed: Sequence[Outcome], shown: int = 20) -> None:
         typer.echo(f"failed: {outcome.label}: {outcome.error_class}: {outcome.error}", err=True)
     if len(failed) > shown:
         typer.echo(f"... and {len(failed) - shown} more; all are rows of the units table with status failed", err=True)
+    if logged := [outcome.log for outcome in failed if outcome.log]:
+        typer.echo(f"tracebacks are in {Path(logged[0]).parent}", err=True)
 
 
 def _refuse_relative_in_job(out: Path) -> None:

@@ -223,6 +223,9 @@ def test_a_damaged_checkpoint_fails_alone_with_one_line(
     assert len(failed) == 1
     assert message in failed[0], failed
     assert "Traceback" not in swept.output
+    assert f"tracebacks are in {tmp_path / 'out/logs'}" in swept.output
+    (log,) = (tmp_path / "out/logs").iterdir()
+    assert "Traceback (most recent call last)" in log.read_text()
     assert rows(tmp_path / "out", "units")["step"].to_list() == [4]
 
 
