@@ -5,8 +5,7 @@ from pathlib import Path
 import polars as pl
 
 import analysis
-
-GROUP = ["model", "dtype", "control", "task", "n_shots"]
+from analysis.answers import GROUP
 
 
 def component_heatmap(results: Path) -> pl.DataFrame:

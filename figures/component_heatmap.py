@@ -7,13 +7,11 @@ from matplotlib.image import AxesImage
 
 from figures import FigureOf, style
 
-PANEL = ["model", "dtype", "control", "task", "n_shots"]
-
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
     """Accuracy above and below chance, white at chance; heads and MLPs only, layers from the bottom up."""
     candidates = table.filter(pl.col("kind").is_in(["head", "mlp"]))
-    panels = candidates.partition_by(PANEL, maintain_order=True)
+    panels = candidates.partition_by(style.PANEL, maintain_order=True)
     n_rows = max(panel["component"].n_unique() for panel in panels)
     figure, grid = style.panel_grid(len(panels), height=max(1.6, 0.5 + 0.115 * n_rows), sharey=False)
     image = None

@@ -6,13 +6,12 @@ from matplotlib.figure import Figure
 
 from figures import FigureOf, style
 
-PANEL = ["model", "dtype", "control", "task", "n_shots"]
 ORDER = ("B1", "Last-T1", "Full", "T1")
 
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
     """One panel per task and number of shots: mean over prompts, shaded +-1 SD; grey: null of T1 up to its 99 %."""
-    panels = table.partition_by(PANEL, maintain_order=True)
+    panels = table.partition_by(style.PANEL, maintain_order=True)
     figure, grid = style.panel_grid(len(panels))
     for axes, panel in zip(grid, panels, strict=True):
         _panel(axes, panel, several_models=table["model"].n_unique() > 1)

@@ -151,17 +151,23 @@ def _run_unit(
             skipped=prompts.skipped,
         )
     )
-    record = {
-        **unit.keys,
-        **shared,
-        "decomposition_error": split.error,
-        "forward_error": split.forward_error,
+    measured = {
         "forward_seconds": ran - started,
         "score_seconds": time.perf_counter() - ran,
         "peak_bytes": _peak_bytes(str(shared["device"])),
+        "task_source": rows.source or task.source,
+    }
+    return _Finished(unit, tables, {**_record(unit, prompts, split), **shared, **measured})
+
+
+def _record(unit: WorkUnit, prompts: PromptSet, split: Decomposition) -> dict[str, object]:
+    """The unit's row of `units`, but for what depends on the run."""
+    return {
+        **unit.keys,
+        "decomposition_error": split.error,
+        "forward_error": split.forward_error,
         "content_hash": unit.checkpoint.content_hash,
         "task_hash": unit.task_hash,
-        "task_source": rows.source or task.source,
         "label_words": " ".join(prompts.label_words),
         "n_test": prompts.split.count("test"),
         "n_test_asked": unit.n_test,
@@ -174,7 +180,6 @@ def _run_unit(
         "forward_id": forward_id(unit, prompts),
         "created": datetime.now(UTC),
     }
-    return _Finished(unit, tables, record)
 
 
 def _flags(unit: WorkUnit, prompts: PromptSet) -> list[str]:
