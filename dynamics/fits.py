@@ -10,8 +10,9 @@ import pyarrow as pa
 from dynamics import calibration, reweighting, scores, selection
 from dynamics.descent import FitSettings
 from dynamics.schema import METHOD_VERSION, TABLES
-from dynamics.tables import UnitArrays, table
+from dynamics.tables import UnitArrays, answers_by_id, table
 
+METHODS = ("comp_rw", "calib_plus", "heldout_t1")
 COUNTS_DEMONSTRATIONS = {"official_code": False}
 """Whether K counts the demonstrations (the paper) or comes on top of them (the authors' code); True unless named."""
 
@@ -62,7 +63,7 @@ def fit_unit(unit: UnitArrays, fit: Fit) -> FitRows:
         reason = (
             f"K = {fit.n_labelled} asks for {n_train} training rows beside {unit.n_shots_used} shots; {there} there"
         )
-        return FitRows([_score(unit, fit, method, None, reason=reason) for method in _METHODS], [])
+        return FitRows([_score(unit, fit, method, None, reason=reason) for method in METHODS], [])
     train, test = _rows(unit, "train").take(n_train), _rows(unit, "test")
     weights = reweighting.fit(
         train.contributions,
@@ -76,12 +77,14 @@ def fit_unit(unit: UnitArrays, fit: Fit) -> FitRows:
         calibration.label_probabilities(train.full), train.gold, calibration.VARIANTS[fit.base]
     )
     calibrated = factors(calibration.label_probabilities(test.full))
-    held_out = selection.heldout_train_rows(train.answers, test.answers)
+    answers = test.answers
+    held_out = selection.heldout_train_rows(train.answers, answers)
     chosen = train.components[held_out.chosen[0].component]
+    of_chosen = answers.credit[:, held_out.chosen[0].component]
     results = [
-        _score(unit, fit, "comp_rw", _accuracy(logits, test.gold)),
-        _score(unit, fit, "calib_plus", _accuracy(calibrated, test.gold)),
-        _score(unit, fit, "heldout_t1", held_out.accuracy, component=chosen),
+        {**_score(unit, fit, "comp_rw", _accuracy(logits, test.gold)), **test.answered(logits)},
+        {**_score(unit, fit, "calib_plus", _accuracy(calibrated, test.gold)), **test.answered(calibrated)},
+        {**_score(unit, fit, "heldout_t1", held_out.accuracy, component=chosen), **test.answered(of_chosen)},
     ]
     return FitRows(results, _weights(fit, weights))
 
@@ -113,16 +116,18 @@ class _Rows:
     remainder: np.ndarray
     full: np.ndarray
     gold: np.ndarray
+    example_id: tuple[str, ...]
 
     def take(self, n: int) -> "_Rows":
-        return _Rows(self.components, self.contributions[:n], self.remainder[:n], self.full[:n], self.gold[:n])
+        arrays = self.contributions[:n], self.remainder[:n], self.full[:n], self.gold[:n]
+        return _Rows(self.components, *arrays, self.example_id[:n])
+
+    def answered(self, values: np.ndarray) -> dict[str, list[int] | None]:
+        return answers_by_id(values, self.example_id)
 
     @property
     def answers(self) -> selection.Answers:
         return selection.answers_of(self.contributions, self.gold)
-
-
-_METHODS = ("comp_rw", "calib_plus", "heldout_t1")
 
 
 def _rows(unit: UnitArrays, split: str) -> _Rows:
@@ -135,6 +140,7 @@ def _rows(unit: UnitArrays, split: str) -> _Rows:
         remainder=contributions[:, ~candidates].sum(1, dtype=np.float64) + unit.constant,
         full=unit.full[mine],
         gold=unit.gold[mine],
+        example_id=tuple(np.asarray(unit.example_id)[mine].tolist()),
     )
 
 
@@ -164,6 +170,8 @@ def _score(
         "n_shots_used": unit.n_shots_used,
         "reason": reason,
         "fit_id": fit.fit_id,
+        "predictions": None,
+        "tied": None,
     }
 
 
