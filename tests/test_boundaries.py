@@ -22,7 +22,7 @@ PACKAGES = ("dynamics", "jobs", "analysis", "figures")
 MAY_IMPORT = {
     "dynamics": {"dynamics"},
     "jobs": {"jobs", "dynamics"},
-    "analysis": {"analysis", "dynamics"},
+    "analysis": {"choosing", "criteria", "curves", "fitted", "onset", "relabelling", "tally", "analysis", "dynamics"},
     "figures": {"figures", "analysis", "dynamics"},
 }
 LIBRARIES = {
@@ -36,11 +36,14 @@ TORCH_FREE = {
     "tables",
 }  # fmt: skip
 NOT_REGISTERED = {
-    "analysis": {"accuracies", "answers", "loading", "null", "pairs"},
+    "analysis": {
+        "accuracies", "answers", "choosing", "criteria", "curves", "fitted", "loading", "null", "onset", "pairs",
+        "relabelling", "tally",
+    },
     "figures": {"style"},
     "families": {"anatomy"},
     "tasks": {"custom", "files", "rows", "sources"},
-}
+}  # fmt: skip
 
 
 def modules() -> list[Path]:
