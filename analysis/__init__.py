@@ -9,9 +9,11 @@ from dynamics.errors import PlanError, unknown
 from dynamics.store import open_store, scan
 
 ANALYSES = {
+    "churn": "analysis.churn:churn",
     "component_heatmap": "analysis.component_heatmap:component_heatmap",
     "component_kinds": "analysis.component_kinds:component_kinds",
     "component_kinds_by_prompt": "analysis.component_kinds:component_kinds_by_prompt",
+    "component_sensitivity": "analysis.sensitivity:component_sensitivity",
     "consistency": "analysis.consistency:consistency",
     "contrast": "analysis.contrast:contrast",
     "controls": "analysis.controls:controls",
@@ -19,7 +21,10 @@ ANALYSES = {
     "emergence": "analysis.emergence:emergence",
     "paper_tables": "analysis.paper_tables:paper_tables",
     "reweighting_gain": "analysis.reweighting_gain:reweighting_gain",
+    "sensitivity": "analysis.sensitivity:sensitivity",
+    "survival": "analysis.survival:survival",
     "transfer": "analysis.transfer:transfer",
+    "weights": "analysis.weights:weights",
 }
 
 
