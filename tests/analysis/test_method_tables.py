@@ -40,7 +40,7 @@ def planted(tmp_path: Path) -> Path:
 
 def test_paper_tables_average_over_the_papers_tasks_beside_the_papers_numbers(planted: Path) -> None:
     table = analysis.run("paper_tables", planted)
-    assert table.columns[7:] == ["sst2", "mnli", "yelp", "average", "n_tasks", "paper"]
+    assert table.columns[7:] == ["sst2", "mnli", "yelp", "average", "n_tasks", "paper", "flagged"]
     rows = {(r["method"], r["variant"], r["n_labelled"], r["shots"]): r for r in table.to_dicts()}
     full = rows["full", "", 0, 4]
     assert (full["sst2"], full["average"], full["n_tasks"], full["paper"]) == pytest.approx((60, 60, 2, 61.2))
