@@ -26,6 +26,7 @@ ANALYSES = {
     "sensitivity": "analysis.sensitivity:sensitivity",
     "survival": "analysis.survival:survival",
     "transfer": "analysis.transfer:transfer",
+    "transfer_weights": "analysis.transfer_weights:transfer_weights",
     "weights": "analysis.weights:weights",
 }
 

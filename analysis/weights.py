@@ -15,8 +15,8 @@ from pathlib import Path
 
 import polars as pl
 
-import analysis
 from analysis.answers import GROUP
+from analysis.loading import counted
 
 NEAR = 0.01
 FIT = ["variant", "n_labelled"]
@@ -32,7 +32,7 @@ def weights(results: Path) -> pl.DataFrame:
         n_effective, on_heads, cosine, change_cosine (null where a vector is zero), train_loss (nats) and epochs, each
         with its _sd; n_prompts (those that every step has), n_components. Empty without fits.
     """
-    rows = analysis.load(results, "reweightings")
+    rows = counted(results, "reweightings")
     curve = [*GROUP, *FIT]
     last = rows.group_by(curve).agg(final_step=pl.col("step").max())
     final = rows.join(last, left_on=[*curve, "step"], right_on=[*curve, "final_step"], how="semi")
