@@ -210,9 +210,12 @@ def _unreachable(where: ObjectPath) -> str:
 
 
 def _infos(folder: ObjectPath, *, recursive: bool) -> list[fs.FileInfo]:
-    with explained(folder):
-        selector = fs.FileSelector(str(folder.path), recursive=recursive, allow_not_found=True)
-        return _filesystem(folder).get_file_info(selector)
+    """What lies in a folder; a bucket that is not there is refused, which `allow_not_found` would hide."""
+    try:
+        with explained(folder):
+            return _filesystem(folder).get_file_info(fs.FileSelector(str(folder.path), recursive=recursive))
+    except FileNotFoundError:
+        return []
 
 
 def _filesystem(where: ObjectPath) -> fs.FileSystem:
