@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.descent import FitSettings
 from dynamics.errors import PlanError, unknown
-from dynamics.fits import Fit
+from dynamics.fits import Fit, heldout_fits
 from dynamics.nearest import encoder_hash
 from dynamics.reweighting import VARIANTS
 from dynamics.rivals import CHECKPOINT, PROMPT_SELECTION, STANDARD, Rival
@@ -162,7 +162,8 @@ class FitPlan(_Strict):
             raise PlanError(
                 f"fits: {', '.join(names)}: every variant needs a name of its own, and built-in ones are taken"
             )
-        return tuple(Fit(*way, n_labelled=k) for way in ways for k in self.n_labelled)
+        fits = [Fit(*way, n_labelled=k) for way in ways for k in self.n_labelled]
+        return (*fits, *heldout_fits(fits))
 
 
 class Resources(_Strict):
@@ -200,6 +201,10 @@ class SweepPlan(_Strict):
     fits: FitPlan = FitPlan()
     rivals: bool = False
     """Whether Standard and PromptS run too, with the K of `fits`."""
+    controls: tuple[Literal["random_init", "shuffled_labels"], ...] = ()
+    """What runs beside the untouched checkpoints; `dynamics.controls` says what each is."""
+    control_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
+    """Seeds of every control; 10 means seeds 0 to 9."""
     encoder: Path | None = None
     """Folder of a sentence encoder that finds PromptS's nearest examples, instead of the checkpoint itself."""
     data: Path | None = None
@@ -226,6 +231,11 @@ class SweepPlan(_Strict):
         return tasks
 
     @property
+    def seeds_of_controls(self) -> tuple[int, ...]:
+        """`control_seeds`, spelled out."""
+        return tuple(range(self.control_seeds)) if isinstance(self.control_seeds, int) else self.control_seeds
+
+    @property
     def encoder_folder(self) -> Path | None:
         """`encoder`, counted from where the plan lies."""
         return self._folder / self.encoder if self.encoder else None
@@ -240,7 +250,7 @@ class SweepPlan(_Strict):
         if not self.rivals:
             return ()
         folder = self.encoder_folder
-        by = (CHECKPOINT, "") if folder is None else (folder.name, encoder_hash(folder))
+        by = (CHECKPOINT, "") if folder is None else _encoder(folder)
         return tuple(
             rival for k in self.fits.n_labelled for rival in (Rival(STANDARD, k), Rival(PROMPT_SELECTION, k, *by))
         )
@@ -249,6 +259,12 @@ class SweepPlan(_Strict):
     def data_folder(self) -> Path | None:
         """`data`, counted from where the plan lies."""
         return self._folder / self.data if self.data else None
+
+
+def _encoder(folder: Path) -> tuple[str, str]:
+    """Variant and hash of an encoder; the variant carries some of the hash, for folders of one name."""
+    found = encoder_hash(folder)
+    return f"{folder.name}-{found[:8]}", found
 
 
 def read_plan(path: Path) -> SweepPlan:
