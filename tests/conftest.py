@@ -61,6 +61,7 @@ def s3_server() -> Iterator[LocalS3]:
 def s3(s3_server: LocalS3) -> Iterator[LocalS3]:
     """The local S3, with credentials for it in the environment, no requests counted and none refused."""
     s3_server.requests.clear()
+    s3_server.keys.clear()
     s3_server.refuse = lambda _method, _path: None
     with environment_of(s3_server):
         yield s3_server

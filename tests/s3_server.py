@@ -21,11 +21,13 @@ class LocalS3:
     Attributes:
         endpoint: its address.
         requests: (method, path, Range header) of every request.
+        keys: access keys that requests were signed with.
         refuse: answers a request (method, path) with a status and an S3 error code; None lets it through.
     """
 
     endpoint: str = ""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
     refuse: Callable[[str, str], tuple[int, str] | None] = lambda _method, _path: None
 
     def bucket(self) -> str:
@@ -55,6 +57,7 @@ def serve_s3() -> Iterator[LocalS3]:
     def spoiled(environ: dict[str, Any], start: Callable[..., Any]) -> Any:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         local.requests.append((method, path, environ.get("HTTP_RANGE", "")))
+        local.keys.update(re.findall(r"Credential=(\w+)", environ.get("HTTP_AUTHORIZATION", "")))
         if (refusal := local.refuse(method, path)) is None:
             return app(environ, start)
         status, code = refusal

@@ -158,3 +158,32 @@ def test_no_bucket_and_no_server_are_told_apart(monkeypatch: pytest.MonkeyPatch)
 def test_google_is_explained_too(said: str, message: str) -> None:
     with pytest.raises(StoreError, match=message), storage.explained(place("gs://b/x")):
         raise OSError(said)
+
+
+def test_both_clients_take_the_same_credentials(s3: LocalS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polars left to itself would read as the default profile what pyarrow wrote as another."""
+    where = place(f"s3://{s3.bucket()}/x.parquet")
+    profiles = "[default]\naws_access_key_id = DEFAULT\naws_secret_access_key = x\n"
+    (tmp_path / "credentials").write_text(profiles + "[lab]\naws_access_key_id = LAB\naws_secret_access_key = y\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    pl.DataFrame({"a": [1]}).write_parquet(buffer := io.BytesIO())
+    for profile, key in ((None, CREDENTIALS["AWS_ACCESS_KEY_ID"]), ("lab", "LAB")):
+        if profile:
+            monkeypatch.setenv("AWS_PROFILE", profile)
+            monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+            monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        storage._s3.cache_clear()
+        s3.keys.clear()
+        put(where, buffer.getvalue())
+        pl.scan_parquet(str(where), **polars_options(where)).collect()
+        assert s3.keys == {key}
+    storage._s3.cache_clear()
+
+
+def test_a_profile_that_only_the_writer_could_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(storage, "find_spec", lambda _: None)
+    storage._s3.cache_clear()
+    with pytest.raises(StoreError, match=r"AWS_PROFILE needs boto3 \(pip install boto3\); or set AWS_ACCESS_KEY_ID"):
+        names(place("s3://b/x"))
