@@ -26,6 +26,7 @@ from dynamics.store import (
     write_units,
 )
 from dynamics.tables import UnitArrays, table, unit_tables
+from tests.s3_server import LocalS3
 
 GRID = component_grid(1, 2, attention_bias=True)
 
@@ -89,6 +90,22 @@ def test_rows_come_back_with_the_schema_of_the_contract(store: ResultStore) -> N
     assert all(
         where.parent == store.root / "predictions/model=org%2Fmodel/step=0" for where in files(store, "predictions")
     )
+
+
+def test_a_filter_on_the_step_opens_no_other_file(s3: LocalS3) -> None:
+    store = open_store(f"s3://{s3.bucket()}/out", create=True)
+    for step in range(4):
+        write(store, [f"u{step}"], step)
+    rows = scan(store, "predictions")
+    s3.requests.clear()
+    assert rows.filter(step=2).collect()["unit_id"].unique().to_list() == ["u2"]
+    assert {path.split("/")[-2] for _, path, _ in s3.requests} == {"step=2"}
+
+
+def test_folders_above_the_results_may_look_like_keys(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "model=x" / "seed=3" / "out", create=True)
+    write(store, ["u1"], 7)
+    assert scan(store, "predictions").select("model", "step").unique().collect().rows() == [("org/model", 7)]
 
 
 def test_what_units_does_not_name_does_not_exist(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
