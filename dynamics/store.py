@@ -269,15 +269,21 @@ def _part_of(entry: Entry) -> str:
 
 
 def _scan_files(files: Sequence[Entry], table: str, **options: Any) -> pl.LazyFrame:
-    """Parts with the columns of this version's schema: what an older part lacks is null."""
+    """Parts with the columns of this version's schema: what an older part lacks is null.
+
+    Model and step are known from the path, so that a filter on them opens no other file; unless folders above the
+    results are named `key=value` too, which Polars would take for keys.
+    """
     if not files:
         return pl.LazyFrame(schema=_polars_schema(table))
+    keyed = str(files[0].place.parent).count("=") == 2
     return pl.scan_parquet(
         [str(entry.place) for entry in files],
         schema=_polars_schema(table),
         missing_columns="insert",
         extra_columns="ignore",
-        hive_partitioning=False,
+        hive_partitioning=keyed,
+        hive_schema={"model": pl.String, "step": pl.Int64} if keyed else None,
         glob=False,
         **polars_options(files[0].place),
         **options,
