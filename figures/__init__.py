@@ -18,6 +18,7 @@ FIGURES = {
     "component_kinds": "figures.component_kinds:FIGURE",
     "consistency": "figures.consistency:FIGURE",
     "contrast": "figures.contrast:FIGURE",
+    "controls": "figures.controls:FIGURE",
     "diamond": "figures.diamond:FIGURE",
     "emergence": "figures.emergence:FIGURE",
     "reweighting_gain": "figures.reweighting_gain:FIGURE",
@@ -52,9 +53,19 @@ def draw(name: str, results: Path, out: Path) -> list[Path]:
     table.write_csv(out / f"{name}.csv")
     written = [out / f"{name}.csv"]
     with rc_context(style.house()):
-        for picture, figure in figure_of.draw(table).items():
+        for picture, figure in figure_of.draw(untouched(table)).items():
             for suffix in FORMATS:
                 path = out / f"{picture}.{suffix}"
                 figure.savefig(path, metadata={"Date": None} if suffix == "svg" else None)
                 written.append(path)
     return sorted(written)
+
+
+def untouched(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows without a control, where there are any: ten seeds of each would be as many panels of no news.
+
+    The figure `controls` draws them; the CSV beside every figure holds all rows.
+    """
+    if "control" not in table.columns or "none" not in table["control"]:
+        return table
+    return table.filter(control="none")
