@@ -9,7 +9,6 @@ and the interval is over seeds: `accuracy +- t(0.975, n_seeds - 1) * seed_sd / s
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import polars as pl
 from scipy.special import stdtrit
@@ -17,13 +16,14 @@ from scipy.special import stdtrit
 from analysis.accuracies import method_scores, n_labels
 from analysis.answers import GROUP, StepAnswers, answers, groups
 from analysis.null import null_accuracy, permuted_labels
+from dynamics.storage import Place
 
 KEYS = ["model", "dtype", "task", "n_shots", "method", "variant", "n_labelled"]
 NONE, STEP_ZERO = "none", "step 0"
 LEVEL = 0.95
 
 
-def controls(results: Path) -> pl.DataFrame:
+def controls(results: Place) -> pl.DataFrame:
     """Every method under every control, and trained.
 
     Returns:
@@ -60,7 +60,7 @@ _DISTANCE = (pl.col("accuracy") - pl.col("expected")) / _ONE_GUESSER
 _KIND = pl.col("control").str.split("-").list.first()
 
 
-def _means(results: Path) -> pl.DataFrame:
+def _means(results: Place) -> pl.DataFrame:
     """Test accuracy of every method under every kind of control; prompts without one are left out."""
     scores = method_scores(results).filter(pl.col("accuracy").is_not_null()).with_columns(kind=_KIND)
     rows = scores.group_by(*KEYS, "kind", "step")
@@ -93,7 +93,7 @@ def _compared(means: pl.DataFrame, trained: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(pl.col("control").replace(NONE, STEP_ZERO)).drop("last_step", "has_step")
 
 
-def _luck(results: Path) -> pl.DataFrame:
+def _luck(results: Place) -> pl.DataFrame:
     """What T1 and B1 are on average, over seeds and prompts, where test labels are permuted."""
     rows = [row for at in _control_answers(results) for row in _best_by_luck(at)]
     schema = {**dict.fromkeys(GROUP, pl.String), "n_shots": pl.Int64, "step": pl.Int64, "method": pl.String}
@@ -102,7 +102,7 @@ def _luck(results: Path) -> pl.DataFrame:
     return kinds.group_by(*_SETTING, "method").agg(pl.col("luck").mean())
 
 
-def _control_answers(results: Path) -> Iterator[StepAnswers]:
+def _control_answers(results: Place) -> Iterator[StepAnswers]:
     for group in groups(results):
         untouched = dict(zip(GROUP, group, strict=True))["control"] == NONE
         for at in answers(results, group):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.descent import FitSettings
 from dynamics.errors import PlanError, unknown
-from dynamics.fits import Fit
+from dynamics.fits import Fit, heldout_fits
 from dynamics.nearest import encoder_hash
 from dynamics.reweighting import VARIANTS
 from dynamics.rivals import CHECKPOINT, PROMPT_SELECTION, STANDARD, Rival
@@ -162,7 +162,8 @@ class FitPlan(_Strict):
             raise PlanError(
                 f"fits: {', '.join(names)}: every variant needs a name of its own, and built-in ones are taken"
             )
-        return tuple(Fit(*way, n_labelled=k) for way in ways for k in self.n_labelled)
+        fits = [Fit(*way, n_labelled=k) for way in ways for k in self.n_labelled]
+        return (*fits, *heldout_fits(fits))
 
 
 class Resources(_Strict):
@@ -249,7 +250,7 @@ class SweepPlan(_Strict):
         if not self.rivals:
             return ()
         folder = self.encoder_folder
-        by = (CHECKPOINT, "") if folder is None else (folder.name, encoder_hash(folder))
+        by = (CHECKPOINT, "") if folder is None else _encoder(folder)
         return tuple(
             rival for k in self.fits.n_labelled for rival in (Rival(STANDARD, k), Rival(PROMPT_SELECTION, k, *by))
         )
@@ -258,6 +259,12 @@ class SweepPlan(_Strict):
     def data_folder(self) -> Path | None:
         """`data`, counted from where the plan lies."""
         return self._folder / self.data if self.data else None
+
+
+def _encoder(folder: Path) -> tuple[str, str]:
+    """Variant and hash of an encoder; the variant carries some of the hash, for folders of one name."""
+    found = encoder_hash(folder)
+    return f"{folder.name}-{found[:8]}", found
 
 
 def read_plan(path: Path) -> SweepPlan:
@@ -270,15 +277,25 @@ def read_plan(path: Path) -> SweepPlan:
         there = sorted(str(p) for p in Path(__file__).with_name("plans").glob("*.toml"))
         raise PlanError(unknown("plan", str(path), [Path(p).name for p in there]) + " (in jobs/plans), or a TOML file")
     try:
-        content = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        plan = parse_plan(path.read_text(), str(path))
+    except UnicodeDecodeError as error:
         raise PlanError(f"{path} is not valid TOML: {error}") from error
-    try:
-        plan = SweepPlan.model_validate(content)
-    except ValidationError as error:
-        raise PlanError(f"{path}: {_first_problem(error)}") from error
     plan._folder = path.parent
     return plan
+
+
+def parse_plan(text: str, name: str) -> SweepPlan:
+    """Validate a plan's text; `name` is what messages call it.
+
+    Raises:
+        PlanError: not TOML, or a key or value that is not allowed.
+    """
+    try:
+        return SweepPlan.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{name} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise PlanError(f"{name}: {_first_problem(error)}") from error
 
 
 def _first_problem(error: ValidationError) -> str:
