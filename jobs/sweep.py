@@ -151,7 +151,7 @@ def _with_progress(results: Results, n_checkpoints: int) -> Iterable[Outcome]:
                 n_failed = sum(outcome.status == "failed" for outcome in outcomes)
                 note = f", {n_failed} failed" if n_failed else ""
                 typer.echo(
-                    f"[{finished}/{n_checkpoints}] {work.checkpoint.model} step {work.checkpoint.step}: "
+                    f"[{finished}/{n_checkpoints}] {work.checkpoint}: "
                     f"{len(outcomes)} units{note}; {elapsed:.0f} s, about {left:.0f} s to go"
                 )
             yield from outcomes

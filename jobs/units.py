@@ -69,11 +69,8 @@ class WorkUnit:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        control = "" if self.control == NONE else f" {self.control}"
-        return (
-            f"{self.checkpoint.model} step {self.checkpoint.step}{control} {self.task}/{self.template.name} "
-            f"seed {self.demo_seed} {self.n_shots}-shot"
-        )
+        control = "" if self.control in (NONE, self.checkpoint.revision) else f" {self.control}"
+        return f"{self.checkpoint}{control} {self.task}/{self.template.name} seed {self.demo_seed} {self.n_shots}-shot"
 
 
 @dataclass(frozen=True)
