@@ -23,11 +23,11 @@ import pyarrow.parquet as pq
 
 from dynamics.errors import StoreError, unknown
 from dynamics.schema import SCHEMA_VERSION, TABLES
+from dynamics.sealing import encode
 
 _MARKER = "store.json"
 CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
 """What identifies a unit to a reader."""
-_CONTINUOUS = {"contributions": ["contributions.list.element", "full.list.element", "constant.list.element"]}
 
 
 @dataclass(frozen=True)
@@ -263,22 +263,11 @@ def _path(store: ResultStore, table: str, units: pa.Table, part: str) -> Path:
 
 def _write_part(path: Path, rows: pa.Table, table: str) -> None:
     """Write rows under a temporary name, flush them to disk, and rename."""
-    split = _CONTINUOUS.get(table, [])
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        rows,
-        sink,
-        compression="zstd",
-        use_dictionary=[  # pyright: ignore[reportArgumentType] - the stubs know booleans only
-            field.name for field in rows.schema if pa.types.is_string(field.type)
-        ],
-        use_byte_stream_split=split,  # pyright: ignore[reportArgumentType]
-    )
     _make(path.parent)
-    _write_atomic(path, sink.getvalue())
+    _write_atomic(path, encode(rows, table))
 
 
-def _write_atomic(path: Path, data: bytes | pa.Buffer) -> None:
+def _write_atomic(path: Path, data: bytes) -> None:
     """Write a whole file or none: temporary name that readers do not match, fsync, rename, fsync of the folder."""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".tmp-{path.stem}-")
