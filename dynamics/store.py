@@ -75,13 +75,37 @@ def open_store(root: Path, *, create: bool = False) -> ResultStore:
     return ResultStore(root)
 
 
-def save_plan(store: ResultStore, name: str, text: str) -> Path:
-    """Keep the plan's text in `plans/`, once."""
+def save_plan(store: ResultStore, name: str, text: str, planned: pa.Table) -> Path:
+    """Keep the plan's text in `plans/`, once, and beside it the units that it means now.
+
+    Args:
+        name: of the plan.
+        text: the plan's TOML.
+        planned: its units, columns of `dynamics.schema.PLANNED`.
+    """
     path = store.root / "plans" / f"{name}-{_digest([text])}.toml"
+    _make(path.parent)
     if not path.exists():
-        _make(path.parent)
         _write_atomic(path, text.encode())
+    _write_atomic(path.with_suffix(".units.parquet"), encode(planned, "planned"))
     return path
+
+
+def read_planned(store: ResultStore) -> dict[str, pl.DataFrame | None]:
+    """Each plan's units as they were when it was last swept; None for a plan that was kept without them.
+
+    Raises:
+        StoreError: a record of units is damaged.
+    """
+    plans = sorted((store.root / "plans").glob("*.toml"))
+    records = {path.stem: path.with_suffix(".units.parquet") for path in plans}
+    try:
+        return {name: pl.read_parquet(path) if path.exists() else None for name, path in records.items()}
+    except pl.exceptions.PolarsError as error:
+        raise StoreError(
+            f"a record of planned units in {store.root / 'plans'} is damaged ({error}); delete *.units.parquet there "
+            "and give the sweep commands again, which write them anew"
+        ) from error
 
 
 def write_units(store: ResultStore, units: pa.Table, tables: Mapping[str, pa.Table]) -> None:

@@ -20,7 +20,7 @@ from jobs.plan import SweepPlan, read_plan
 from jobs.preflight import refuse_impossible
 from jobs.rivals import owed_rivals
 from jobs.run_checkpoint import Outcome, run_checkpoint
-from jobs.units import Owed, WorkUnit, expand, group, plan_checkpoints, to_run
+from jobs.units import Owed, WorkUnit, expand, group, plan_checkpoints, planned_table, to_run
 
 Executor = Literal["ray", "inline"]
 INTERRUPTED = 130
@@ -41,7 +41,7 @@ def sweep(
         _refuse_relative_in_job(out)
         store = open_store(out, create=True)
         missing = missing_units(store, units)
-        save_plan(store, plan.name, plan_file.read_text())
+        save_plan(store, plan.name, plan_file.read_text(), planned_table(plan, units))
         typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
         owed = owed_rivals(store, units, plan.rival_settings)
         late = {unit for unit, _ in owed} - set(missing)
