@@ -155,7 +155,7 @@ def _list_failures(failed: Sequence[Outcome], shown: int = 20) -> None:
 
 def _refuse_relative_in_job(out: Path) -> None:
     """A submitted job runs in a copy of the working directory that is deleted after it."""
-    if os.environ.get("RAY_JOB_ID") and not out.is_absolute():
+    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") and not out.is_absolute():
         raise StoreError(f"--out {out} is relative: inside a Ray job its files would be deleted; give an absolute path")
 
 

@@ -278,7 +278,7 @@ def test_out_that_cannot_be_used_is_refused(
     (tmp_path / "file").touch()
     assert "is a file; results need a folder" in run(plan, tmp_path / "file").output
     assert "cannot make" in run(plan, tmp_path / "file" / "below").output
-    monkeypatch.setenv("RAY_JOB_ID", "raysubmit_1")
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     inside_job = run(plan, Path("out"))
     assert inside_job.exit_code == 2
     assert "--out out is relative: inside a Ray job" in inside_job.output
