@@ -5,8 +5,10 @@ from pkgutil import resolve_name
 
 import polars as pl
 
+from analysis.loading import load, with_flags
 from dynamics.errors import PlanError, unknown
-from dynamics.store import open_store, scan
+
+__all__ = ["ANALYSES", "load", "run"]
 
 ANALYSES = {
     "component_heatmap": "analysis.component_heatmap:component_heatmap",
@@ -23,21 +25,8 @@ ANALYSES = {
 }
 
 
-def load(results: Path | str, table: str) -> pl.LazyFrame:
-    """A result table, lazily: the rows of all finished units, one row each.
-
-    Args:
-        results: folder that a sweep wrote.
-        table: `contributions`, `predictions`, `component_scores`, `prompt_scores`, `units`.
-
-    Raises:
-        StoreError: the folder holds no results, or there is no such table.
-    """
-    return scan(open_store(Path(results)), table)
-
-
 def run(name: str, results: Path | str) -> pl.DataFrame:
-    """The tidy table of one analysis.
+    """The tidy table of one analysis, with the flagged steps of each row's model in the column `flagged`.
 
     Raises:
         PlanError: no such analysis; the message lists what there is.
@@ -45,4 +34,4 @@ def run(name: str, results: Path | str) -> pl.DataFrame:
     """
     if name not in ANALYSES:
         raise PlanError(unknown("analysis", name, ANALYSES))
-    return resolve_name(ANALYSES[name])(Path(results))
+    return with_flags(resolve_name(ANALYSES[name])(Path(results)), results)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-import analysis
 from analysis.answers import GROUP
+from analysis.loading import counted
 
 Prompt = tuple[str, int]
 """(template, demo_seed)."""
@@ -48,21 +48,13 @@ def accuracies(results: Path, group: tuple) -> Iterator[StepAccuracies]:
 
 def candidates(results: Path) -> pl.LazyFrame:
     """Rows of `component_scores` for heads and MLPs on the test split."""
-    scores = analysis.load(results, "component_scores")
+    scores = counted(results, "component_scores")
     return scores.filter(pl.col("split") == "test", pl.col("kind").is_in(["head", "mlp"]))
 
 
 def method_scores(results: Path) -> pl.LazyFrame:
-    """Test rows of `prompt_scores`, told apart by `variant` wherever their numbers may differ.
-
-    Held-out T1 on training rows depends on how many of them K leaves, which the variants of COMP RW count differently:
-    its `variant` becomes `train_rows/paper`, `train_rows/official_code`, ..., from the COMP RW row of the same fit.
-    """
-    scores = analysis.load(results, "prompt_scores").filter(pl.col("split") == "test")
-    fits = scores.filter(pl.col("method") == "comp_rw").select("unit_id", "fit_id", fit="variant").unique()
-    of_fit = pl.when(pl.col("variant") == "train_rows", pl.col("fit").is_not_null())
-    named = of_fit.then(pl.format("{}/{}", "variant", "fit")).otherwise("variant")
-    return scores.join(fits, on=["unit_id", "fit_id"], how="left").with_columns(variant=named).drop("fit")
+    """Test rows of `prompt_scores`."""
+    return counted(results, "prompt_scores").filter(pl.col("split") == "test")
 
 
 def of_group(group: tuple) -> list[pl.Expr]:
@@ -72,14 +64,14 @@ def of_group(group: tuple) -> list[pl.Expr]:
 
 def n_labels(results: Path) -> pl.DataFrame:
     """Number of label words of every task of every model: model, task, n_labels."""
-    units = analysis.load(results, "units")
+    units = counted(results, "units")
     count = pl.col("label_words").str.split(" ").list.len().max().cast(pl.Int64)
     return units.group_by("model", "task").agg(n_labels=count).collect()
 
 
 def full_accuracy(results: Path, group: tuple) -> dict[tuple[int, Prompt], float]:
     """The full model's test accuracy of every (step, prompt) of a group."""
-    rows = analysis.load(results, "prompt_scores").filter(
+    rows = counted(results, "prompt_scores").filter(
         *of_group(group), pl.col("split") == "test", pl.col("method") == "full"
     )
     columns = rows.select("step", "template", "demo_seed", "accuracy").collect(engine="streaming")

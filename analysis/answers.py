@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-import analysis
+from analysis.loading import counted
 from dynamics import scores
 from dynamics.components import candidate_indices
 from dynamics.errors import StoreError
@@ -42,7 +42,7 @@ class StepAnswers:
 
 def groups(results: Path) -> list[tuple]:
     """The groups there are, sorted."""
-    return analysis.load(results, "units").select(GROUP).unique().sort(GROUP).collect().rows()
+    return counted(results, "units").select(GROUP).unique().sort(GROUP).collect().rows()
 
 
 def all_answers(results: Path) -> Iterator[StepAnswers]:
@@ -67,9 +67,7 @@ def answers(results: Path, group: tuple) -> Iterator[StepAnswers]:
     so that every prompt is scored on the same rows; a step without a row left is left out.
     """
     mine = pl.all_horizontal(pl.col(name) == value for name, value in zip(GROUP, group, strict=True))
-    rows = analysis.load(results, "predictions").filter(
-        mine, pl.col("split") == "test", pl.col("predictions").is_not_null()
-    )
+    rows = counted(results, "predictions").filter(mine, pl.col("split") == "test", pl.col("predictions").is_not_null())
     steps = rows.select("step", "tokens_seen").unique().sort("step").collect(engine="streaming")
     for step, tokens_seen in steps.iter_rows():
         asked = _asked_everywhere(rows.filter(pl.col("step") == step).collect(engine="streaming"))

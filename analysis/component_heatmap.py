@@ -4,8 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-import analysis
 from analysis.answers import GROUP
+from analysis.loading import counted
 
 
 def component_heatmap(results: Path) -> pl.DataFrame:
@@ -16,7 +16,7 @@ def component_heatmap(results: Path) -> pl.DataFrame:
         prompts), sd, n_prompts, n_examples per prompt, chance.
     """
     return (
-        analysis.load(results, "component_scores")
+        counted(results, "component_scores")
         .filter(pl.col("split") == "test")
         .group_by(*GROUP, "step", "component", "kind", "layer", "head")
         .agg(

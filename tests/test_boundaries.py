@@ -36,7 +36,7 @@ TORCH_FREE = {
     "store", "tables",
 }  # fmt: skip
 NOT_REGISTERED = {
-    "analysis": {"accuracies", "answers", "null", "pairs"},
+    "analysis": {"accuracies", "answers", "loading", "null", "pairs"},
     "figures": {"style"},
     "families": {"anatomy"},
     "tasks": {"custom", "files", "rows", "sources"},
