@@ -6,17 +6,16 @@ step is compared with the untouched model at that step, or at its last step wher
 last.
 """
 
-from pathlib import Path
-
 import polars as pl
 
 from analysis.accuracies import method_scores, n_labels
+from dynamics.storage import Place
 
 KEYS = ["model", "dtype", "task", "n_shots", "method", "variant", "n_labelled"]
 STEP_ZERO = "step 0"
 
 
-def controls(results: Path) -> pl.DataFrame:
+def controls(results: Place) -> pl.DataFrame:
     """Every method under every control, and trained.
 
     Returns:
@@ -43,7 +42,7 @@ def controls(results: Path) -> pl.DataFrame:
 _VALUES = ["accuracy", "sd", "n_prompts", "n_examples", "chance", "trained_step", "trained_accuracy", "trained_sd"]
 
 
-def _means(results: Path) -> pl.DataFrame:
+def _means(results: Place) -> pl.DataFrame:
     """Mean over prompts of every method's test accuracy; prompts without one are left out."""
     return (
         method_scores(results)

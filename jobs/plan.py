@@ -268,15 +268,25 @@ def read_plan(path: Path) -> SweepPlan:
         there = sorted(str(p) for p in Path(__file__).with_name("plans").glob("*.toml"))
         raise PlanError(unknown("plan", str(path), [Path(p).name for p in there]) + " (in jobs/plans), or a TOML file")
     try:
-        content = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        plan = parse_plan(path.read_text(), str(path))
+    except UnicodeDecodeError as error:
         raise PlanError(f"{path} is not valid TOML: {error}") from error
-    try:
-        plan = SweepPlan.model_validate(content)
-    except ValidationError as error:
-        raise PlanError(f"{path}: {_first_problem(error)}") from error
     plan._folder = path.parent
     return plan
+
+
+def parse_plan(text: str, name: str) -> SweepPlan:
+    """Validate a plan's text; `name` is what messages call it.
+
+    Raises:
+        PlanError: not TOML, or a key or value that is not allowed.
+    """
+    try:
+        return SweepPlan.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{name} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise PlanError(f"{name}: {_first_problem(error)}") from error
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import polars as pl
@@ -151,7 +150,7 @@ def lines(found: Status) -> list[str]:
 
 
 def show_status(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="results folder")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="results: a folder, or an s3:// or gs:// URI")],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """What is done, running, failed and missing, per model and plan; how fast it goes and how long it may take.

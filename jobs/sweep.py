@@ -13,6 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dynamics.errors import StoreError, refusals_exit_2
+from dynamics.storage import Place, place
 from dynamics.store import CELL, ResultStore, open_store, parts, read_units, save_plan
 from jobs.derive import derive
 from jobs.executors import Results, run_inline, run_ray
@@ -28,7 +29,7 @@ INTERRUPTED = 130
 
 def sweep(
     plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan; see jobs/plans/")],
-    out: Annotated[Path, typer.Option(help="results folder; the same command again resumes")],
+    out: Annotated[str, typer.Option(help="results folder, or s3:// or gs://; the same command again resumes")],
     executor: Annotated[Executor, typer.Option(help="ray, or inline for debugging")] = "ray",
 ) -> None:
     """Decompose and score every checkpoint of a plan, into Parquet.
@@ -38,8 +39,9 @@ def sweep(
     with refusals_exit_2():
         plan = read_plan(plan_file)
         units = _expand(plan)
-        _refuse_relative_in_job(out)
-        store = open_store(out, create=True)
+        root = place(out)
+        _refuse_relative_in_job(root)
+        store = open_store(root, create=True)
         missing = missing_units(store, units)
         save_plan(store, plan.name, plan_file.read_text(), planned_table(plan, units))
         typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
@@ -150,12 +152,12 @@ def _list_failures(failed: Sequence[Outcome], shown: int = 20) -> None:
     if len(failed) > shown:
         typer.echo(f"... and {len(failed) - shown} more; all are rows of the units table with status failed", err=True)
     if logged := [outcome.log for outcome in failed if outcome.log]:
-        typer.echo(f"tracebacks are in {Path(logged[0]).parent}", err=True)
+        typer.echo(f"tracebacks are in {logged[0].rpartition('/')[0]}", err=True)
 
 
-def _refuse_relative_in_job(out: Path) -> None:
+def _refuse_relative_in_job(out: Place) -> None:
     """A submitted job runs in a copy of the working directory that is deleted after it."""
-    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") and not out.is_absolute():
+    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") and isinstance(out, Path) and not out.is_absolute():
         raise StoreError(f"--out {out} is relative: inside a Ray job its files would be deleted; give an absolute path")
 
 
