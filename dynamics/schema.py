@@ -17,7 +17,7 @@ KEYS: dict[str, tuple[pa.DataType, str]] = {
     "tokens_seen": (pa.int64(), "training tokens up to the step; null where not known"),
     "commit_sha": (_TEXT, "Hub commit, or `sha256:` and the hash of local weights"),
     "dtype": (_TEXT, "dtype of the forward pass; the decomposition is float32"),
-    "control": (_TEXT, "none, random_init or shuffled_labels"),
+    "control": (_TEXT, "none; random_init-<seed>: drawn weights; shuffled_labels-<seed>: all gold labels permuted"),
     "task": (_TEXT, "task"),
     "template": (_TEXT, "template of the task"),
     "demo_seed": (pa.int64(), "seed that chose demonstrations, training rows and drawn label words"),

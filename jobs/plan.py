@@ -201,6 +201,10 @@ class SweepPlan(_Strict):
     fits: FitPlan = FitPlan()
     rivals: bool = False
     """Whether Standard and PromptS run too, with the K of `fits`."""
+    controls: tuple[Literal["random_init", "shuffled_labels"], ...] = ()
+    """What runs beside the untouched checkpoints; `dynamics.controls` says what each is."""
+    control_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
+    """Seeds of every control; 10 means seeds 0 to 9."""
     encoder: Path | None = None
     """Folder of a sentence encoder that finds PromptS's nearest examples, instead of the checkpoint itself."""
     data: Path | None = None
@@ -225,6 +229,11 @@ class SweepPlan(_Strict):
             if repo not in read:
                 raise PlanError(unknown("repository in `revisions`:", repo, read))
         return tasks
+
+    @property
+    def seeds_of_controls(self) -> tuple[int, ...]:
+        """`control_seeds`, spelled out."""
+        return tuple(range(self.control_seeds)) if isinstance(self.control_seeds, int) else self.control_seeds
 
     @property
     def encoder_folder(self) -> Path | None:

@@ -229,6 +229,8 @@ def _to_fetch(checkpoints: Iterable[Checkpoint]) -> dict[tuple[str, str], int]:
 
 
 def _weight_bytes(checkpoint: Checkpoint) -> int:
+    if checkpoint.init_seed is not None:
+        return 0
     if checkpoint.remote:
         return sum(file.size for file in checkpoint.remote.weights)
     return sum(path.stat().st_size for path in (checkpoint.folder or Path()).glob(f"*.{checkpoint.weights}"))

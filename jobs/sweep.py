@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
+import polars as pl
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from dynamics.controls import RANDOM_INIT
 from dynamics.errors import StoreError, refusals_exit_2
 from dynamics.storage import Place, place
 from dynamics.store import CELL, ResultStore, open_store, parts, read_units, save_plan
@@ -106,24 +108,33 @@ def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUni
     """
     done = read_units(store).filter(status="done")
     held = dict(zip(done.select(CELL).iter_rows(), done["unit_id"], strict=True))
-    weights = set(done.select("model", "step", "content_hash").iter_rows())
-    known = {key[:2] for key in weights}
+    weights = set(done.select("model", "step", _DRAWN, "content_hash").iter_rows())
+    known = {key[:3] for key in weights}
     asked = set(done.select("model", "task", "task_hash", "n_test_asked").iter_rows())
     tasks = {key[:2] for key in asked}
     clash = [
         unit
         for unit in units
         if held.get(unit.cell, unit.unit_id) != unit.unit_id
-        or (((c := unit.checkpoint).model, c.step) in known and (c.model, c.step, c.content_hash) not in weights)
-        or ((c.model, unit.task) in tasks and (c.model, unit.task, unit.task_hash, unit.n_test) not in asked)
+        or ((at := _weights_at(unit)) in known and (*at, unit.checkpoint.content_hash) not in weights)
+        or ((of := (unit.checkpoint.model, unit.task)) in tasks and (*of, unit.task_hash, unit.n_test) not in asked)
     ]
     if clash:
         raise StoreError(
             f"{store.root} holds {clash[0]} from another plan or other weights ({len(clash)} such units): n_test, "
-            "n_train, the task's rows or the checkpoint's files differ. Name another --out, or restore the settings "
-            f"kept in {store.root / 'plans'}"
+            "n_train, the task's rows or the checkpoint's files differ (for random_init also the versions of torch and "
+            f"transformers). Name another --out, or restore the settings kept in {store.root / 'plans'}"
         )
     return [unit for unit in units if unit.cell not in held]
+
+
+_DRAWN = pl.when(pl.col("control").str.starts_with(RANDOM_INIT)).then("control").otherwise(None).alias("drawn")
+"""Drawn weights stand at step 0 beside those of a suite's own step 0; all other units of a step share theirs."""
+
+
+def _weights_at(unit: WorkUnit) -> tuple[str, int, str | None]:
+    c = unit.checkpoint
+    return c.model, c.step, None if c.init_seed is None else unit.control
 
 
 def _with_progress(results: Results, n_checkpoints: int) -> Iterable[Outcome]:
