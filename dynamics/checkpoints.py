@@ -149,7 +149,7 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
                 "pickle, .bin, need allow_pickle = true)"
             )
     if checkpoint.init_seed is not None:
-        drawn = draw_weights(folder, checkpoint.init_seed, None if file is None else file.name)
+        drawn: Any = draw_weights(folder, checkpoint.init_seed, None if file is None else file.name)
         return drawn.to(device=device, dtype=_DTYPES[dtype]).eval().requires_grad_(False)
     transformers_logging.disable_progress_bar()
     verbosity = transformers_logging.get_verbosity()

@@ -48,5 +48,5 @@ def draw_weights(folder: Path, seed: int, gguf_file: str | None = None) -> PreTr
     """
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, gguf_file=gguf_file)
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)

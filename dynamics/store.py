@@ -178,6 +178,13 @@ def read_part(store: ResultStore, table: str, part: Part) -> pl.DataFrame:
         return _scan_files(files, table).collect()
 
 
+def read_fits(store: ResultStore, part: Part) -> dict[str, pl.DataFrame]:
+    """A part's rows of `prompt_scores` that fits added, by the name of their set."""
+    files = entries(part_path(store, "prompt_scores", part).parent, f"{part.task}-{part.name}.*.parquet")
+    with explained(store.root):
+        return {file.place.stem.rsplit(".", 1)[-1]: _scan_files([file], "prompt_scores").collect() for file in files}
+
+
 def part_path(store: ResultStore, table: str, part: Part) -> Place:
     """Where a part's rows of a table are."""
     folder = store.root / table / f"model={quote(part.model, safe='')}" / f"step={part.step}"

@@ -36,7 +36,7 @@ TORCH_FREE = {
     "storage", "store", "tables",
 }  # fmt: skip
 NOT_REGISTERED = {
-    "analysis": {"accuracies", "answers", "loading", "null", "pairs"},
+    "analysis": {"accuracies", "answers", "loading", "null", "pairs", "variance"},
     "figures": {"style"},
     "families": {"anatomy"},
     "tasks": {"custom", "files", "rows", "sources"},
