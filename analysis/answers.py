@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,6 +11,7 @@ from analysis.loading import counted
 from dynamics import scores
 from dynamics.components import candidate_indices
 from dynamics.errors import StoreError
+from dynamics.storage import Place
 
 GROUP = ["model", "dtype", "control", "task", "n_shots"]
 """What one curve is drawn for; prompts (template, demo_seed) are what it is averaged over."""
@@ -104,12 +104,12 @@ class Asked:
     prompts_at: dict[int, int]
 
 
-def groups(results: Path) -> list[tuple]:
+def groups(results: Place) -> list[tuple]:
     """The groups there are, sorted."""
     return counted(results, "units").select(GROUP).unique().sort(GROUP).collect().rows()
 
 
-def asked(results: Path, group: tuple) -> Asked | None:
+def asked(results: Place, group: tuple) -> Asked | None:
     """Prompts and examples that every step of a group has; None where there is none."""
     rows = _predictions(results, group).select("step", PROMPT, "example_id").collect(engine="streaming")
     steps = rows["step"].unique().sort().to_list()
@@ -123,7 +123,7 @@ def asked(results: Path, group: tuple) -> Asked | None:
     return Asked(group, tuple(steps), tuple(prompts), tuple(counted["example_id"].sort().to_list()), at)
 
 
-def all_answers(results: Path) -> Iterator[StepAnswers]:
+def all_answers(results: Place) -> Iterator[StepAnswers]:
     """Every group's answers at every step.
 
     Raises:
@@ -139,7 +139,7 @@ def all_answers(results: Path) -> Iterator[StepAnswers]:
 
 
 def answers(
-    results: Path, group: tuple, only: Asked | None = None, steps: Sequence[int] | None = None
+    results: Place, group: tuple, only: Asked | None = None, steps: Sequence[int] | None = None
 ) -> Iterator[StepAnswers]:
     """The group's test answers, one step at a time, so that memory holds one step only.
 
@@ -177,7 +177,7 @@ READ_BYTES = 200e6
 PROMPT = pl.format("{}/{}", "template", "demo_seed").alias("prompt")
 
 
-def _predictions(results: Path, group: tuple) -> pl.LazyFrame:
+def _predictions(results: Place, group: tuple) -> pl.LazyFrame:
     mine = pl.all_horizontal(pl.col(name) == value for name, value in zip(GROUP, group, strict=True))
     there = mine, pl.col("split") == "test", pl.col("predictions").is_not_null()
     return counted(results, "predictions").filter(*there)

@@ -11,7 +11,6 @@ costs one matrix product whatever the number of prompts; replicates are walked b
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -24,6 +23,7 @@ from analysis.relabelling import seed_weights
 from analysis.tally import PERMUTED, RESAMPLED, Design, design_of
 from dynamics.components import parse_component
 from dynamics.errors import StoreError
+from dynamics.storage import Place
 
 NULL_OF_ANY = "null of any component"
 SCHEMA = {
@@ -58,7 +58,7 @@ SCHEMA = {
 }
 
 
-def component_onsets(results: Path) -> pl.DataFrame:
+def component_onsets(results: Place) -> pl.DataFrame:
     """Onset of every head and MLP, of its mean accuracy over prompts.
 
     Returns:
@@ -92,7 +92,7 @@ class _Luck:
     levels: dict[str, np.ndarray]
 
 
-def _rows(results: Path, common: Asked) -> Iterator[dict[str, object]]:
+def _rows(results: Place, common: Asked) -> Iterator[dict[str, object]]:
     design = design_of(results, common)
     luck = _luck(results, common, design)
     axis, chance = log2_steps(common.steps), 1 / design.n_labels
@@ -131,7 +131,7 @@ def _rows(results: Path, common: Asked) -> Iterator[dict[str, object]]:
             }
 
 
-def _luck(results: Path, common: Asked, design: Design) -> _Luck:
+def _luck(results: Place, common: Asked, design: Design) -> _Luck:
     """First reading: accuracies, and the levels they are held against."""
     accuracy, means, sds, components = [], [], [], ()
     maxima = np.array(-np.inf)
@@ -161,7 +161,7 @@ def _margins(luck: _Luck, values: np.ndarray, chance: float) -> np.ndarray:
     return np.stack([own, any_of, above_half(values, chance, luck.levels[NULL][-1])], 1)
 
 
-def _margins_again(results: Path, common: Asked, design: Design, luck: _Luck) -> Iterator[np.ndarray]:
+def _margins_again(results: Place, common: Asked, design: Design, luck: _Luck) -> Iterator[np.ndarray]:
     """Second reading, the last step first: (criterion, replicate, component) with examples and seeds drawn again."""
     weights = seed_weights(design.seed_of)
     final = None

@@ -6,7 +6,6 @@ Every curve is an accuracy per (step, prompt): of the full model, of a component
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from analysis.tally import (
     read_traced,
 )
 from dynamics.errors import StoreError
+from dynamics.storage import Place
 
 LEVEL = 0.01
 """Probability that a curve of permuted labels exceeds its band at any step."""
@@ -90,7 +90,7 @@ class GroupCurves:
         return "seeds and examples" if self.design.seed_of.max() > 0 else "examples"
 
 
-def all_curves(results: Path) -> Iterator[GroupCurves]:
+def all_curves(results: Place) -> Iterator[GroupCurves]:
     """The curves of every group that has any.
 
     Raises:
@@ -106,7 +106,7 @@ def all_curves(results: Path) -> Iterator[GroupCurves]:
         raise StoreError(f"{results} holds no predictions of heads and MLPs that every step has; resume the sweep")
 
 
-def group_curves(results: Path, common: Asked) -> GroupCurves:
+def group_curves(results: Place, common: Asked) -> GroupCurves:
     """The curves of a group over the prompts and examples that every step has."""
     design = design_of(results, common)
     tally = read_choices(results, common, design)

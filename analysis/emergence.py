@@ -12,7 +12,6 @@ is made again on permuted labels (`analysis.relabelling`), and T1 is followed by
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -21,6 +20,7 @@ from analysis.answers import GROUP
 from analysis.choosing import SELECTED_ON
 from analysis.curves import LEVEL, Curve, GroupCurves, all_curves
 from analysis.onset import band, interval
+from dynamics.storage import Place
 
 SCHEMA = {
     "model": pl.String,
@@ -54,7 +54,7 @@ SCHEMA = {
 }
 
 
-def emergence(results: Path) -> pl.DataFrame:
+def emergence(results: Place) -> pl.DataFrame:
     """Accuracy of every curve at every step.
 
     Returns:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,6 +10,7 @@ from analysis.accuracies import method_scores, of_group
 from analysis.answers import PROMPT, Asked, earned, unit_of
 from analysis.choosing import CALIB, COMP_RW, LABELLED
 from analysis.loading import counted
+from dynamics.storage import Place
 
 NAMES = {"comp_rw": COMP_RW, "calib_plus": CALIB, "heldout_t1": LABELLED}
 
@@ -32,7 +32,7 @@ class Fitted:
     earned: tuple[tuple[np.ndarray, int], ...] | None
 
 
-def fitted(results: Path, asked: Asked, n_labels: int) -> Iterator[Fitted]:
+def fitted(results: Place, asked: Asked, n_labels: int) -> Iterator[Fitted]:
     """The group's fits that some prompt has at every step, sorted by name, variant and K."""
     mine = method_scores(results).filter(
         *of_group(asked.group),
@@ -54,12 +54,12 @@ def _accuracy(rows: pl.DataFrame, asked: Asked) -> tuple[np.ndarray, np.ndarray]
     there = {(step, prompt): value for step, prompt, value in rows.select("step", "prompt", "accuracy").iter_rows()}
     values = [[there.get((step, prompt)) for prompt in asked.prompts] for step in asked.steps]
     accuracy = np.array(values, float)
-    missing = np.isnan(accuracy).any(axis=0, keepdims=True)[0]
+    missing = np.logical_or.reduce(np.isnan(accuracy))
     return np.where(missing, np.nan, accuracy), missing
 
 
 def _answers(
-    results: Path, rows: pl.DataFrame, asked: Asked, n_labels: int, missing: np.ndarray
+    results: Place, rows: pl.DataFrame, asked: Asked, n_labels: int, missing: np.ndarray
 ) -> tuple[tuple[np.ndarray, int], ...] | None:
     kept = rows.filter(pl.col("prompt").is_in([p for p, none in zip(asked.prompts, missing, strict=True) if not none]))
     if kept["predictions"].null_count():
@@ -75,7 +75,7 @@ def _answers(
     return tuple(found)
 
 
-def _on_common_rows(results: Path, row: dict, asked: Asked) -> np.ndarray:
+def _on_common_rows(results: Place, row: dict, asked: Asked) -> np.ndarray:
     """Labels and ties (2, example) on the examples that all prompts were asked."""
     labels = np.array(row["predictions"], np.int64)
     both = np.stack([labels, np.array(row["tied"] or np.zeros(len(labels)), np.int64)])

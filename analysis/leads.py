@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from math import comb
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,6 +11,7 @@ from analysis.choosing import B1, FULL, SELECTED_ON
 from analysis.criteria import Margins, all_margins
 from analysis.curves import GroupCurves, all_curves
 from analysis.onset import interval, onset_of
+from dynamics.storage import Place
 
 SCHEMA = {
     "model": pl.String,
@@ -42,7 +42,7 @@ SCHEMA = {
 }
 
 
-def leads(results: Path) -> pl.DataFrame:
+def leads(results: Place) -> pl.DataFrame:
     """Lead of every curve over Full, `log2(onset of Full) - log2(onset of the curve)`: positive where Full is later.
 
     Returns:

@@ -1,7 +1,6 @@
 """When does each curve emerge: the step from which it stays above a level, with an interval, by four criteria."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,6 +10,7 @@ from analysis.choosing import B1, SELECTED_ON
 from analysis.criteria import Margins, all_margins
 from analysis.curves import Curve, GroupCurves, all_curves
 from analysis.onset import NEVER, interval, onset_of, to_step
+from dynamics.storage import Place
 
 SCHEMA = {
     "model": pl.String,
@@ -46,7 +46,7 @@ SCHEMA = {
 }
 
 
-def onsets(results: Path) -> pl.DataFrame:
+def onsets(results: Place) -> pl.DataFrame:
     """Onset of every curve but B1 by every criterion of `analysis.criteria`.
 
     Returns:

@@ -54,9 +54,8 @@ class Permuted:
     def traced(self, prompt: int, earned: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """(replicate,)."""
         del prompt
-        return np.sum(
-            [np.einsum("rk,rk->r", flat[chosen], gold) for flat, gold in self._by_half(earned)], 0, np.float64
-        )
+        first, second = (np.einsum("rk,rk->r", flat[chosen], gold) for flat, gold in self._by_half(earned))
+        return first.astype(np.float64) + second
 
     def _by_half(self, earned: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """(component, example x label) and the labels, in a type that counts without rounding."""
@@ -80,12 +79,12 @@ class Swapped:
     def counts(self, prompt: int, earned: np.ndarray) -> np.ndarray:
         """(half, replicate, component)."""
         answered = np.stack([self._answered(earned, half) for half in self.halves])
-        return np.sum([answered[:, y][:, word] for y, word in enumerate(self.word[prompt])], 0)
+        return np.add.reduce([answered[:, y][:, word] for y, word in enumerate(self.word[prompt])])
 
     def traced(self, prompt: int, earned: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """(replicate,)."""
         answered = self._answered(earned, np.arange(len(earned)))
-        return np.sum([answered[y][word, chosen] for y, word in enumerate(self.word[prompt])], 0)
+        return np.add.reduce([answered[y][word, chosen] for y, word in enumerate(self.word[prompt])])
 
     def alone(self, earned: np.ndarray) -> np.ndarray:
         """(prompt, replicate)."""

@@ -8,7 +8,6 @@ First-T1 does.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -20,6 +19,7 @@ from analysis.choosing import choose, pick
 from analysis.loading import counted
 from analysis.relabelling import Replicates, permuted, resampled, swapped
 from dynamics.selection import balanced_halves
+from dynamics.storage import Place
 
 PERMUTED, RESAMPLED, SWAPPED = "permuted", "resampled", "swapped"
 
@@ -85,7 +85,7 @@ def mean_over_prompts(values: np.ndarray) -> np.ndarray:
     return np.where(there, values, 0).sum(0) / np.where(there.any(0), there.sum(0), np.nan)
 
 
-def design_of(results: Path, asked: Asked) -> Design:
+def design_of(results: Place, asked: Asked) -> Design:
     """The design of a group, from the first step's answers."""
     at = next(answers(results, asked.group, asked, steps=asked.steps[:1]))
     in_first = balanced_halves(at.gold, np.array(at.example_id))
@@ -102,7 +102,7 @@ def design_of(results: Path, asked: Asked) -> Design:
     return Design(at.gold, at.n_labels, halves, tuple(templates), seed_of, replicates)
 
 
-def read_choices(results: Path, asked: Asked, design: Design) -> Tally:
+def read_choices(results: Place, asked: Asked, design: Design) -> Tally:
     """First reading: Full, and every component that is chosen at the step it is scored at, or at the last."""
     tally = Tally()
     for at in answers(results, asked.group, asked, steps=asked.steps[::-1]):
@@ -115,7 +115,7 @@ def read_choices(results: Path, asked: Asked, design: Design) -> Tally:
     return tally
 
 
-def read_traced(results: Path, asked: Asked, design: Design, tally: Tally, since: np.ndarray) -> None:
+def read_traced(results: Place, asked: Asked, design: Design, tally: Tally, since: np.ndarray) -> None:
     """Second reading: First-T1, the component that is T1 at a prompt's own step, at all steps.
 
     Args:
@@ -158,7 +158,7 @@ def _counts(at: StepAnswers, replicates: Replicates, prompt: int, unit: int) -> 
     return replicates.counts(prompt, earned(at.labels[prompt], tied, at.n_labels, unit))
 
 
-def _seeds_draw_words(results: Path, group: tuple) -> bool:
+def _seeds_draw_words(results: Place, group: tuple) -> bool:
     """Whether demonstration seeds have label words of their own."""
     units = counted(results, "units").filter(*of_group(group)).select("template", "demo_seed", "label_words").collect()
     by_template = units.group_by("template").agg(pl.col("label_words").n_unique(), pl.col("demo_seed").n_unique())

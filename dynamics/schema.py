@@ -18,7 +18,7 @@ KEYS: dict[str, tuple[pa.DataType, str]] = {
     "tokens_seen": (pa.int64(), "training tokens up to the step; null where not known"),
     "commit_sha": (_TEXT, "Hub commit, or `sha256:` and the hash of local weights"),
     "dtype": (_TEXT, "dtype of the forward pass; the decomposition is float32"),
-    "control": (_TEXT, "none, random_init or shuffled_labels"),
+    "control": (_TEXT, "none; random_init-<seed>: drawn weights; shuffled_labels-<seed>: all gold labels permuted"),
     "task": (_TEXT, "task"),
     "template": (_TEXT, "template of the task"),
     "demo_seed": (pa.int64(), "seed that chose demonstrations, training rows and drawn label words"),
@@ -97,6 +97,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "train_loss": (pa.float64(), "mean cross-entropy of the training rows, in nats, without the penalty"),
         "epochs": (pa.int64(), "updates made"),
         "stop_reason": (_TEXT, "why the fit stopped"),
+        "keeps_remainder": (pa.bool_(), "whether embedding, attention biases and constant stay in the sum"),
         "fit_id": (_TEXT, "hash of the fit's settings and K"),
     },
     "units": {
@@ -124,6 +125,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
             "demonstrations in the prompts; fewer than asked where the pool or context is small",
         ),
         "n_skipped": (pa.int64(), "examples that do not fit the context, null rows of `predictions`"),
+        "contrasts_with": (_TEXT, "for the template `contrast`, the one it differs least from: its task's first"),
         "flags": (pa.list_(pa.string()), "duplicate, quarantined, shared_pool, bos"),
         "versions": (_TEXT, "versions of the method, the schema and the libraries"),
         "forward_id": (_TEXT, "hash of weights, dtype, prompt token ids, rows and method version"),
@@ -132,7 +134,16 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
     },
 }
 
-TABLES: dict[str, pa.Schema] = {
-    table: pa.schema([pa.field(name, kind, metadata={"about": about}) for name, (kind, about) in columns.items()])
-    for table, columns in COLUMNS.items()
+_PLANNED: dict[str, tuple[pa.DataType, str]] = {
+    **KEYS,
+    "fit_ids": (pa.list_(_TEXT), "fits and rivals that the plan asks of the unit"),
 }
+
+
+def _schema(columns: dict[str, tuple[pa.DataType, str]]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, metadata={"about": about}) for name, (kind, about) in columns.items()])
+
+
+TABLES: dict[str, pa.Schema] = {table: _schema(columns) for table, columns in COLUMNS.items()}
+PLANNED = _schema(_PLANNED)
+"""A plan's units as they were when it was last swept; kept beside the plan, not a result table."""

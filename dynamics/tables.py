@@ -154,17 +154,14 @@ def _prompt_scores(unit: UnitArrays) -> pa.Table:
     answers = selection.answers_of(unit.contributions[test][:, candidates], unit.gold[test])
     ids = np.asarray(unit.example_id)[test]
     best, worst = selection.oracle_t1(answers), selection.oracle_b1(answers)
-    in_first = selection.balanced_halves(answers.gold, ids)
-    halves = selection.heldout_split_half(answers, in_first)
     full = float(scores.accuracy(scores.credit(unit.full[test]), answers.gold))
-    nowhere_else = answers_by_id(selection.answers_of_halves(answers, in_first, halves), ids)
     rows = [
-        ("full", "", None, None, full, None, None),
-        ("oracle_t1", "", names[best.component], "test", best.accuracy, None, None),
-        ("oracle_b1", "", names[worst.component], "test", worst.accuracy, None, None),
-        ("heldout_t1", "split_half", None, "the other half of test", halves.accuracy, *nowhere_else.values()),
+        ("full", "", None, None, full, None, None, None),
+        ("oracle_t1", "", names[best.component], "test", best.accuracy, None, None, None),
+        ("oracle_b1", "", names[worst.component], "test", worst.accuracy, None, None, None),
+        ("heldout_t1", "split_half", None, "the other half of test", *_split_half(answers, ids)),
     ]
-    method, variant, component, selected_on, accuracy, predictions, tied = zip(*rows, strict=True)
+    method, variant, component, selected_on, accuracy, predictions, tied, reason = zip(*rows, strict=True)
     shared = {"split": "test", "n_labelled": 0, "n_examples": len(answers.gold), "n_shots_used": unit.n_shots_used}
     columns = {
         "method": method,
@@ -174,8 +171,19 @@ def _prompt_scores(unit: UnitArrays) -> pa.Table:
         "accuracy": accuracy,
         "predictions": predictions,
         "tied": tied,
+        "reason": reason,
     }
     return table("prompt_scores", {**unit.keys, **shared}, columns)
+
+
+def _split_half(answers: selection.Answers, ids: np.ndarray) -> tuple[object, ...]:
+    """Held-out T1 on halves of the test rows: accuracy, predictions, tied, and why there are none."""
+    if len(answers.gold) < 2:
+        return None, None, None, f"{len(answers.gold)} test row cannot be halved"
+    in_first = selection.balanced_halves(answers.gold, ids)
+    halves = selection.heldout_split_half(answers, in_first)
+    answered = answers_by_id(selection.answers_of_halves(answers, in_first, halves), ids.tolist())
+    return halves.accuracy, answered["predictions"], answered["tied"], None
 
 
 def _lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:

@@ -13,23 +13,33 @@ from dynamics.components import parse_component
 from dynamics.errors import refusals_exit_2
 from dynamics.fits import METHODS, Fit, fit_tables
 from dynamics.schema import KEYS
-from dynamics.store import Part, ResultStore, open_store, parts, read_fits, read_part, rewrite_scores, write_fits
+from dynamics.store import (
+    Part,
+    ResultStore,
+    open_store,
+    parts,
+    read_fits,
+    read_part,
+    rewrite_scores,
+    saved_plans,
+    write_fits,
+)
 from dynamics.tables import UnitArrays, unit_tables
-from jobs.plan import read_plan
+from jobs.plan import parse_plan, read_plan
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="folder that a sweep wrote")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="folder or URI that a sweep wrote")],
     plan: Annotated[Path | None, typer.Option(help="plan whose [fits] to add; default: those of OUT/plans")] = None,
 ) -> None:
     """Score every finished unit again, and fit what the plans ask for and the results lack."""
     with refusals_exit_2():
         store = open_store(out)
-        plans = [plan] if plan else sorted((out / "plans").glob("*.toml"))
-        fits = {fit.fit_id: fit for path in plans for fit in read_plan(path).fits.all}
+        plans = [read_plan(plan)] if plan else [parse_plan(text, name) for name, text in saved_plans(store).items()]
+        fits = {fit.fit_id: fit for each in plans for fit in each.fits.all}
         there = parts(store)
         for part in there:
             rescore(store, part)

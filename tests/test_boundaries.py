@@ -22,7 +22,7 @@ PACKAGES = ("dynamics", "jobs", "analysis", "figures")
 MAY_IMPORT = {
     "dynamics": {"dynamics"},
     "jobs": {"jobs", "dynamics"},
-    "analysis": {"choosing", "criteria", "curves", "fitted", "onset", "relabelling", "tally", "analysis", "dynamics"},
+    "analysis": {"analysis", "dynamics"},
     "figures": {"figures", "analysis", "dynamics"},
 }
 LIBRARIES = {
@@ -32,13 +32,13 @@ LIBRARIES = {
     "transformers": {"dynamics", "jobs"},
 }
 TORCH_FREE = {
-    "calibration", "components", "descent", "errors", "fits", "reweighting", "schema", "scores", "selection", "store",
-    "tables",
+    "calibration", "components", "descent", "errors", "fits", "reweighting", "schema", "scores", "sealing", "selection",
+    "storage", "store", "tables",
 }  # fmt: skip
 NOT_REGISTERED = {
     "analysis": {
         "accuracies", "answers", "choosing", "criteria", "curves", "fitted", "loading", "null", "onset", "pairs",
-        "relabelling", "tally",
+        "relabelling", "tally", "variance",
     },
     "figures": {"style"},
     "families": {"anatomy"},

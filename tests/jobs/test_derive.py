@@ -57,9 +57,9 @@ def test_a_new_k_or_lambda_computes_only_fits_and_only_the_new(swept: Path, tmp_
     own = [{"name": "weaker", "base": "paper", "l1": 0.03, "max_epochs": 50}]
     said = sweep(tmp_path, suite_folder, fits={"n_labelled": [8, 12], "define": own})
     assert "4 units, 4 already done, 0 to run" in said
-    assert f"{4 * 3} fits added from stored contributions" in said
+    assert f"{4 * 4} fits added from stored contributions" in said  # three, and held-out T1 at the new K
     after = fitted(swept)
-    assert after.unique([*KEY, "fit_id"]).height == after.height == 4 * 3 * 4
+    assert after.unique([*KEY, "fit_id"]).height == after.height == 4 * (4 * 2 + 2)
     assert after.join(before, on=["fit_id", *KEY], how="semi").equals(before)
     assert "fits added" not in sweep(tmp_path, suite_folder, fits={"n_labelled": [8, 12], "define": own})
 
@@ -107,7 +107,7 @@ def test_derive_fills_in_the_answers_that_an_older_version_did_not_write(swept: 
     assert older["predictions"].null_count() == len(older)
     assert older.drop("predictions", "tied").equals(before.drop("predictions", "tied"))
     done = CliRunner().invoke(derive.app, [str(swept)])
-    assert "2 parts scored again, 0 fits added, 4 fitted again" in done.output
+    assert "2 parts scored again, 0 fits added, 8 fitted again" in done.output
     assert fitted(swept).equals(before)
     assert "again" not in CliRunner().invoke(derive.app, [str(swept)]).output.split("added")[1]
 
