@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,36 @@ def write_log(store: ResultStore, name: str, text: str) -> Path:
     _make(path.parent)
     _write_atomic(path, text.encode())
     return path
+
+
+def write_note(store: ResultStore, folder: str, name: str, note: Mapping[str, object]) -> None:
+    """Keep a small JSON object beside the tables, as `folder/name.json`; the latest replaces the one before."""
+    path = store.root / folder / f"{name}.json"
+    _make(path.parent)
+    _write_atomic(path, json.dumps(note).encode())
+
+
+def read_notes(store: ResultStore, folder: str) -> dict[str, dict[str, Any]]:
+    """All notes of a folder by name, sorted; what cannot be read (any more) is left out."""
+    notes = {}
+    for path in sorted((store.root / folder).glob("*.json")):
+        with suppress(OSError, ValueError):
+            notes[path.stem] = json.loads(path.read_text())
+    return notes
+
+
+def delete_note(store: ResultStore, folder: str, name: str) -> None:
+    """Take a note away; none is there already where another process did so."""
+    with suppress(OSError):
+        (store.root / folder / f"{name}.json").unlink(missing_ok=True)
+
+
+def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
+    """The units of one checkpoint that are done, each with the part that holds it; no other file is read."""
+    folder = part_path(store, "units", Part(model, step, "", "")).parent
+    files = [path for path in sorted(folder.glob("*.parquet")) if "-failed-" not in path.name]
+    rows = _scan_files(files, "units").select("unit_id", "part").collect() if files else pl.DataFrame()
+    return dict(reversed(list(rows.iter_rows())))
 
 
 def part_id(unit_ids: Iterable[str]) -> str:
