@@ -1,17 +1,21 @@
 """Polars over the result tables: one file per question, one line each in `ANALYSES`."""
 
-from pathlib import Path
 from pkgutil import resolve_name
 
 import polars as pl
 
+from analysis.loading import load, with_flags
 from dynamics.errors import PlanError, unknown
-from dynamics.store import open_store, scan
+from dynamics.storage import Place, place
+
+__all__ = ["ANALYSES", "load", "run"]
 
 ANALYSES = {
+    "churn": "analysis.churn:churn",
     "component_heatmap": "analysis.component_heatmap:component_heatmap",
     "component_kinds": "analysis.component_kinds:component_kinds",
     "component_kinds_by_prompt": "analysis.component_kinds:component_kinds_by_prompt",
+    "component_sensitivity": "analysis.sensitivity:component_sensitivity",
     "consistency": "analysis.consistency:consistency",
     "contrast": "analysis.contrast:contrast",
     "controls": "analysis.controls:controls",
@@ -19,25 +23,16 @@ ANALYSES = {
     "emergence": "analysis.emergence:emergence",
     "paper_tables": "analysis.paper_tables:paper_tables",
     "reweighting_gain": "analysis.reweighting_gain:reweighting_gain",
+    "sensitivity": "analysis.sensitivity:sensitivity",
+    "survival": "analysis.survival:survival",
     "transfer": "analysis.transfer:transfer",
+    "transfer_weights": "analysis.transfer_weights:transfer_weights",
+    "weights": "analysis.weights:weights",
 }
 
 
-def load(results: Path | str, table: str) -> pl.LazyFrame:
-    """A result table, lazily: the rows of all finished units, one row each.
-
-    Args:
-        results: folder that a sweep wrote.
-        table: `contributions`, `predictions`, `component_scores`, `prompt_scores`, `units`.
-
-    Raises:
-        StoreError: the folder holds no results, or there is no such table.
-    """
-    return scan(open_store(Path(results)), table)
-
-
-def run(name: str, results: Path | str) -> pl.DataFrame:
-    """The tidy table of one analysis.
+def run(name: str, results: Place | str) -> pl.DataFrame:
+    """The tidy table of one analysis, with the flagged steps of each row's model in the column `flagged`.
 
     Raises:
         PlanError: no such analysis; the message lists what there is.
@@ -45,4 +40,4 @@ def run(name: str, results: Path | str) -> pl.DataFrame:
     """
     if name not in ANALYSES:
         raise PlanError(unknown("analysis", name, ANALYSES))
-    return resolve_name(ANALYSES[name])(Path(results))
+    return with_flags(resolve_name(ANALYSES[name])(place(results)), results)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-import analysis
 from analysis.answers import GROUP
+from analysis.loading import counted
+from dynamics.storage import Place
 
 Prompt = tuple[str, int]
 """(template, demo_seed)."""
@@ -35,7 +35,7 @@ class StepAccuracies:
     accuracy: np.ndarray
 
 
-def accuracies(results: Path, group: tuple) -> Iterator[StepAccuracies]:
+def accuracies(results: Place, group: tuple) -> Iterator[StepAccuracies]:
     """The group's matrices, steps ascending."""
     rows = candidates(results).filter(*of_group(group)).select(_COLUMNS).collect(engine="streaming")
     for (step,), at in sorted(rows.partition_by("step", as_dict=True).items()):
@@ -46,23 +46,15 @@ def accuracies(results: Path, group: tuple) -> Iterator[StepAccuracies]:
         yield StepAccuracies(group, int(step), tuple(prompts), components, values)
 
 
-def candidates(results: Path) -> pl.LazyFrame:
+def candidates(results: Place) -> pl.LazyFrame:
     """Rows of `component_scores` for heads and MLPs on the test split."""
-    scores = analysis.load(results, "component_scores")
+    scores = counted(results, "component_scores")
     return scores.filter(pl.col("split") == "test", pl.col("kind").is_in(["head", "mlp"]))
 
 
-def method_scores(results: Path) -> pl.LazyFrame:
-    """Test rows of `prompt_scores`, told apart by `variant` wherever their numbers may differ.
-
-    Held-out T1 on training rows depends on how many of them K leaves, which the variants of COMP RW count differently:
-    its `variant` becomes `train_rows/paper`, `train_rows/official_code`, ..., from the COMP RW row of the same fit.
-    """
-    scores = analysis.load(results, "prompt_scores").filter(pl.col("split") == "test")
-    fits = scores.filter(pl.col("method") == "comp_rw").select("unit_id", "fit_id", fit="variant").unique()
-    of_fit = pl.when(pl.col("variant") == "train_rows", pl.col("fit").is_not_null())
-    named = of_fit.then(pl.format("{}/{}", "variant", "fit")).otherwise("variant")
-    return scores.join(fits, on=["unit_id", "fit_id"], how="left").with_columns(variant=named).drop("fit")
+def method_scores(results: Place) -> pl.LazyFrame:
+    """Test rows of `prompt_scores`."""
+    return counted(results, "prompt_scores").filter(pl.col("split") == "test")
 
 
 def of_group(group: tuple) -> list[pl.Expr]:
@@ -70,16 +62,16 @@ def of_group(group: tuple) -> list[pl.Expr]:
     return [pl.col(name) == value for name, value in zip(GROUP, group, strict=True)]
 
 
-def n_labels(results: Path) -> pl.DataFrame:
+def n_labels(results: Place) -> pl.DataFrame:
     """Number of label words of every task of every model: model, task, n_labels."""
-    units = analysis.load(results, "units")
+    units = counted(results, "units")
     count = pl.col("label_words").str.split(" ").list.len().max().cast(pl.Int64)
     return units.group_by("model", "task").agg(n_labels=count).collect()
 
 
-def full_accuracy(results: Path, group: tuple) -> dict[tuple[int, Prompt], float]:
+def full_accuracy(results: Place, group: tuple) -> dict[tuple[int, Prompt], float]:
     """The full model's test accuracy of every (step, prompt) of a group."""
-    rows = analysis.load(results, "prompt_scores").filter(
+    rows = counted(results, "prompt_scores").filter(
         *of_group(group), pl.col("split") == "test", pl.col("method") == "full"
     )
     columns = rows.select("step", "template", "demo_seed", "accuracy").collect(engine="streaming")

@@ -1,4 +1,4 @@
-"""Accuracy against label bias, component by component: the data of the paper's Figure 1.
+"""Accuracy against label bias, component by component, as in the paper's Figure 1; the axes are a choice of ours.
 
 With two labels in equal number, x = share of test rows on which a component predicts label 1 and y = its accuracy lie
 in a diamond, `|y - 1/2| <= min(x, 1 - x)`: good components at the top, bad ones at the bottom, label-biased ones left
@@ -9,7 +9,6 @@ lies within `max(0, top_share - 1 + 1/k) <= y <= 1 + 1/k - top_share` for k labe
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -17,9 +16,10 @@ import polars as pl
 from analysis.answers import GROUP, StepAnswers, all_answers
 from dynamics import scores
 from dynamics.components import parse_component
+from dynamics.storage import Place
 
 
-def diamond(results: Path) -> pl.DataFrame:
+def diamond(results: Place) -> pl.DataFrame:
     """Accuracy, label shares and recalls of every component, means over prompts.
 
     Returns:

@@ -1,22 +1,21 @@
 """Can a few labels unlock what the components know, and when in training? Methods beside the full model.
 
 Full needs no labels beyond the demonstrations; Calib+ (`calib_plus`), COMP RW (`comp_rw`) and held-out T1
-(`heldout_t1`, variants `train_rows/...`) use `n_labelled` of them. Held-out T1 in its variant `split_half` is chosen on
+(`heldout_t1`, variant `train_rows`) use `n_labelled` of them. Held-out T1 in its variant `split_half` is chosen on
 half of the test rows: not for use, but T1 without its optimism.
 """
-
-from pathlib import Path
 
 import polars as pl
 
 from analysis.accuracies import method_scores, n_labels
 from analysis.answers import GROUP
+from dynamics.storage import Place
 
 METHODS = ("full", "calib_plus", "comp_rw", "heldout_t1")
 PROMPT = [*GROUP, "step", "template", "demo_seed"]
 
 
-def reweighting_gain(results: Path) -> pl.DataFrame:
+def reweighting_gain(results: Place) -> pl.DataFrame:
     """Accuracy of every method over training, and its gain over the full model on the same prompts.
 
     Returns:

@@ -18,7 +18,9 @@ _GPU_PROCESS_BYTES, _GPU_PROCESS_LONGEST = 16e9, 32
 
 
 def weight_bytes(checkpoint: Checkpoint) -> int:
-    """Bytes of a checkpoint's files of weights."""
+    """Bytes of a checkpoint's files of weights; drawn ones have none."""
+    if checkpoint.init_seed is not None:
+        return 0
     if checkpoint.remote:
         return sum(file.size for file in checkpoint.remote.weights)
     return sum(path.stat().st_size for path in (checkpoint.folder or Path()).glob(f"*.{checkpoint.weights}"))

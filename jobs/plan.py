@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.descent import FitSettings
 from dynamics.errors import PlanError, unknown
-from dynamics.fits import Fit
+from dynamics.fits import Fit, heldout_fits
 from dynamics.nearest import encoder_hash
 from dynamics.reweighting import VARIANTS
 from dynamics.rivals import CHECKPOINT, PROMPT_SELECTION, STANDARD, Rival
@@ -184,7 +184,8 @@ class FitPlan(_Strict):
             raise PlanError(
                 f"fits: {', '.join(names)}: every variant needs a name of its own, and built-in ones are taken"
             )
-        return tuple(Fit(*way, n_labelled=k) for way in ways for k in self.n_labelled)
+        fits = [Fit(*way, n_labelled=k) for way in ways for k in self.n_labelled]
+        return (*fits, *heldout_fits(fits))
 
 
 class Limits(_Strict):
@@ -230,6 +231,10 @@ class SweepPlan(_Strict):
     fits: FitPlan = FitPlan()
     rivals: bool = False
     """Whether Standard and PromptS run too, with the K of `fits`."""
+    controls: tuple[Literal["random_init", "shuffled_labels"], ...] = ()
+    """What runs beside the untouched checkpoints; `dynamics.controls` says what each is."""
+    control_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
+    """Seeds of every control; 10 means seeds 0 to 9."""
     encoder: Path | None = None
     """Folder of a sentence encoder that finds PromptS's nearest examples, instead of the checkpoint itself."""
     data: Path | None = None
@@ -261,6 +266,11 @@ class SweepPlan(_Strict):
         return own.get(model) or self.resources
 
     @property
+    def seeds_of_controls(self) -> tuple[int, ...]:
+        """`control_seeds`, spelled out."""
+        return tuple(range(self.control_seeds)) if isinstance(self.control_seeds, int) else self.control_seeds
+
+    @property
     def encoder_folder(self) -> Path | None:
         """`encoder`, counted from where the plan lies."""
         return self._folder / self.encoder if self.encoder else None
@@ -275,7 +285,7 @@ class SweepPlan(_Strict):
         if not self.rivals:
             return ()
         folder = self.encoder_folder
-        by = (CHECKPOINT, "") if folder is None else (folder.name, encoder_hash(folder))
+        by = (CHECKPOINT, "") if folder is None else _encoder(folder)
         return tuple(
             rival for k in self.fits.n_labelled for rival in (Rival(STANDARD, k), Rival(PROMPT_SELECTION, k, *by))
         )
@@ -284,6 +294,12 @@ class SweepPlan(_Strict):
     def data_folder(self) -> Path | None:
         """`data`, counted from where the plan lies."""
         return self._folder / self.data if self.data else None
+
+
+def _encoder(folder: Path) -> tuple[str, str]:
+    """Variant and hash of an encoder; the variant carries some of the hash, for folders of one name."""
+    found = encoder_hash(folder)
+    return f"{folder.name}-{found[:8]}", found
 
 
 def read_plan(path: Path) -> SweepPlan:
@@ -296,15 +312,25 @@ def read_plan(path: Path) -> SweepPlan:
         there = sorted(str(p) for p in Path(__file__).with_name("plans").glob("*.toml"))
         raise PlanError(unknown("plan", str(path), [Path(p).name for p in there]) + " (in jobs/plans), or a TOML file")
     try:
-        content = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        plan = parse_plan(path.read_text(), str(path))
+    except UnicodeDecodeError as error:
         raise PlanError(f"{path} is not valid TOML: {error}") from error
-    try:
-        plan = SweepPlan.model_validate(content)
-    except ValidationError as error:
-        raise PlanError(f"{path}: {_first_problem(error)}") from error
     plan._folder = path.parent
     return plan
+
+
+def parse_plan(text: str, name: str) -> SweepPlan:
+    """Validate a plan's text; `name` is what messages call it.
+
+    Raises:
+        PlanError: not TOML, or a key or value that is not allowed.
+    """
+    try:
+        return SweepPlan.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{name} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise PlanError(f"{name}: {_first_problem(error)}") from error
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -8,9 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import polars as pl
 import typer
 
+from dynamics.controls import RANDOM_INIT
 from dynamics.errors import StoreError, refusals_exit_2
+from dynamics.storage import Place, place
 from dynamics.store import CELL, ResultStore, open_store, parts, read_units, save_plan
 from jobs.attempts import Job, TooManyFailures, stopping
 from jobs.derive import derive
@@ -31,7 +34,7 @@ INTERRUPTED = 130
 
 def sweep(
     plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan; see jobs/plans/")],
-    out: Annotated[Path, typer.Option(help="results folder; the same command again resumes")],
+    out: Annotated[str, typer.Option(help="results folder, or s3:// or gs://; the same command again resumes")],
     executor: Annotated[Executor, typer.Option(help="ray, or inline for debugging")] = "ray",
 ) -> None:
     """Decompose and score every checkpoint of a plan, into Parquet.
@@ -41,8 +44,9 @@ def sweep(
     with refusals_exit_2():
         plan = read_plan(plan_file)
         units = _expand(plan)
-        _refuse_relative_in_job(out)
-        store = open_store(out, create=True)
+        root = place(out)
+        _refuse_relative_in_job(root)
+        store = open_store(root, create=True)
         missing = missing_units(store, units)
         save_plan(store, plan.name, plan_file.read_text())
         typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
@@ -144,29 +148,38 @@ def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUni
     """
     done = read_units(store).filter(status="done")
     held = dict(zip(done.select(CELL).iter_rows(), done["unit_id"], strict=True))
-    weights = set(done.select("model", "step", "content_hash").iter_rows())
-    known = {key[:2] for key in weights}
+    weights = set(done.select("model", "step", _DRAWN, "content_hash").iter_rows())
+    known = {key[:3] for key in weights}
     asked = set(done.select("model", "task", "task_hash", "n_test_asked").iter_rows())
     tasks = {key[:2] for key in asked}
     clash = [
         unit
         for unit in units
         if held.get(unit.cell, unit.unit_id) != unit.unit_id
-        or (((c := unit.checkpoint).model, c.step) in known and (c.model, c.step, c.content_hash) not in weights)
-        or ((c.model, unit.task) in tasks and (c.model, unit.task, unit.task_hash, unit.n_test) not in asked)
+        or ((at := _weights_at(unit)) in known and (*at, unit.checkpoint.content_hash) not in weights)
+        or ((of := (unit.checkpoint.model, unit.task)) in tasks and (*of, unit.task_hash, unit.n_test) not in asked)
     ]
     if clash:
         raise StoreError(
             f"{store.root} holds {clash[0]} from another plan or other weights ({len(clash)} such units): n_test, "
-            "n_train, the task's rows or the checkpoint's files differ. Name another --out, or restore the settings "
-            f"kept in {store.root / 'plans'}"
+            "n_train, the task's rows or the checkpoint's files differ (for random_init also the versions of torch and "
+            f"transformers). Name another --out, or restore the settings kept in {store.root / 'plans'}"
         )
     return [unit for unit in units if unit.cell not in held]
 
 
-def _refuse_relative_in_job(out: Path) -> None:
+_DRAWN = pl.when(pl.col("control").str.starts_with(RANDOM_INIT)).then("control").otherwise(None).alias("drawn")
+"""Drawn weights stand at step 0 beside those of a suite's own step 0; all other units of a step share theirs."""
+
+
+def _weights_at(unit: WorkUnit) -> tuple[str, int, str | None]:
+    c = unit.checkpoint
+    return c.model, c.step, None if c.init_seed is None else unit.control
+
+
+def _refuse_relative_in_job(out: Place) -> None:
     """A submitted job runs in a copy of the working directory that is deleted after it."""
-    if os.environ.get("RAY_JOB_ID") and not out.is_absolute():
+    if os.environ.get("RAY_JOB_ID") and isinstance(out, Path) and not out.is_absolute():
         raise StoreError(f"--out {out} is relative: inside a Ray job its files would be deleted; give an absolute path")
 
 

@@ -36,12 +36,15 @@ def add_unit(
     full: np.ndarray | None = None,
     scores: Sequence[Mapping[str, object]] = (),
     n_skipped: int = 0,
+    flags: Sequence[str] = (),
+    content_hash: str | None = None,
     **keys: object,
 ) -> None:
     """Write one unit whose candidates answer `answers` (example, candidate) and whose full model answers `full`.
 
     Args:
         n_skipped: how many of the last examples did not fit the context.
+        flags, content_hash: of the checkpoint; a hash of its own unless given.
         scores: further rows of `prompt_scores`: method, and where they differ from the defaults variant, n_labelled...
         keys: what differs from the defaults: model, step, control, task, template, demo_seed, n_shots.
     """
@@ -79,7 +82,13 @@ def add_unit(
     tables = unit_tables(arrays)
     rows = [_score_row(keys, row, len(gold)) for row in scores]
     tables["prompt_scores"] = pa.concat_tables([tables["prompt_scores"], *rows])
-    record = {"status": ["done"], "label_words": [" ".join(WORDS[:n_labels])], "part": [part_id([keys["unit_id"]])]}
+    record = {
+        "status": ["done"],
+        "label_words": [" ".join(WORDS[:n_labels])],
+        "part": [part_id([keys["unit_id"]])],
+        "flags": [list(flags)],
+        "content_hash": [content_hash or f"{keys['model']}-{keys['step']}"],
+    }
     write_units(store, table("units", keys, record), tables)
 
 
