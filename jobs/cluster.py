@@ -65,6 +65,8 @@ def _connect(address: str) -> None:
     import ray
     from ray.exceptions import RayError
 
+    if address.startswith("http"):
+        raise PlanError(f"RAY_ADDRESS={address} is the address for `ray job submit`, not for joining. {_REMEDY}")
     typer.echo(f"joining Ray at RAY_ADDRESS={address}")
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdigit():
