@@ -32,8 +32,8 @@ LIBRARIES = {
     "transformers": {"dynamics", "jobs"},
 }
 TORCH_FREE = {
-    "calibration", "components", "descent", "errors", "fits", "reweighting", "schema", "scores", "selection", "store",
-    "tables",
+    "calibration", "components", "descent", "errors", "fits", "reweighting", "schema", "scores", "selection",
+    "storage", "store", "tables",
 }  # fmt: skip
 NOT_REGISTERED = {
     "analysis": {"accuracies", "answers", "loading", "null", "pairs", "variance"},
