@@ -38,7 +38,7 @@ TORCH_FREE = {
 NOT_REGISTERED = {
     "analysis": {
         "accuracies", "answers", "choosing", "criteria", "curves", "fitted", "loading", "null", "onset", "pairs",
-        "relabelling", "tally", "variance",
+        "relabelling", "resampling", "tally", "variance",
     },
     "figures": {"style"},
     "families": {"anatomy"},
