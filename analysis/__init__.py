@@ -1,19 +1,21 @@
 """Polars over the result tables: one file per question, one line each in `ANALYSES`."""
 
-from pathlib import Path
 from pkgutil import resolve_name
 
 import polars as pl
 
 from analysis.loading import load, with_flags
 from dynamics.errors import PlanError, unknown
+from dynamics.storage import Place, place
 
 __all__ = ["ANALYSES", "load", "run"]
 
 ANALYSES = {
+    "churn": "analysis.churn:churn",
     "component_heatmap": "analysis.component_heatmap:component_heatmap",
     "component_kinds": "analysis.component_kinds:component_kinds",
     "component_kinds_by_prompt": "analysis.component_kinds:component_kinds_by_prompt",
+    "component_sensitivity": "analysis.sensitivity:component_sensitivity",
     "consistency": "analysis.consistency:consistency",
     "contrast": "analysis.contrast:contrast",
     "controls": "analysis.controls:controls",
@@ -21,11 +23,15 @@ ANALYSES = {
     "emergence": "analysis.emergence:emergence",
     "paper_tables": "analysis.paper_tables:paper_tables",
     "reweighting_gain": "analysis.reweighting_gain:reweighting_gain",
+    "sensitivity": "analysis.sensitivity:sensitivity",
+    "survival": "analysis.survival:survival",
     "transfer": "analysis.transfer:transfer",
+    "transfer_weights": "analysis.transfer_weights:transfer_weights",
+    "weights": "analysis.weights:weights",
 }
 
 
-def run(name: str, results: Path | str) -> pl.DataFrame:
+def run(name: str, results: Place | str) -> pl.DataFrame:
     """The tidy table of one analysis, with the flagged steps of each row's model in the column `flagged`.
 
     Raises:
@@ -34,4 +40,4 @@ def run(name: str, results: Path | str) -> pl.DataFrame:
     """
     if name not in ANALYSES:
         raise PlanError(unknown("analysis", name, ANALYSES))
-    return with_flags(resolve_name(ANALYSES[name])(Path(results)), results)
+    return with_flags(resolve_name(ANALYSES[name])(place(results)), results)

@@ -59,5 +59,6 @@ def refusals_exit_2() -> Iterator[None]:
     try:
         yield
     except (Refusal, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        typer.echo(f"error: {error if isinstance(error, Refusal) else lines[0]}", err=True)
         raise typer.Exit(2) from error

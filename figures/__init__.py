@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
 from pkgutil import resolve_name
 
 import polars as pl
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 import analysis
 from dynamics.errors import PlanError, unknown
+from dynamics.storage import Place, put
 from figures import style
 
 FIGURES = {
@@ -34,7 +35,7 @@ class FigureOf:
     draw: Callable[[pl.DataFrame], dict[str, Figure]]
 
 
-def draw(name: str, results: Path, out: Path) -> list[Path]:
+def draw(name: str, results: Place, out: Place) -> list[Place]:
     """Draw one figure from results and write it as PNG and SVG, with the table behind it as CSV.
 
     Returns:
@@ -48,13 +49,13 @@ def draw(name: str, results: Path, out: Path) -> list[Path]:
         raise PlanError(unknown("figure", name, FIGURES))
     figure_of: FigureOf = resolve_name(FIGURES[name])
     table = analysis.run(figure_of.analysis, results)
-    out.mkdir(parents=True, exist_ok=True)
-    table.write_csv(out / f"{name}.csv")
-    written = [out / f"{name}.csv"]
+    files = {f"{name}.csv": table.write_csv().encode()}
     with rc_context(style.house()):
         for picture, figure in figure_of.draw(table).items():
             for suffix in FORMATS:
-                path = out / f"{picture}.{suffix}"
-                figure.savefig(path, metadata={"Date": None} if suffix == "svg" else None)
-                written.append(path)
-    return sorted(written)
+                drawn = BytesIO()
+                figure.savefig(drawn, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
+                files[f"{picture}.{suffix}"] = drawn.getvalue()
+    for file in sorted(files):
+        put(out / file, files[file])
+    return [out / file for file in sorted(files)]

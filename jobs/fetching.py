@@ -9,6 +9,7 @@ from dataclasses import replace
 from dynamics.checkpoints import Checkpoint
 from dynamics.errors import CheckpointError
 from dynamics.hub import disk
+from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.names import redact
 from jobs.units import CheckpointWork
 
@@ -26,6 +27,9 @@ def at_hand(work: CheckpointWork) -> Iterator[Checkpoint]:
     if checkpoint.remote is None:
         yield checkpoint
         return
+    if checkpoint.init_seed is not None:  # small files that stay, so that nothing is claimed or evicted for them
+        yield replace(checkpoint, folder=fetch_setup(checkpoint.remote))
+        return
     with disk.using(checkpoint.remote, run=work.run, budget=work.disk_bytes, keep=work.keep) as folder:
         yield replace(checkpoint, folder=folder)
 
@@ -35,7 +39,7 @@ def fetch(work: CheckpointWork) -> CheckpointWork:
 
     Never raises: a checkpoint that cannot be fetched must not stop the others.
     """
-    if work.checkpoint.remote is None:
+    if work.checkpoint.remote is None or work.checkpoint.init_seed is not None:
         return work
     try:
         disk.acquire(work.checkpoint.remote, run=work.run, budget=work.disk_bytes)

@@ -201,6 +201,10 @@ class SweepPlan(_Strict):
     fits: FitPlan = FitPlan()
     rivals: bool = False
     """Whether Standard and PromptS run too, with the K of `fits`."""
+    controls: tuple[Literal["random_init", "shuffled_labels"], ...] = ()
+    """What runs beside the untouched checkpoints; `dynamics.controls` says what each is."""
+    control_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
+    """Seeds of every control; 10 means seeds 0 to 9."""
     encoder: Path | None = None
     """Folder of a sentence encoder that finds PromptS's nearest examples, instead of the checkpoint itself."""
     data: Path | None = None
@@ -225,6 +229,11 @@ class SweepPlan(_Strict):
             if repo not in read:
                 raise PlanError(unknown("repository in `revisions`:", repo, read))
         return tasks
+
+    @property
+    def seeds_of_controls(self) -> tuple[int, ...]:
+        """`control_seeds`, spelled out."""
+        return tuple(range(self.control_seeds)) if isinstance(self.control_seeds, int) else self.control_seeds
 
     @property
     def encoder_folder(self) -> Path | None:
@@ -268,15 +277,25 @@ def read_plan(path: Path) -> SweepPlan:
         there = sorted(str(p) for p in Path(__file__).with_name("plans").glob("*.toml"))
         raise PlanError(unknown("plan", str(path), [Path(p).name for p in there]) + " (in jobs/plans), or a TOML file")
     try:
-        content = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        plan = parse_plan(path.read_text(), str(path))
+    except UnicodeDecodeError as error:
         raise PlanError(f"{path} is not valid TOML: {error}") from error
-    try:
-        plan = SweepPlan.model_validate(content)
-    except ValidationError as error:
-        raise PlanError(f"{path}: {_first_problem(error)}") from error
     plan._folder = path.parent
     return plan
+
+
+def parse_plan(text: str, name: str) -> SweepPlan:
+    """Validate a plan's text; `name` is what messages call it.
+
+    Raises:
+        PlanError: not TOML, or a key or value that is not allowed.
+    """
+    try:
+        return SweepPlan.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{name} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise PlanError(f"{name}: {_first_problem(error)}") from error
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -15,6 +15,7 @@ from dynamics.hub import disk
 from dynamics.hub.fetch import fetch_setup, is_cached
 from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN, FILE_LIMIT, FILE_LIMIT_WITH_TOKEN, REQUESTS_PER_FILE
 from dynamics.hub.names import settings
+from dynamics.storage import exists, place
 from dynamics.store import ResultStore, open_store, read_units
 from jobs.calibration import Calibration, calibrate
 from jobs.plan import SweepPlan, read_plan
@@ -83,7 +84,7 @@ class Preflight:
 
 def show_plan(
     plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan; see jobs/plans/")],
-    out: Annotated[Path | None, typer.Option(help="results folder, to tell what is done already")] = None,
+    out: Annotated[str | None, typer.Option(help="results folder or URI, to tell what is done already")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
     calibrated: Annotated[bool, typer.Option("--calibrate", help="run one checkpoint to estimate hours")] = False,
     workers: Annotated[int, typer.Option(min=1, help="workers at once, for the estimate of hours")] = 1,
@@ -94,7 +95,7 @@ def show_plan(
     """
     with refusals_exit_2():
         plan = read_plan(plan_file)
-        store = open_store(out) if out is not None and out.exists() else None
+        store = open_store(out) if out is not None and exists(place(out)) else None
         found = preflight(plan, store, calibrated=calibrated, workers=workers)
     typer.echo(json.dumps(asdict(found), indent=1) if as_json else "\n".join(describe(found)))
 
@@ -228,6 +229,8 @@ def _to_fetch(checkpoints: Iterable[Checkpoint]) -> dict[tuple[str, str], int]:
 
 
 def _weight_bytes(checkpoint: Checkpoint) -> int:
+    if checkpoint.init_seed is not None:
+        return 0
     if checkpoint.remote:
         return sum(file.size for file in checkpoint.remote.weights)
     return sum(path.stat().st_size for path in (checkpoint.folder or Path()).glob(f"*.{checkpoint.weights}"))

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dynamics.controls import controlled_rows
 from dynamics.nearest import Embed, Vectors, checkpoint_embedder, encoder_embedder
 from dynamics.partition import select_rows
 from dynamics.prompts import fitting_rows
@@ -102,6 +103,7 @@ def _run_unit(
     work: CheckpointWork,
 ) -> pa.Table:
     task = work.tasks[unit.task]
+    rows = controlled_rows(task, rows, unit.control)
     chosen = select_rows(
         task, rows, demo_seed=unit.demo_seed, n_shots=unit.n_shots, n_test=unit.n_test, n_train=unit.n_train
     )

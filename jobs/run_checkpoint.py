@@ -17,6 +17,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics.checkpoints import load_model, load_tokenizer
+from dynamics.controls import controlled_rows
 from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE, Decomposition, decompose
 from dynamics.errors import DoubtfulUnit
 from dynamics.hub.names import redact
@@ -74,7 +75,8 @@ def run_checkpoint(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
             return _record_failures(store, [(unit, error) for unit in work.asked])
         shared = {"device": device, "load_seconds": time.perf_counter() - started}
         outcomes: list[Outcome] = []
-        for _, units in groupby(work.units, key=lambda unit: unit.task):
+        # a part for each control: a task's ten controls at once would be ten times the memory
+        for _, units in groupby(work.units, key=lambda unit: (unit.task, unit.control)):
             outcomes += _run_task(store, model, tokenizer, list(units), work, shared)
         return outcomes + _record_failures(store, run_owed(store, model, tokenizer, work))
 
@@ -92,13 +94,14 @@ def _run_task(
     work: CheckpointWork,
     shared: dict[str, object],
 ) -> list[Outcome]:
-    """All units of one task on an open model, written as one part; failed ones recorded apart."""
+    """All units of one task and control on an open model, written as one part; failed ones recorded apart."""
     done: list[_Finished] = []
     failed: list[tuple[WorkUnit, Exception]] = []
     rows: TaskRows | None = None
     for unit in units:
         try:
-            rows = rows or work.tasks[unit.task].load(work.data)
+            task = work.tasks[unit.task]
+            rows = rows or controlled_rows(task, task.load(work.data), unit.control)
             done.append(_run_unit(unit, model, tokenizer, rows, work, shared))
         except Exception as error:  # one unit's failure must not stop the others
             failed.append((unit, error))

@@ -9,10 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
+import polars as pl
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from dynamics.controls import RANDOM_INIT
 from dynamics.errors import StoreError, refusals_exit_2
+from dynamics.storage import Place, place
 from dynamics.store import CELL, ResultStore, open_store, parts, read_units, save_plan
 from jobs.derive import derive
 from jobs.executors import Results, run_inline, run_ray
@@ -28,7 +31,7 @@ INTERRUPTED = 130
 
 def sweep(
     plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan; see jobs/plans/")],
-    out: Annotated[Path, typer.Option(help="results folder; the same command again resumes")],
+    out: Annotated[str, typer.Option(help="results folder, or s3:// or gs://; the same command again resumes")],
     executor: Annotated[Executor, typer.Option(help="ray, or inline for debugging")] = "ray",
 ) -> None:
     """Decompose and score every checkpoint of a plan, into Parquet.
@@ -38,8 +41,9 @@ def sweep(
     with refusals_exit_2():
         plan = read_plan(plan_file)
         units = _expand(plan)
-        _refuse_relative_in_job(out)
-        store = open_store(out, create=True)
+        root = place(out)
+        _refuse_relative_in_job(root)
+        store = open_store(root, create=True)
         missing = missing_units(store, units)
         save_plan(store, plan.name, plan_file.read_text())
         typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
@@ -104,24 +108,33 @@ def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUni
     """
     done = read_units(store).filter(status="done")
     held = dict(zip(done.select(CELL).iter_rows(), done["unit_id"], strict=True))
-    weights = set(done.select("model", "step", "content_hash").iter_rows())
-    known = {key[:2] for key in weights}
+    weights = set(done.select("model", "step", _DRAWN, "content_hash").iter_rows())
+    known = {key[:3] for key in weights}
     asked = set(done.select("model", "task", "task_hash", "n_test_asked").iter_rows())
     tasks = {key[:2] for key in asked}
     clash = [
         unit
         for unit in units
         if held.get(unit.cell, unit.unit_id) != unit.unit_id
-        or (((c := unit.checkpoint).model, c.step) in known and (c.model, c.step, c.content_hash) not in weights)
-        or ((c.model, unit.task) in tasks and (c.model, unit.task, unit.task_hash, unit.n_test) not in asked)
+        or ((at := _weights_at(unit)) in known and (*at, unit.checkpoint.content_hash) not in weights)
+        or ((of := (unit.checkpoint.model, unit.task)) in tasks and (*of, unit.task_hash, unit.n_test) not in asked)
     ]
     if clash:
         raise StoreError(
             f"{store.root} holds {clash[0]} from another plan or other weights ({len(clash)} such units): n_test, "
-            "n_train, the task's rows or the checkpoint's files differ. Name another --out, or restore the settings "
-            f"kept in {store.root / 'plans'}"
+            "n_train, the task's rows or the checkpoint's files differ (for random_init also the versions of torch and "
+            f"transformers). Name another --out, or restore the settings kept in {store.root / 'plans'}"
         )
     return [unit for unit in units if unit.cell not in held]
+
+
+_DRAWN = pl.when(pl.col("control").str.starts_with(RANDOM_INIT)).then("control").otherwise(None).alias("drawn")
+"""Drawn weights stand at step 0 beside those of a suite's own step 0; all other units of a step share theirs."""
+
+
+def _weights_at(unit: WorkUnit) -> tuple[str, int, str | None]:
+    c = unit.checkpoint
+    return c.model, c.step, None if c.init_seed is None else unit.control
 
 
 def _with_progress(results: Results, n_checkpoints: int) -> Iterable[Outcome]:
@@ -150,12 +163,12 @@ def _list_failures(failed: Sequence[Outcome], shown: int = 20) -> None:
     if len(failed) > shown:
         typer.echo(f"... and {len(failed) - shown} more; all are rows of the units table with status failed", err=True)
     if logged := [outcome.log for outcome in failed if outcome.log]:
-        typer.echo(f"tracebacks are in {Path(logged[0]).parent}", err=True)
+        typer.echo(f"tracebacks are in {logged[0].rpartition('/')[0]}", err=True)
 
 
-def _refuse_relative_in_job(out: Path) -> None:
+def _refuse_relative_in_job(out: Place) -> None:
     """A submitted job runs in a copy of the working directory that is deleted after it."""
-    if os.environ.get("RAY_JOB_ID") and not out.is_absolute():
+    if os.environ.get("RAY_JOB_ID") and isinstance(out, Path) and not out.is_absolute():
         raise StoreError(f"--out {out} is relative: inside a Ray job its files would be deleted; give an absolute path")
 
 

@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 
 from dynamics.checkpoints import Checkpoint, find_checkpoints
+from dynamics.controls import NONE, RANDOM_INIT, SHUFFLED_LABELS, control_name
 from dynamics.errors import PlanError
 from dynamics.fits import Fit
 from dynamics.hub.errata import QUARANTINED
 from dynamics.prompts import PARTITION_SEED
+from dynamics.random_init import random_init
 from dynamics.rivals import Rival
 from dynamics.schema import METHOD_VERSION
 from dynamics.tasks import Task, Template, fingerprint
@@ -31,7 +33,7 @@ class WorkUnit:
     n_test: int
     n_train: int
     dtype: str
-    control: str = "none"
+    control: str = NONE
 
     @property
     def keys(self) -> dict[str, object]:
@@ -67,8 +69,9 @@ class WorkUnit:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
+        control = "" if self.control == NONE else f" {self.control}"
         return (
-            f"{self.checkpoint.model} step {self.checkpoint.step} {self.task}/{self.template.name} "
+            f"{self.checkpoint.model} step {self.checkpoint.step}{control} {self.task}/{self.template.name} "
             f"seed {self.demo_seed} {self.n_shots}-shot"
         )
 
@@ -113,13 +116,15 @@ Owed = tuple[WorkUnit, tuple[Rival, ...]]
 
 
 def plan_checkpoints(plan: SweepPlan) -> list[Checkpoint]:
-    """All checkpoints a plan names, quarantined ones too, in order.
+    """All checkpoints a plan names, quarantined ones too, in order; after each model's own its random ones.
 
     Raises:
         PlanError: a grid or pattern that is none, or a missing step.
         CheckpointError: an unknown model, or a checkpoint that cannot be used.
     """
-    return [checkpoint for model in plan.models for checkpoint in _checkpoints(model)]
+    seeds = plan.seeds_of_controls if RANDOM_INIT in plan.controls else ()
+    found = [_checkpoints(model) for model in plan.models]
+    return [c for own in found for c in (*own, *(random_init(first, seed) for first in own[:1] for seed in seeds))]
 
 
 def to_run(plan: SweepPlan, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
@@ -129,7 +134,7 @@ def to_run(plan: SweepPlan, checkpoints: Sequence[Checkpoint]) -> list[Checkpoin
 
 
 def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint] | None = None) -> list[WorkUnit]:
-    """All units of a plan, in the order checkpoint, task, template, shots, seed.
+    """All units of a plan, in the order checkpoint, task, control, template, shots, seed.
 
     Args:
         plan: the grid.
@@ -142,9 +147,12 @@ def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint] | None = None) -> 
     checkpoints = to_run(plan, plan_checkpoints(plan)) if checkpoints is None else checkpoints
     tasks = [_checked(cell, plan) for cell in plan.tasks]
     units = [
-        WorkUnit(checkpoint, task.name, task_hash, template, seed, n_shots, cell.n_test, cell.n_train, plan.dtype)
+        WorkUnit(
+            checkpoint, task.name, task_hash, template, seed, n_shots, cell.n_test, cell.n_train, plan.dtype, control
+        )
         for checkpoint in checkpoints
         for cell, task, task_hash in tasks
+        for control in _controls(plan, checkpoint)
         for template in (task.templates if cell.templates == "all" else map(task.template, cell.templates))
         for n_shots in cell.n_shots
         for seed in cell.seeds
@@ -201,6 +209,14 @@ def _checkpoints(model: ModelPlan) -> list[Checkpoint]:
         missing=model.missing,
         revision=model.revision,
     )
+
+
+def _controls(plan: SweepPlan, checkpoint: Checkpoint) -> list[str]:
+    """What the `control` column says of a checkpoint's units: drawn weights are a control as they are."""
+    if checkpoint.init_seed is not None:
+        return [control_name(RANDOM_INIT, checkpoint.init_seed)]
+    shuffled = plan.seeds_of_controls if SHUFFLED_LABELS in plan.controls else ()
+    return [NONE, *(control_name(SHUFFLED_LABELS, seed) for seed in shuffled)]
 
 
 def _checked(cell: TaskPlan, plan: SweepPlan) -> tuple[TaskPlan, Task, str]:

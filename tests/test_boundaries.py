@@ -32,11 +32,11 @@ LIBRARIES = {
     "transformers": {"dynamics", "jobs"},
 }
 TORCH_FREE = {
-    "calibration", "components", "descent", "errors", "fits", "reweighting", "schema", "scores", "selection", "store",
-    "tables",
+    "calibration", "components", "descent", "errors", "fits", "reweighting", "schema", "scores", "selection",
+    "storage", "store", "tables",
 }  # fmt: skip
 NOT_REGISTERED = {
-    "analysis": {"accuracies", "answers", "loading", "null", "pairs"},
+    "analysis": {"accuracies", "answers", "loading", "null", "pairs", "variance"},
     "figures": {"style"},
     "families": {"anatomy"},
     "tasks": {"custom", "files", "rows", "sources"},
