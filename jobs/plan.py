@@ -224,7 +224,8 @@ class SweepPlan(_Strict):
     tasks: Annotated[tuple[TaskPlan, ...], Field(min_length=1)]
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
-    token_budget: Annotated[int, Field(ge=1)] = 16_384
+    token_budget: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Padded tokens per batch; `auto` fits them to free memory. Changes speed and memory, not results."""
     resources: Resources = Resources()
     limits: Limits = Limits()
     hub: HubPlan = HubPlan()
