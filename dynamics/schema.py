@@ -135,7 +135,16 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
     },
 }
 
-TABLES: dict[str, pa.Schema] = {
-    table: pa.schema([pa.field(name, kind, metadata={"about": about}) for name, (kind, about) in columns.items()])
-    for table, columns in COLUMNS.items()
+_PLANNED: dict[str, tuple[pa.DataType, str]] = {
+    **KEYS,
+    "fit_ids": (pa.list_(_TEXT), "fits and rivals that the plan asks of the unit"),
 }
+
+
+def _schema(columns: dict[str, tuple[pa.DataType, str]]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, metadata={"about": about}) for name, (kind, about) in columns.items()])
+
+
+TABLES: dict[str, pa.Schema] = {table: _schema(columns) for table, columns in COLUMNS.items()}
+PLANNED = _schema(_PLANNED)
+"""A plan's units as they were when it was last swept; kept beside the plan, not a result table."""

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -41,7 +40,7 @@ def list_failures(failed: Sequence[Outcome], shown: int = 20) -> None:
     if len(failed) > shown:
         typer.echo(f"... and {len(failed) - shown} more; all are rows of the units table with status failed", err=True)
     if logged := [outcome.log for outcome in failed if outcome.log]:
-        typer.echo(f"tracebacks are in {Path(logged[0]).parent}", err=True)
+        typer.echo(f"tracebacks are in {logged[0].rpartition('/')[0]}", err=True)
 
 
 def _line(work: CheckpointWork, outcomes: Sequence[Outcome]) -> str:
@@ -49,7 +48,7 @@ def _line(work: CheckpointWork, outcomes: Sequence[Outcome]) -> str:
     first = next((f" ({o.error_class}: {o.error})" for o in outcomes if o.status == "retried"), "")
     note = f", {n_failed} failed" if n_failed else ""
     note += f", {n_retried} to be tried again{first}" if n_retried else ""
-    return f"{work.checkpoint.model} step {work.checkpoint.step}: {len(outcomes)} units{note}"
+    return f"{work.checkpoint}: {len(outcomes)} units{note}"
 
 
 def _cost(work: CheckpointWork) -> float:

@@ -26,7 +26,7 @@ from jobs.preflight import refuse_impossible
 from jobs.progress import list_failures, with_progress
 from jobs.rivals import owed_rivals
 from jobs.run_checkpoint import run_checkpoint
-from jobs.units import CheckpointWork, Owed, WorkUnit, expand, group, plan_checkpoints, to_run
+from jobs.units import CheckpointWork, Owed, WorkUnit, expand, group, plan_checkpoints, planned_table, to_run
 
 Executor = Literal["ray", "inline"]
 INTERRUPTED = 130
@@ -48,7 +48,7 @@ def sweep(
         _refuse_relative_in_job(root)
         store = open_store(root, create=True)
         missing = missing_units(store, units)
-        save_plan(store, plan.name, plan_file.read_text())
+        save_plan(store, plan.name, plan_file.read_text(), planned_table(plan, units))
         typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
         owed = owed_rivals(store, units, plan.rival_settings)
         late = {unit for unit, _ in owed} - set(missing)
@@ -179,7 +179,7 @@ def _weights_at(unit: WorkUnit) -> tuple[str, int, str | None]:
 
 def _refuse_relative_in_job(out: Place) -> None:
     """A submitted job runs in a copy of the working directory that is deleted after it."""
-    if os.environ.get("RAY_JOB_ID") and isinstance(out, Path) and not out.is_absolute():
+    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") and isinstance(out, Path) and not out.is_absolute():
         raise StoreError(f"--out {out} is relative: inside a Ray job its files would be deleted; give an absolute path")
 
 

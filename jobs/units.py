@@ -7,6 +7,8 @@ from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
+
 from dynamics.checkpoints import Checkpoint, find_checkpoints
 from dynamics.controls import NONE, RANDOM_INIT, SHUFFLED_LABELS, control_name
 from dynamics.errors import CheckpointError, PlanError
@@ -15,7 +17,7 @@ from dynamics.hub.errata import QUARANTINED
 from dynamics.prompts import PARTITION_SEED
 from dynamics.random_init import random_init
 from dynamics.rivals import Rival
-from dynamics.schema import METHOD_VERSION
+from dynamics.schema import METHOD_VERSION, PLANNED
 from dynamics.tasks import Task, Template, fingerprint
 from jobs.plan import ModelPlan, Resources, StepRange, SweepPlan, TaskPlan
 
@@ -69,11 +71,8 @@ class WorkUnit:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        control = "" if self.control == NONE else f" {self.control}"
-        return (
-            f"{self.checkpoint.model} step {self.checkpoint.step}{control} {self.task}/{self.template.name} "
-            f"seed {self.demo_seed} {self.n_shots}-shot"
-        )
+        control = "" if self.control in (NONE, self.checkpoint.revision) else f" {self.control}"
+        return f"{self.checkpoint}{control} {self.task}/{self.template.name} seed {self.demo_seed} {self.n_shots}-shot"
 
 
 @dataclass(frozen=True)
@@ -170,6 +169,12 @@ def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint] | None = None) -> 
             f"plan {plan.name} asks twice for {twice}; name each model, task, seed and number of shots once"
         )
     return units
+
+
+def planned_table(plan: SweepPlan, units: Sequence[WorkUnit]) -> pa.Table:
+    """The plan's units with their keys and the fits and rivals it asks of them, in the schema `PLANNED`."""
+    fit_ids = [fit.fit_id for fit in plan.fits.all] + [rival.fit_id for rival in plan.rival_settings]
+    return pa.Table.from_pylist([{**unit.keys, "fit_ids": fit_ids} for unit in units], schema=PLANNED)
 
 
 def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Sequence[Owed] = ()) -> list[CheckpointWork]:

@@ -32,7 +32,7 @@ LIBRARIES = {
     "transformers": {"dynamics", "jobs"},
 }
 TORCH_FREE = {
-    "calibration", "components", "descent", "errors", "fits", "reweighting", "schema", "scores", "selection",
+    "calibration", "components", "descent", "errors", "fits", "reweighting", "schema", "scores", "sealing", "selection",
     "storage", "store", "tables",
 }  # fmt: skip
 NOT_REGISTERED = {

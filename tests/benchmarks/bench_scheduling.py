@@ -62,7 +62,7 @@ def at_once(work: CheckpointWork, _: ResultStore) -> list[Outcome]:
 
 def pythia(folder: Path) -> tuple[SweepPlan, list[Checkpoint]]:
     """The plan of 10 sizes x 154 steps x 8 tasks x 15 prompts, and its checkpoints, of which only the names exist."""
-    write_folder(folder)
+    write_folder(folder, *TASKS)
     models = [{"id": f"EleutherAI/pythia-{size}"} for size in SIZES]
     tasks = [{"name": name, "n_test": 20, "n_train": 4} for name in TASKS]
     plan = SweepPlan.model_validate({"name": "all", "models": models, "tasks": tasks, "data": folder})

@@ -22,6 +22,7 @@ from jobs.units import CheckpointWork, expand, group
 from tests import hub_models
 from tests.hub_server import FakeHub, Fault, serve
 from tests.models import write_plan
+from tests.s3_server import LocalS3, environment_of
 
 pytestmark = [
     pytest.mark.ray,
@@ -34,9 +35,9 @@ TABLES = {"predictions": ["unit_id", "example_id", "split"], "component_scores":
 
 
 @pytest.fixture(scope="module")
-def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
-    """A Ray of two CPUs with a home of its own, so that no token is written into the user's; and a local Hub."""
-    with pytest.MonkeyPatch.context() as patch, serve(FakeHub()) as hub:
+def local_ray(tmp_path_factory: pytest.TempPathFactory, s3_server: LocalS3) -> Iterator[FakeHub]:
+    """A Ray of two CPUs with a home of its own, so that no token is written into the user's; a local Hub and S3."""
+    with pytest.MonkeyPatch.context() as patch, environment_of(s3_server), serve(FakeHub()) as hub:
         patch.setenv("HF_ENDPOINT", hub.endpoint)
         patch.setenv("HF_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("HF_HUB_OFFLINE", raising=False)
@@ -254,6 +255,15 @@ def test_a_demand_that_no_node_meets_is_refused_at_once(tmp_path: Path, suite_fo
     assert "the plan asks 1 CPU, 3 GPU, zone=west of one node for a worker, and no node has that" in refused.output
     assert "the cluster has 1 x (2 CPU, 2 GPU, " in refused.output
     assert "zone=east" in refused.output
+
+
+def test_workers_write_to_a_bucket(tmp_path: Path, suite_folder: Path, results: Path, s3_server: LocalS3) -> None:
+    out = f"s3://{s3_server.bucket()}/out"
+    done = CliRunner().invoke(app, [str(write_plan(tmp_path / "plan.toml", suite_folder)), "--out", out])
+    assert done.exit_code == 0, done.output
+    for table, order in TABLES.items():
+        a, b = (analysis.load(root, table).collect().sort(order) for root in (out, results))
+        assert a.equals(b)
 
 
 def test_checkpoints_of_the_hub_are_fetched_ahead_and_evicted(tmp_path: Path, local_ray: FakeHub) -> None:
