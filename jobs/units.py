@@ -184,6 +184,9 @@ def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Seque
     for unit in (*units, *(unit for unit, _ in owed)):
         by_checkpoint.setdefault(unit.checkpoint, []).append(unit)
     to_run = {unit.unit_id for unit in units}
+    owed_by: dict[Checkpoint, list[Owed]] = {}
+    for pair in owed:
+        owed_by.setdefault(pair[0].checkpoint, []).append(pair)
     return [
         CheckpointWork(
             checkpoint,
@@ -197,7 +200,7 @@ def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Seque
             run=run,
             disk_bytes=disk_bytes(plan),
             keep=plan.hub.keep,
-            owed=tuple(pair for pair in owed if pair[0].checkpoint == checkpoint),
+            owed=tuple(owed_by.get(checkpoint, ())),
             encoder=plan.encoder_folder,
             resources=plan.resources_of(checkpoint.model),
         )
