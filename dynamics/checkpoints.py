@@ -153,7 +153,7 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
             )
     if checkpoint.init_seed is not None:
         drawn: Any = draw_weights(folder, checkpoint.init_seed, None if file is None else file.name)
-        return drawn.to(device, _DTYPES[dtype]).eval().requires_grad_(False)
+        return drawn.to(device=device, dtype=_DTYPES[dtype]).eval().requires_grad_(False)
     transformers_logging.disable_progress_bar()
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
