@@ -105,6 +105,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "status": (_TEXT, "done or failed"),
         "error_class": (_TEXT, "class of the error of a failed unit"),
         "error": (pa.string(), "its first line"),
+        "attempts": (pa.int64(), "how often the unit was run, in all sweeps together"),
         "decomposition_error": (pa.float64(), "max |sum of parts - full| / max(1, max |full|)"),
         "forward_error": (pa.float64(), "the same of full against the model's own logits on two whole prompts"),
         "device": (_TEXT, "device of the forward pass"),

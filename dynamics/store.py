@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from dynamics.storage import (
     TEMPORARY,
     Entry,
     Place,
+    delete,
     entries,
     exists,
     explained,
@@ -205,6 +207,35 @@ def write_log(store: ResultStore, name: str, text: str) -> Place:
     return where
 
 
+def write_note(store: ResultStore, folder: str, name: str, note: Mapping[str, object]) -> None:
+    """Keep a small JSON object beside the tables, as `folder/name.json`; the latest replaces the one before."""
+    put(store.root / folder / f"{name}.json", json.dumps(note).encode())
+
+
+def read_notes(store: ResultStore, folder: str) -> dict[str, dict[str, Any]]:
+    """All notes of a folder by name, sorted; what cannot be read (any more) is left out."""
+    notes = {}
+    for name in names(store.root / folder):
+        with suppress(OSError, StoreError, ValueError):
+            if name.endswith(".json"):
+                notes[name.removesuffix(".json")] = json.loads(read(store.root / folder / name))
+    return notes
+
+
+def delete_note(store: ResultStore, folder: str, name: str) -> None:
+    """Take a note away; none is there already where another process did so."""
+    delete(store.root / folder / f"{name}.json")
+
+
+def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
+    """The units of one checkpoint that are done, each with the part that holds it; no other file is read."""
+    there = entries(part_path(store, "units", Part(model, step, "", "")).parent, "*.parquet")
+    files = [entry for entry in there if "-failed-" not in entry.place.name]
+    with explained(store.root):
+        rows = _scan_files(files, "units").select("unit_id", "part").collect()
+    return dict(reversed(list(rows.iter_rows())))
+
+
 def part_id(unit_ids: Iterable[str]) -> str:
     """Name of the part that holds these units."""
     return _digest(sorted(unit_ids))
@@ -296,15 +327,21 @@ def _part_of(entry: Entry) -> str:
 
 
 def _scan_files(files: Sequence[Entry], table: str, **options: Any) -> pl.LazyFrame:
-    """Parts with the columns of this version's schema: what an older part lacks is null."""
+    """Parts with the columns of this version's schema: what an older part lacks is null.
+
+    Model and step are known from the path, so that a filter on them opens no other file; unless folders above the
+    results are named `key=value` too, which Polars would take for keys.
+    """
     if not files:
         return pl.LazyFrame(schema=_polars_schema(table))
+    keyed = str(files[0].place.parent).count("=") == 2
     return pl.scan_parquet(
         [str(entry.place) for entry in files],
         schema=_polars_schema(table),
         missing_columns="insert",
         extra_columns="ignore",
-        hive_partitioning=False,
+        hive_partitioning=keyed,
+        hive_schema={"model": pl.String, "step": pl.Int64} if keyed else None,
         glob=False,
         **polars_options(files[0].place),
         **options,

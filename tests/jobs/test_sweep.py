@@ -22,19 +22,12 @@ from jobs.plan import read_plan
 from jobs.sweep import app
 from jobs.units import expand
 from tests.models import write_plan
+from tests.results import rows
 
 
 def run(plan: Path, out: Path) -> Result:
     """`python -m jobs.sweep PLAN --out OUT --executor inline`."""
     return CliRunner().invoke(app, [str(plan), "--out", str(out), "--executor", "inline"])
-
-
-def rows(out: Path, table: str) -> pl.DataFrame:
-    """All rows of a table, sorted, without what depends on the clock."""
-    clock = ["load_seconds", "forward_seconds", "score_seconds", "peak_bytes", "created"]
-    found = analysis.load(out, table).collect().drop(clock, strict=False)
-    order = ["unit_id", "split", "component", "example_id", "method", "variant", "n_labelled"]
-    return found.sort([name for name in order if name in found.columns])
 
 
 def test_a_sweep_writes_every_table_and_again_recomputes_nothing(
