@@ -1,7 +1,8 @@
-"""Where bytes lie: a folder of this machine or an object store, behind six verbs.
+"""Where bytes lie: a folder of this machine or an object store, behind seven verbs.
 
     put     a whole file or none
     read    all of it
+    opened  it, to read from here and there
     exists  whether something is there
     names   what lies directly in a folder
     entries the files below a folder, by pattern
@@ -136,6 +137,20 @@ def read(where: Place) -> bytes:
         return where.read_bytes()
     with explained(where), _filesystem(where).open_input_stream(str(where.path)) as stream:
         return stream.read()
+
+
+@contextmanager
+def opened(where: Place) -> Iterator[pa.NativeFile]:
+    """A file to read parts of.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        StoreError: the object store refuses or cannot be reached.
+    """
+    with explained(where):
+        file = pa.OSFile(str(where)) if isinstance(where, Path) else _filesystem(where).open_input_file(str(where.path))
+        with file:
+            yield file
 
 
 def exists(where: Place) -> bool:
