@@ -94,7 +94,7 @@ def place(text: Place | str) -> Place:
         return text
     uri = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]+):(/+)(.*)", str(text), re.DOTALL)
     if uri is None:
-        return Path(text).expanduser()
+        return at_home(Path(text))
     scheme, slashes, rest = uri.groups()
     if scheme not in ("file", "s3", "gs"):
         raise StoreError(unknown("address", f"{scheme}://", ["s3://", "gs://", "file://", "a folder"]))
@@ -106,6 +106,11 @@ def place(text: Place | str) -> Place:
     if slashes != "//" or not bucket or ".." in key.split("/"):
         raise StoreError(f"{text} names no bucket and key; write {scheme}://BUCKET/FOLDER")
     return ObjectPath(scheme, PurePosixPath(rest))
+
+
+def at_home(path: Path) -> Path:
+    """The path with a `~` at its front as the user's home; a shell expands it in arguments only, and not after `=`."""
+    return path.expanduser() if path.parts[:1] == ("~",) else path
 
 
 def put(where: Place, data: bytes | pa.Buffer) -> None:

@@ -26,6 +26,7 @@ def fetch_dataset_file(repo: str, path: str, revision: str) -> Path:
         CheckpointError: it cannot be had, or is not what its hash says.
     """
     at, what = settings(), f"{path} of dataset {repo} at revision {revision} from the Hub"
+    difference = None
     for _ in range(2):
         found = with_retries(lambda: _download(at, repo, path, revision), what)
         difference = differs(found, _named(found))
