@@ -8,7 +8,7 @@
 
 A place is a `Path`, or an `ObjectPath` for `s3://` and `gs://`. Credentials come from the environment of each process
 (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, with boto3 `AWS_PROFILE`;
-`GOOGLE_APPLICATION_CREDENTIALS`), as the stores' own tools take them; none is kept, passed on or printed. Files are
+`GOOGLE_APPLICATION_CREDENTIALS`, `STORAGE_EMULATOR_HOST`), as the stores' own tools take them; none is kept, passed on or printed. Files are
 written and listed through pyarrow, and scanned by Polars, which finds columns and rows in ranges of an object.
 """
 
@@ -125,8 +125,11 @@ def put(where: Place, data: bytes | pa.Buffer) -> None:
     if isinstance(where, Path):
         _put_file(where, data)
         return
-    with explained(where), _filesystem(where).open_output_stream(str(where.path)) as stream:
-        stream.write(data)
+    try:
+        with explained(where), _filesystem(where).open_output_stream(str(where.path)) as stream:
+            stream.write(data)
+    except FileNotFoundError as error:
+        raise StoreError(_explanation(where, "NO_SUCH_BUCKET")) from error
 
 
 def read(where: Place) -> bytes:
@@ -154,7 +157,9 @@ def names(folder: Place) -> list[str]:
     """Names of what lies directly in a folder, sorted; none where there is no folder."""
     if isinstance(folder, Path):
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return sorted(info.base_name for info in _infos(folder, recursive=False))
+    # Google's client names no folders unless it lists what is in them
+    infos = _infos(folder, recursive=folder.scheme == "gs")
+    return sorted({PurePosixPath(info.path).relative_to(folder.path).parts[0] for info in infos})
 
 
 def entries(folder: Place, pattern: str) -> list[Entry]:
@@ -178,6 +183,9 @@ def polars_options(where: Place) -> dict[str, Any]:
         assert isinstance(filesystem, fs.S3FileSystem)
         options |= {"aws_region": filesystem.region, "aws_allow_http": "true"}
         options |= {"aws_endpoint_url": endpoint} if (endpoint := _endpoint()) else {}
+    if emulator := _emulator(where.scheme):
+        options |= {"google_base_url": emulator, "google_skip_signature": "true"}
+        return {"storage_options": options, "credential_provider": None}
     if where.scheme == "s3" and (profile := os.environ.get("AWS_PROFILE")):
         # left to itself, Polars takes the keys of the default profile
         return {"storage_options": options, "credential_provider": pl.CredentialProviderAWS(profile_name=profile)}
@@ -221,21 +229,27 @@ def _unreachable(where: ObjectPath) -> str:
 
 
 def _infos(folder: ObjectPath, *, recursive: bool) -> list[fs.FileInfo]:
-    """What lies in a folder; a bucket that is not there is refused, which `allow_not_found` would hide."""
+    """What lies in a folder; an S3 bucket that is not there is refused, which `allow_not_found` would hide."""
+    selector = fs.FileSelector(str(folder.path), recursive=recursive, allow_not_found=folder.scheme == "gs")
     try:
         with explained(folder):
-            return _filesystem(folder).get_file_info(fs.FileSelector(str(folder.path), recursive=recursive))
+            return _filesystem(folder).get_file_info(selector)
     except FileNotFoundError:
         return []
 
 
 def _filesystem(where: ObjectPath) -> fs.FileSystem:
-    return _s3(_endpoint()) if where.scheme == "s3" else _gs()
+    return _s3(_endpoint()) if where.scheme == "s3" else _gs(_emulator("gs"))
 
 
 def _endpoint() -> str | None:
     """Another S3 than Amazon's."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def _emulator(scheme: str) -> str | None:
+    """A stand-in for Google's store, by the variable that Google's own clients know."""
+    return os.environ.get("STORAGE_EMULATOR_HOST") or None if scheme == "gs" else None
 
 
 @lru_cache
@@ -253,8 +267,12 @@ def _s3(endpoint: str | None) -> fs.FileSystem:
 
 
 @lru_cache
-def _gs() -> fs.FileSystem:
-    return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=_REQUEST_SECONDS))
+def _gs(emulator: str | None) -> fs.FileSystem:
+    limit = timedelta(seconds=_REQUEST_SECONDS)
+    if emulator is None:
+        return fs.GcsFileSystem(retry_time_limit=limit)
+    scheme, _, host = emulator.rpartition("://")
+    return fs.GcsFileSystem(anonymous=True, scheme=scheme or "http", endpoint_override=host, retry_time_limit=limit)
 
 
 def _local(uri: str) -> Path:

@@ -13,10 +13,13 @@ from dynamics.storage import ObjectPath, Place, entries, exists, names, place, p
 from tests.s3_server import CREDENTIALS, LocalS3
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", "s3", "gs"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A folder that does not exist yet, in each kind of place."""
-    return place(f"s3://{request.getfixturevalue('s3').bucket()}/a b") if request.param == "s3" else tmp_path / "a b"
+    if request.param == "folder":
+        return tmp_path / "a b"
+    server = request.getfixturevalue(request.param)
+    return place(f"{request.param}://{server if request.param == 'gs' else server.bucket()}/a b")
 
 
 @pytest.mark.parametrize(
