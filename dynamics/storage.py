@@ -1,10 +1,11 @@
-"""Where bytes lie: a folder of this machine or an object store, behind five verbs.
+"""Where bytes lie: a folder of this machine or an object store, behind six verbs.
 
     put     a whole file or none
     read    all of it
     exists  whether something is there
     names   what lies directly in a folder
     entries the files below a folder, by pattern
+    delete  one file
 
 A place is a `Path`, or an `ObjectPath` for `s3://` and `gs://`. Credentials come from the environment of each process
 (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, with boto3 `AWS_PROFILE`;
@@ -171,6 +172,24 @@ def entries(folder: Place, pattern: str) -> list[Entry]:
     depth = len(PurePosixPath(pattern).parts)
     kept = [path for path in sorted(found) if len(path.parts) == depth and path.match(pattern)]
     return [Entry(folder / str(path), found[path]) for path in kept]
+
+
+def delete(where: Place) -> None:
+    """Take a file away, if it is there.
+
+    Raises:
+        StoreError: it cannot be taken away.
+    """
+    try:
+        if isinstance(where, Path):
+            where.unlink(missing_ok=True)
+        else:
+            with explained(where):
+                _filesystem(where).delete_file(str(where.path))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"cannot delete {where}: {error.strerror}; check permissions") from error
 
 
 def polars_options(where: Place) -> dict[str, Any]:
