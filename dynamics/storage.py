@@ -1,14 +1,16 @@
-"""Where bytes lie: a folder of this machine or an object store, behind five verbs.
+"""Where bytes lie: a folder of this machine or an object store, behind six verbs.
 
     put     a whole file or none
     read    all of it
     exists  whether something is there
     names   what lies directly in a folder
     entries the files below a folder, by pattern
+    delete  one file
 
 A place is a `Path`, or an `ObjectPath` for `s3://` and `gs://`. Credentials come from the environment of each process
-(`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`;
-`GOOGLE_APPLICATION_CREDENTIALS`), as the stores' own tools take them; none is kept, passed on or printed.
+(`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, with boto3 `AWS_PROFILE`;
+`GOOGLE_APPLICATION_CREDENTIALS`), as the stores' own tools take them; none is kept, passed on or printed. Files are
+written and listed through pyarrow, and scanned by Polars, which finds columns and rows in ranges of an object.
 """
 
 import os
@@ -19,10 +21,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import polars as pl
 import pyarrow as pa
 from pyarrow import fs
 
@@ -160,6 +164,24 @@ def entries(folder: Place, pattern: str) -> list[Entry]:
     return [Entry(folder / str(path), found[path]) for path in kept]
 
 
+def delete(where: Place) -> None:
+    """Take a file away, if it is there.
+
+    Raises:
+        StoreError: it cannot be taken away.
+    """
+    try:
+        if isinstance(where, Path):
+            where.unlink(missing_ok=True)
+        else:
+            with explained(where):
+                _filesystem(where).delete_file(str(where.path))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"cannot delete {where}: {error.strerror}; check permissions") from error
+
+
 def polars_options(where: Place) -> dict[str, Any]:
     """How Polars reaches a place, as arguments of its scans: the endpoint and region that this module uses."""
     if isinstance(where, Path):
@@ -170,6 +192,9 @@ def polars_options(where: Place) -> dict[str, Any]:
         assert isinstance(filesystem, fs.S3FileSystem)
         options |= {"aws_region": filesystem.region, "aws_allow_http": "true"}
         options |= {"aws_endpoint_url": endpoint} if (endpoint := _endpoint()) else {}
+    if where.scheme == "s3" and (profile := os.environ.get("AWS_PROFILE")):
+        # left to itself, Polars takes the keys of the default profile
+        return {"storage_options": options, "credential_provider": pl.CredentialProviderAWS(profile_name=profile)}
     return {"storage_options": options}
 
 
@@ -210,9 +235,12 @@ def _unreachable(where: ObjectPath) -> str:
 
 
 def _infos(folder: ObjectPath, *, recursive: bool) -> list[fs.FileInfo]:
-    with explained(folder):
-        selector = fs.FileSelector(str(folder.path), recursive=recursive, allow_not_found=True)
-        return _filesystem(folder).get_file_info(selector)
+    """What lies in a folder; a bucket that is not there is refused, which `allow_not_found` would hide."""
+    try:
+        with explained(folder):
+            return _filesystem(folder).get_file_info(fs.FileSelector(str(folder.path), recursive=recursive))
+    except FileNotFoundError:
+        return []
 
 
 def _filesystem(where: ObjectPath) -> fs.FileSystem:
@@ -227,6 +255,8 @@ def _endpoint() -> str | None:
 @lru_cache
 def _s3(endpoint: str | None) -> fs.FileSystem:
     """One client per process and endpoint; waits are bounded, so that a wrong address is told in seconds."""
+    if os.environ.get("AWS_PROFILE") and find_spec("boto3") is None:
+        raise StoreError("AWS_PROFILE needs boto3 (pip install boto3); or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY")
     return fs.S3FileSystem(
         endpoint_override=endpoint,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_RETRIES),
