@@ -228,11 +228,20 @@ def delete_note(store: ResultStore, folder: str, name: str) -> None:
 
 
 def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
-    """The units of one checkpoint that are done, each with the part that holds it; no other file is read."""
-    there = entries(part_path(store, "units", Part(model, step, "", "")).parent, "*.parquet")
-    files = [entry for entry in there if "-failed-" not in entry.place.name]
-    with explained(store.root):
-        rows = _scan_files(files, "units").select("unit_id", "part").collect()
+    """The units of one checkpoint that are done, each with the part that holds it; no other file is read.
+
+    Raises:
+        StoreError: a file of theirs cannot be read.
+    """
+    folder = part_path(store, "units", Part(model, step, "", "")).parent
+    files = [entry for entry in entries(folder, "*.parquet") if "-failed-" not in entry.place.name]
+    try:
+        with explained(store.root):
+            rows = _scan_files(files, "units").select("unit_id", "part").collect()
+    except pl.exceptions.PolarsError as error:
+        raise StoreError(
+            f"{folder} holds a file that cannot be read; run the same sweep again: it says which"
+        ) from error
     return dict(reversed(list(rows.iter_rows())))
 
 
