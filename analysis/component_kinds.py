@@ -13,9 +13,9 @@ A component that always says the same is exactly at chance on balanced rows, hen
 import numpy as np
 import polars as pl
 
-from analysis.answers import GROUP, StepAnswers, all_answers, earned, unit_of
+from analysis.answers import GROUP, StepAnswers, all_answers
 from analysis.confusion import accuracy, confusion, shares
-from analysis.null import family_thresholds, null_accuracy, permuted_labels
+from analysis.null import family_thresholds, null_by_prompt
 from dynamics.storage import Place
 
 LEVEL = 0.05
@@ -79,16 +79,9 @@ def masks(at: StepAnswers) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarra
 
 
 def _thresholds(at: StepAnswers) -> tuple[np.ndarray, np.ndarray]:
-    """Of good and of bad, (prompt,) each; the null of one prompt is held at a time."""
-    permuted = permuted_labels(tuple(at.gold.tolist()), at.n_labels)
-    unit = unit_of(at.tied)
-    found = []
-    for prompt in range(len(at.prompts)):
-        tied = None if at.tied is None else at.tied[[prompt]]
-        credit = earned(at.labels[[prompt]], tied, at.n_labels, unit) / unit
-        found.append(family_thresholds(null_accuracy(credit, permuted), LEVEL))
-    above, below = np.array(found)[..., 0].T
-    return above, below
+    """Of good and of bad, (prompt,) each."""
+    above, below = zip(*(family_thresholds(null[None], LEVEL) for null in null_by_prompt(at)), strict=True)
+    return np.concatenate(above), np.concatenate(below)
 
 
 def _table(at: StepAnswers) -> pl.DataFrame:
