@@ -37,8 +37,8 @@ TORCH_FREE = {
 }  # fmt: skip
 NOT_REGISTERED = {
     "analysis": {
-        "accuracies", "answers", "choosing", "criteria", "curves", "fitted", "loading", "null", "onset", "pairs",
-        "relabelling", "tally", "variance",
+        "accuracies", "answers", "choosing", "confusion", "criteria", "curves", "fitted", "loading", "null", "onset",
+        "pairs", "relabelling", "tally", "variance",
     },
     "figures": {"style"},
     "families": {"anatomy"},
