@@ -22,6 +22,7 @@ ANALYSES = {
     "diamond": "analysis.diamond:diamond",
     "emergence": "analysis.emergence:emergence",
     "paper_tables": "analysis.paper_tables:paper_tables",
+    "precision": "analysis.precision:precision",
     "reweighting_gain": "analysis.reweighting_gain:reweighting_gain",
     "sensitivity": "analysis.sensitivity:sensitivity",
     "survival": "analysis.survival:survival",
