@@ -3,7 +3,7 @@ PY := .venv/bin/python
 OUT ?= demo
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test lint format bench bench-peers clean
+.PHONY: help demo test chaos lint format bench bench-peers bench-more clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -17,6 +17,9 @@ demo: .venv/installed  ## run the main job on the embedded reference suite and d
 test: .venv/installed  ## all tests, offline, on CPU
 	$(PY) -m pytest
 
+chaos: .venv/installed  ## kill drivers, workers and a node of sweeps, and compare rows
+	$(PY) -m pytest -m chaos
+
 lint: .venv/installed  ## ruff, format and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -28,6 +31,9 @@ format: .venv/installed  ## mend what ruff can mend
 
 bench: .venv/installed  ## speed and memory, as ratios (only="NAME ..." for some of it)
 	$(ONE_THREAD) $(PY) -m tests.benchmarks $(only) --json $(OUT)/bench.json
+
+bench-more: .venv/installed  ## scheduling under Ray, and why the default fit is what it is
+	$(ONE_THREAD) $(PY) -m pytest -m benchmark -s tests/benchmarks/bench_*.py
 
 bench-peers: .bench-peers/installed  ## the same against TransformerLens, in an environment of its own
 	$(ONE_THREAD) .bench-peers/bin/python -m tests.benchmarks peers --json $(OUT)/bench-peers.json

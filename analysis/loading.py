@@ -55,7 +55,7 @@ def with_flags(table: pl.DataFrame, results: Place | str) -> pl.DataFrame:
 
     So every table and every figure can say which checkpoints it lacks.
     """
-    keys = [key for key in STATE[:3] if key in table.columns]
+    keys = [key for key in STATE[:2] if key in table.columns]
     if "model" not in keys:
         return table
     items = pl.format("{}:{}", "step", "flags").sort_by("step").str.join(" ")

@@ -63,6 +63,9 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     init_seed: int | None = None
 
+    def __str__(self) -> str:
+        return f"{self.model} {f'step {self.step}' if self.init_seed is None else self.revision}"
+
 
 def find_checkpoints(
     model: str,

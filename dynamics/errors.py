@@ -4,6 +4,7 @@ Refusal(ValueError)
 ├── PlanError          a plan or a call that cannot be run
 ├── PromptError        a prompt that would not mean what it says
 ├── CheckpointError    a checkpoint that is incomplete, damaged or unknown
+│   └── Unreachable    the Hub or the network failed; the same may succeed later
 ├── UnsupportedModel   a model the decomposition is not known to hold for
 ├── DoubtfulUnit       numbers that failed their own check
 └── StoreError         results that cannot be read or written
@@ -30,6 +31,10 @@ class PromptError(Refusal):
 
 class CheckpointError(Refusal):
     """A checkpoint that is incomplete, damaged, or unknown."""
+
+
+class Unreachable(CheckpointError):
+    """The Hub or the network failed for as long as was waited; the same may succeed later."""
 
 
 class UnsupportedModel(Refusal):

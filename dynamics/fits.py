@@ -155,7 +155,7 @@ def _reweight_and_calibrate(
         {**_score(unit, fit, COMP_RW, _accuracy(logits, test.gold)), **test.answered(logits)},
         {**_score(unit, fit, CALIB_PLUS, _accuracy(calibrated, test.gold)), **test.answered(calibrated)},
     ]
-    return FitRows(results, _weights(fit, weights))
+    return FitRows(results, _weights(fit, settings, weights))
 
 
 def _rows(unit: UnitArrays, split: str) -> _Rows:
@@ -202,14 +202,14 @@ def _score(
     }
 
 
-def _weights(fit: Fit, fitted: reweighting.Reweighting) -> list[dict[str, object]]:
+def _weights(fit: Fit, settings: FitSettings, fitted: reweighting.Reweighting) -> list[dict[str, object]]:
     shared: Mapping[str, object] = {
         "variant": fit.name,
         "n_labelled": fit.n_labelled,
         "train_loss": fitted.train_loss,
         "epochs": fitted.epochs,
         "stop_reason": fitted.stop_reason,
-        "keeps_remainder": fit.settings.keep_remainder,
+        "keeps_remainder": settings.keep_remainder,
         "fit_id": fit.fit_id,
     }
     pairs = zip(fitted.components, fitted.weights.tolist(), strict=True)

@@ -105,6 +105,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "status": (_TEXT, "done or failed"),
         "error_class": (_TEXT, "class of the error of a failed unit"),
         "error": (pa.string(), "its first line"),
+        "attempts": (pa.int64(), "how often the unit was run, in all sweeps together"),
         "decomposition_error": (pa.float64(), "max |sum of parts - full| / max(1, max |full|)"),
         "forward_error": (pa.float64(), "the same of full against the model's own logits on two whole prompts"),
         "device": (_TEXT, "device of the forward pass"),
@@ -134,7 +135,16 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
     },
 }
 
-TABLES: dict[str, pa.Schema] = {
-    table: pa.schema([pa.field(name, kind, metadata={"about": about}) for name, (kind, about) in columns.items()])
-    for table, columns in COLUMNS.items()
+_PLANNED: dict[str, tuple[pa.DataType, str]] = {
+    **KEYS,
+    "fit_ids": (pa.list_(_TEXT), "fits and rivals that the plan asks of the unit"),
 }
+
+
+def _schema(columns: dict[str, tuple[pa.DataType, str]]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, metadata={"about": about}) for name, (kind, about) in columns.items()])
+
+
+TABLES: dict[str, pa.Schema] = {table: _schema(columns) for table, columns in COLUMNS.items()}
+PLANNED = _schema(_PLANNED)
+"""A plan's units as they were when it was last swept; kept beside the plan, not a result table."""

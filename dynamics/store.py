@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,15 @@ from urllib.parse import quote
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dynamics.errors import StoreError, unknown
 from dynamics.schema import SCHEMA_VERSION, TABLES
+from dynamics.sealing import encode
 from dynamics.storage import (
     TEMPORARY,
     Entry,
     Place,
+    delete,
     entries,
     exists,
     explained,
@@ -39,7 +41,6 @@ from dynamics.storage import (
 _MARKER = "store.json"
 CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
 """What identifies a unit to a reader."""
-_CONTINUOUS = {"contributions": ["contributions.list.element", "full.list.element", "constant.list.element"]}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class ResultStore:
     """A folder of result tables, here or in an object store; the only code that knows file names."""
 
     root: Place
+    compacted: bool = False
+    """Whether it is a copy in few large files, which is read only."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +101,42 @@ def _version(marker: Place) -> int:
         raise StoreError(f"{marker} cannot be read ({error}); restore it or name another folder") from error
 
 
-def save_plan(store: ResultStore, name: str, text: str) -> None:
-    """Keep the plan's text in `plans/`, once."""
-    where = store.root / "plans" / f"{name}-{_digest([text])}.toml"
-    if not exists(where):
+def save_plan(store: ResultStore, name: str, text: str, planned: pa.Table) -> None:
+    """Keep the plan's text in `plans/`, once, and beside it the units that it means now.
+
+    Args:
+        store: where to.
+        name: of the plan.
+        text: the plan's TOML.
+        planned: its units, columns of `dynamics.schema.PLANNED`.
+    """
+    kept = store.root / "plans" / f"{name}-{_digest([text])}"
+    if not exists(where := kept.with_name(f"{kept.name}.toml")):
         put(where, text.encode())
+    put(kept.with_name(f"{kept.name}.units.parquet"), encode(planned, "planned"))
 
 
 def saved_plans(store: ResultStore) -> dict[str, str]:
     """Where each plan kept in `plans/` is, and its text; sorted."""
     return {str(entry.place): read(entry.place).decode() for entry in entries(store.root / "plans", "*.toml")}
+
+
+def read_planned(store: ResultStore) -> dict[str, pl.DataFrame | None]:
+    """Each plan's units as they were when it was last swept; None for a plan that was kept without them.
+
+    Raises:
+        StoreError: a record of units is damaged.
+    """
+    plans = [entry.place.stem for entry in entries(store.root / "plans", "*.toml")]
+    records = {entry.place.name: entry.place for entry in entries(store.root / "plans", "*.units.parquet")}
+    found = {name: records.get(f"{name}.units.parquet") for name in plans}
+    try:
+        return {name: pl.read_parquet(read(where)) if where else None for name, where in found.items()}
+    except pl.exceptions.PolarsError as error:
+        raise StoreError(
+            f"a record of planned units in {store.root / 'plans'} is damaged ({error}); delete *.units.parquet there "
+            "and give the sweep commands again, which write them anew"
+        ) from error
 
 
 def write_units(store: ResultStore, units: pa.Table, tables: Mapping[str, pa.Table]) -> None:
@@ -176,6 +205,35 @@ def write_log(store: ResultStore, name: str, text: str) -> Place:
     where = store.root / "logs" / name
     put(where, text.encode())
     return where
+
+
+def write_note(store: ResultStore, folder: str, name: str, note: Mapping[str, object]) -> None:
+    """Keep a small JSON object beside the tables, as `folder/name.json`; the latest replaces the one before."""
+    put(store.root / folder / f"{name}.json", json.dumps(note).encode())
+
+
+def read_notes(store: ResultStore, folder: str) -> dict[str, dict[str, Any]]:
+    """All notes of a folder by name, sorted; what cannot be read (any more) is left out."""
+    notes = {}
+    for name in names(store.root / folder):
+        with suppress(OSError, StoreError, ValueError):
+            if name.endswith(".json"):
+                notes[name.removesuffix(".json")] = json.loads(read(store.root / folder / name))
+    return notes
+
+
+def delete_note(store: ResultStore, folder: str, name: str) -> None:
+    """Take a note away; none is there already where another process did so."""
+    delete(store.root / folder / f"{name}.json")
+
+
+def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
+    """The units of one checkpoint that are done, each with the part that holds it; no other file is read."""
+    there = entries(part_path(store, "units", Part(model, step, "", "")).parent, "*.parquet")
+    files = [entry for entry in there if "-failed-" not in entry.place.name]
+    with explained(store.root):
+        rows = _scan_files(files, "units").select("unit_id", "part").collect()
+    return dict(reversed(list(rows.iter_rows())))
 
 
 def part_id(unit_ids: Iterable[str]) -> str:
@@ -269,15 +327,21 @@ def _part_of(entry: Entry) -> str:
 
 
 def _scan_files(files: Sequence[Entry], table: str, **options: Any) -> pl.LazyFrame:
-    """Parts with the columns of this version's schema: what an older part lacks is null."""
+    """Parts with the columns of this version's schema: what an older part lacks is null.
+
+    Model and step are known from the path, so that a filter on them opens no other file; unless folders above the
+    results are named `key=value` too, which Polars would take for keys.
+    """
     if not files:
         return pl.LazyFrame(schema=_polars_schema(table))
+    keyed = str(files[0].place.parent).count("=") == 2
     return pl.scan_parquet(
         [str(entry.place) for entry in files],
         schema=_polars_schema(table),
         missing_columns="insert",
         extra_columns="ignore",
-        hive_partitioning=False,
+        hive_partitioning=keyed,
+        hive_schema={"model": pl.String, "step": pl.Int64} if keyed else None,
         glob=False,
         **polars_options(files[0].place),
         **options,
@@ -303,18 +367,7 @@ def _path(store: ResultStore, table: str, units: pa.Table, part: str) -> Place:
 
 
 def _write_part(where: Place, rows: pa.Table, table: str) -> None:
-    split = _CONTINUOUS.get(table, [])
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        rows,
-        sink,
-        compression="zstd",
-        use_dictionary=[  # pyright: ignore[reportArgumentType] - the stubs know booleans only
-            field.name for field in rows.schema if pa.types.is_string(field.type)
-        ],
-        use_byte_stream_split=split,  # pyright: ignore[reportArgumentType]
-    )
-    put(where, sink.getvalue())
+    put(where, encode(rows, table))
 
 
 def _digest(parts: Sequence[str]) -> str:

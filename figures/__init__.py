@@ -19,6 +19,7 @@ FIGURES = {
     "component_kinds": "figures.component_kinds:FIGURE",
     "consistency": "figures.consistency:FIGURE",
     "contrast": "figures.contrast:FIGURE",
+    "controls": "figures.controls:FIGURE",
     "diamond": "figures.diamond:FIGURE",
     "emergence": "figures.emergence:FIGURE",
     "reweighting_gain": "figures.reweighting_gain:FIGURE",
@@ -51,7 +52,7 @@ def draw(name: str, results: Place, out: Place) -> list[Place]:
     table = analysis.run(figure_of.analysis, results)
     files = {f"{name}.csv": table.write_csv().encode()}
     with rc_context(style.house()):
-        for picture, figure in figure_of.draw(table).items():
+        for picture, figure in figure_of.draw(untouched(table)).items():
             for suffix in FORMATS:
                 drawn = BytesIO()
                 figure.savefig(drawn, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
@@ -59,3 +60,13 @@ def draw(name: str, results: Place, out: Place) -> list[Place]:
     for file in sorted(files):
         put(out / file, files[file])
     return [out / file for file in sorted(files)]
+
+
+def untouched(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows without a control, where there are any: ten seeds of each would be as many panels of no news.
+
+    The figure `controls` draws them; the CSV beside every figure holds all rows.
+    """
+    if "control" not in table.columns or "none" not in table["control"]:
+        return table
+    return table.filter(control="none")

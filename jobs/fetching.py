@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from dynamics.checkpoints import Checkpoint
-from dynamics.errors import CheckpointError
+from dynamics.errors import CheckpointError, Unreachable
 from dynamics.hub import disk
 from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.names import redact
+from jobs.outcomes import kind_of
 from jobs.units import CheckpointWork
 
 
@@ -23,7 +24,7 @@ def at_hand(work: CheckpointWork) -> Iterator[Checkpoint]:
     """
     checkpoint = work.checkpoint
     if work.refusal is not None:
-        raise CheckpointError(work.refusal)
+        raise work.refusal
     if checkpoint.remote is None:
         yield checkpoint
         return
@@ -44,7 +45,8 @@ def fetch(work: CheckpointWork) -> CheckpointWork:
     try:
         disk.acquire(work.checkpoint.remote, run=work.run, budget=work.disk_bytes)
     except Exception as error:
-        return replace(work, refusal=redact(str(error)) or type(error).__name__)
+        refusal = Unreachable if kind_of(error) == "passes" else CheckpointError
+        return replace(work, refusal=refusal(redact(str(error)) or type(error).__name__))
     return work
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.descent import FitSettings
 from dynamics.errors import PlanError, unknown
@@ -17,6 +17,7 @@ from dynamics.fits import Fit, heldout_fits
 from dynamics.nearest import encoder_hash
 from dynamics.reweighting import VARIANTS
 from dynamics.rivals import CHECKPOINT, PROMPT_SELECTION, STANDARD, Rival
+from dynamics.storage import at_home
 from dynamics.tasks import Task, Template, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
@@ -24,6 +25,7 @@ from dynamics.tasks.sources import pinned, repositories
 Count = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Shots = Annotated[int, Field(ge=0, le=1000)]
+LocalPath = Annotated[Path, AfterValidator(at_home)]
 
 
 class _Strict(BaseModel):
@@ -40,6 +42,26 @@ class StepRange(_Strict):
     every: Annotated[int, Field(ge=1)]
 
 
+class Resources(_Strict):
+    """What one checkpoint's worker asks of a node; a model's own stand in place of the plan's.
+
+    Attributes:
+        num_cpus: also the worker's number of threads.
+        num_gpus: a share of one GPU, as 0.25, or a whole number of them.
+        memory_gb: resident memory to set aside, in 10^9 bytes; `python -m jobs.plan` says what a model takes.
+        labels: label -> value that the node must have, `!value` that it must not, or `in(a, b)`.
+        checkpoints_per_process: after how many a process ends; None for a number by size on GPUs, no end on CPUs.
+        autoscaled: whether nodes may appear that can give what none gives now.
+    """
+
+    num_cpus: Annotated[float, Field(gt=0)] = 1
+    num_gpus: Annotated[float, Field(ge=0)] = 0
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    labels: dict[str, str] = {}
+    checkpoints_per_process: Annotated[int, Field(ge=1)] | None = None
+    autoscaled: bool = False
+
+
 class ModelPlan(_Strict):
     """A model and the steps of it.
 
@@ -53,10 +75,11 @@ class ModelPlan(_Strict):
         allow_pickle: use `.bin` weights where there is no safetensors.
         missing: whether steps without a revision, or without usable weights, are refused or left out.
         quarantined: whether steps known to be wrong are left out or run.
+        resources: what its workers ask of a node, in place of the plan's.
     """
 
     id: Annotated[str, Field(min_length=1)]
-    folder: Path | None = None
+    folder: LocalPath | None = None
     revision: str | None = None
     tokens_per_step: Annotated[int, Field(ge=1)] | None = None
     steps: Literal["all", "paper", "dense"] | StepRange | Annotated[tuple[Count, ...], Field(min_length=1)] = "all"
@@ -64,6 +87,7 @@ class ModelPlan(_Strict):
     allow_pickle: bool = False
     missing: Literal["refuse", "skip"] = "refuse"
     quarantined: Literal["skip", "run"] = "skip"
+    resources: Resources | None = None
 
 
 class TaskPlan(_Strict):
@@ -95,9 +119,9 @@ class CustomTask(_Strict):
     """A task without code: a `[[define]]` entry, which `[[tasks]]` entries name. See docs/custom-tasks.md."""
 
     name: str
-    file: Path | None = None
-    train_file: Path | None = None
-    test_file: Path | None = None
+    file: LocalPath | None = None
+    train_file: LocalPath | None = None
+    test_file: LocalPath | None = None
     columns: dict[str, str]
     label_column: str
     labels: tuple[bool | int | str, ...]
@@ -166,11 +190,18 @@ class FitPlan(_Strict):
         return (*fits, *heldout_fits(fits))
 
 
-class Resources(_Strict):
-    """What one checkpoint's worker asks of the cluster; `num_cpus` is also its number of threads."""
+class Limits(_Strict):
+    """What a sweep puts up with.
 
-    num_cpus: Annotated[float, Field(gt=0)] = 1
-    num_gpus: Annotated[float, Field(ge=0)] = 0
+    Attributes:
+        attempts: runs of a unit in one sweep, where its worker or node died, memory ran out or the network failed.
+        failed: share of units that may fail before the sweep stops.
+        after: units that must have ended before that share is looked at.
+    """
+
+    attempts: Annotated[int, Field(ge=1)] = 3
+    failed: Annotated[float, Field(ge=0, le=1)] = 0.5
+    after: Annotated[int, Field(ge=1)] = 200
 
 
 class HubPlan(_Strict):
@@ -198,6 +229,7 @@ class SweepPlan(_Strict):
     token_budget: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Padded tokens per batch; `auto` fits them to free memory. Changes speed and memory, not results."""
     resources: Resources = Resources()
+    limits: Limits = Limits()
     hub: HubPlan = HubPlan()
     fits: FitPlan = FitPlan()
     rivals: bool = False
@@ -206,9 +238,9 @@ class SweepPlan(_Strict):
     """What runs beside the untouched checkpoints; `dynamics.controls` says what each is."""
     control_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
     """Seeds of every control; 10 means seeds 0 to 9."""
-    encoder: Path | None = None
+    encoder: LocalPath | None = None
     """Folder of a sentence encoder that finds PromptS's nearest examples, instead of the checkpoint itself."""
-    data: Path | None = None
+    data: LocalPath | None = None
     """Folder that holds the datasets' files, for clusters without network."""
     revisions: dict[str, str] = {}
     """Dataset repository -> the commit to read it at."""
@@ -230,6 +262,11 @@ class SweepPlan(_Strict):
             if repo not in read:
                 raise PlanError(unknown("repository in `revisions`:", repo, read))
         return tasks
+
+    def resources_of(self, model: str) -> Resources:
+        """What a worker of a model asks of a node."""
+        own = {entry.id: entry.resources for entry in self.models}
+        return own.get(model) or self.resources
 
     @property
     def seeds_of_controls(self) -> tuple[int, ...]:
@@ -319,6 +356,7 @@ def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
         "models": ModelPlan,
         "tasks": TaskPlan,
         "resources": Resources,
+        "limits": Limits,
         "hub": HubPlan,
         "fits": FitPlan,
         "define": CustomTask,

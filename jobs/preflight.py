@@ -19,6 +19,7 @@ from dynamics.memory import BYTES_OF, ModelShape, batch_bytes, decomposition_byt
 from dynamics.storage import exists, place
 from dynamics.store import ResultStore, open_store, read_units
 from jobs.calibration import Calibration, calibrate
+from jobs.placement import weight_bytes
 from jobs.plan import SweepPlan, read_plan
 from jobs.units import CheckpointWork, WorkUnit, disk_bytes, expand, group, plan_checkpoints, to_run
 
@@ -215,7 +216,7 @@ def _checkpoint(checkpoint: Checkpoint, *, runs: bool) -> CheckpointReport:
         tokens_seen=checkpoint.tokens_seen,
         commit_sha=checkpoint.commit_sha,
         weights=checkpoint.weights,
-        files_bytes=_weight_bytes(checkpoint),
+        files_bytes=weight_bytes(checkpoint),
         download_bytes=sum(_to_fetch([checkpoint]).values()) if runs else 0,
         flags=checkpoint.flags,
         notes=checkpoint.notes,
@@ -235,26 +236,18 @@ def _to_fetch(checkpoints: Iterable[Checkpoint]) -> dict[tuple[str, str], int]:
     }
 
 
-def _weight_bytes(checkpoint: Checkpoint) -> int:
-    if checkpoint.init_seed is not None:
-        return 0
-    if checkpoint.remote:
-        return sum(file.size for file in checkpoint.remote.weights)
-    return sum(path.stat().st_size for path in (checkpoint.folder or Path()).glob(f"*.{checkpoint.weights}"))
-
-
 def _model(
     plan: SweepPlan, model: str, checkpoints: Sequence[Checkpoint], cells: Mapping[str, tuple[int, int, int]]
 ) -> ModelReport:
     """Sizes from the config of a model's first checkpoint."""
     mine = [c for c in checkpoints if c.model == model]
     if mine[0].weights == "gguf":
-        unpacked = 8 * max(_weight_bytes(c) for c in mine)  # 4-bit weights become float32
+        unpacked = 8 * max(weight_bytes(c) for c in mine)  # 4-bit weights become float32
         return ModelReport(model, len(mine), 0, unpacked + WORKER_OVERHEAD)
     config = _config(mine[0])
     shape = ModelShape.of(config)
     file_bytes = 4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2
-    n_parameters = max(_weight_bytes(c) for c in mine) / file_bytes
+    n_parameters = max(weight_bytes(c) for c in mine) / file_bytes
     # while it is opened, the file's tensors and the model's may both be in memory
     worker = n_parameters * (BYTES_OF[plan.dtype] + file_bytes) + WORKER_OVERHEAD
     budget = ON_CPU if plan.token_budget == "auto" else plan.token_budget

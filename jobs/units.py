@@ -3,21 +3,23 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
+
 from dynamics.checkpoints import Checkpoint, find_checkpoints
 from dynamics.controls import NONE, RANDOM_INIT, SHUFFLED_LABELS, control_name
-from dynamics.errors import PlanError
+from dynamics.errors import CheckpointError, PlanError
 from dynamics.fits import Fit
 from dynamics.hub.errata import QUARANTINED
 from dynamics.prompts import PARTITION_SEED
 from dynamics.random_init import random_init
 from dynamics.rivals import Rival
-from dynamics.schema import METHOD_VERSION
+from dynamics.schema import METHOD_VERSION, PLANNED
 from dynamics.tasks import Task, Template, fingerprint
-from jobs.plan import ModelPlan, StepRange, SweepPlan, TaskPlan
+from jobs.plan import ModelPlan, Resources, StepRange, SweepPlan, TaskPlan
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,8 @@ class WorkUnit:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        control = "" if self.control == NONE else f" {self.control}"
-        return (
-            f"{self.checkpoint.model} step {self.checkpoint.step}{control} {self.task}/{self.template.name} "
-            f"seed {self.demo_seed} {self.n_shots}-shot"
-        )
+        control = "" if self.control in (NONE, self.checkpoint.revision) else f" {self.control}"
+        return f"{self.checkpoint}{control} {self.task}/{self.template.name} seed {self.demo_seed} {self.n_shots}-shot"
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,9 @@ class CheckpointWork:
         disk_bytes: budget of the node's cache; None for the free space.
         keep: leave fetched files in the cache.
         refusal: why the checkpoint's files could not be fetched ahead; None where they were, or need not be.
+        resources: what the worker asks of a node.
+        attempt: of this sweep, from 1.
+        attempts: how often units (unit_id) were run before, in all sweeps; left out where never.
     """
 
     checkpoint: Checkpoint
@@ -102,9 +104,12 @@ class CheckpointWork:
     run: str = ""
     disk_bytes: int | None = None
     keep: bool = False
-    refusal: str | None = None
+    refusal: CheckpointError | None = None
     owed: tuple["Owed", ...] = ()
     encoder: Path | None = None
+    resources: Resources = field(default_factory=Resources)
+    attempt: int = 1
+    attempts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def asked(self) -> tuple[WorkUnit, ...]:
@@ -167,27 +172,37 @@ def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint] | None = None) -> 
     return units
 
 
+def planned_table(plan: SweepPlan, units: Sequence[WorkUnit]) -> pa.Table:
+    """The plan's units with their keys and the fits and rivals it asks of them, in the schema `PLANNED`."""
+    fit_ids = [fit.fit_id for fit in plan.fits.all] + [rival.fit_id for rival in plan.rival_settings]
+    return pa.Table.from_pylist([{**unit.keys, "fit_ids": fit_ids} for unit in units], schema=PLANNED)
+
+
 def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Sequence[Owed] = ()) -> list[CheckpointWork]:
     """Units, and those owed rivals, by checkpoint, in order; `run` identifies the sweep."""
     by_checkpoint: dict[Checkpoint, list[WorkUnit]] = {}
     for unit in (*units, *(unit for unit, _ in owed)):
         by_checkpoint.setdefault(unit.checkpoint, []).append(unit)
     to_run = {unit.unit_id for unit in units}
+    owed_by: dict[Checkpoint, list[Owed]] = {}
+    for pair in owed:
+        owed_by.setdefault(pair[0].checkpoint, []).append(pair)
     return [
         CheckpointWork(
             checkpoint,
             tuple(unit for unit in dict.fromkeys(of) if unit.unit_id in to_run),
             plan.device,
             None if plan.token_budget == "auto" else plan.token_budget,
-            n_threads=max(1, int(plan.resources.num_cpus)),
+            n_threads=max(1, int(plan.resources_of(checkpoint.model).num_cpus)),
             tasks={unit.task: plan.task_by_name[unit.task] for unit in of},
             data=plan.data_folder,
             fits=plan.fits.all,
             run=run,
             disk_bytes=disk_bytes(plan),
             keep=plan.hub.keep,
-            owed=tuple(pair for pair in owed if pair[0].checkpoint == checkpoint),
+            owed=tuple(owed_by.get(checkpoint, ())),
             encoder=plan.encoder_folder,
+            resources=plan.resources_of(checkpoint.model),
         )
         for checkpoint, of in by_checkpoint.items()
     ]

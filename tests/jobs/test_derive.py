@@ -107,7 +107,7 @@ def test_derive_fills_in_the_answers_that_an_older_version_did_not_write(swept: 
     assert older["predictions"].null_count() == len(older)
     assert older.drop("predictions", "tied").equals(before.drop("predictions", "tied"))
     done = CliRunner().invoke(derive.app, [str(swept)])
-    assert "2 parts scored again, 0 fits added, 4 fitted again" in done.output
+    assert "2 parts scored again, 0 fits added, 8 fitted again" in done.output
     assert fitted(swept).equals(before)
     assert "again" not in CliRunner().invoke(derive.app, [str(swept)]).output.split("added")[1]
 
