@@ -25,6 +25,7 @@ ANALYSES = {
     "leads": "analysis.leads:leads",
     "onsets": "analysis.onsets:onsets",
     "paper_tables": "analysis.paper_tables:paper_tables",
+    "precision": "analysis.precision:precision",
     "reweighting_gain": "analysis.reweighting_gain:reweighting_gain",
     "sensitivity": "analysis.sensitivity:sensitivity",
     "survival": "analysis.survival:survival",
