@@ -20,6 +20,7 @@ ANALYSES = {
     "diamond": "analysis.diamond:diamond",
     "emergence": "analysis.emergence:emergence",
     "paper_tables": "analysis.paper_tables:paper_tables",
+    "provenance": "analysis.provenance:provenance",
     "reweighting_gain": "analysis.reweighting_gain:reweighting_gain",
     "transfer": "analysis.transfer:transfer",
 }

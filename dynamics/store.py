@@ -84,6 +84,11 @@ def save_plan(store: ResultStore, name: str, text: str) -> Path:
     return path
 
 
+def saved_plans(store: ResultStore) -> dict[str, str]:
+    """Where each plan kept in `plans/` is, and its text; sorted."""
+    return {str(path): path.read_text() for path in sorted((store.root / "plans").glob("*.toml"))}
+
+
 def write_units(store: ResultStore, units: pa.Table, tables: Mapping[str, pa.Table]) -> None:
     """Write the finished units of one (checkpoint, task): their tables first, their `units` rows last."""
     assert all(len(units[column].unique()) == 1 for column in ("model", "step", "task", "part")), "one part at a time"

@@ -10,39 +10,73 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 import analysis
-from dynamics.errors import PlanError, unknown
-from figures import style
+from dynamics.errors import PlanError, StoreError, unknown
+from figures import style, wording
+from figures.saving import save
 
 FIGURES = {
-    "component_heatmap": "figures.component_heatmap:FIGURE",
-    "component_kinds": "figures.component_kinds:FIGURE",
-    "consistency": "figures.consistency:FIGURE",
-    "contrast": "figures.contrast:FIGURE",
-    "diamond": "figures.diamond:FIGURE",
     "emergence": "figures.emergence:FIGURE",
     "reweighting_gain": "figures.reweighting_gain:FIGURE",
+    "component_heatmap": "figures.component_heatmap:FIGURE",
+    "component_kinds": "figures.component_kinds:FIGURE",
+    "diamond": "figures.diamond:FIGURE",
+    "consistency": "figures.consistency:FIGURE",
+    "contrast": "figures.contrast:FIGURE",
     "transfer": "figures.transfer:FIGURE",
 }
-FORMATS = ("png", "svg")
+"""In the order of the report."""
 
 
 @dataclass(frozen=True)
 class FigureOf:
-    """A figure: the analysis it draws, and how its table becomes one or more named pictures."""
+    """A figure: the analysis it draws, and how its table becomes pictures and words.
+
+    Attributes:
+        analysis: name of the analysis.
+        question: what the figure answers, in one line; its heading in the report.
+        draw: table -> picture name -> figure; empty where the table holds nothing to draw.
+        caption: table -> what the pictures show, with the numbers that matter.
+        missing: what these results lack, and what to sweep, where there is nothing to draw.
+    """
 
     analysis: str
+    question: str
     draw: Callable[[pl.DataFrame], dict[str, Figure]]
+    caption: Callable[[pl.DataFrame], str]
+    missing: str = "These results hold nothing for this figure."
 
 
-def draw(name: str, results: Path, out: Path) -> list[Path]:
-    """Draw one figure from results and write it as PNG and SVG, with the table behind it as CSV.
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was written: its name without suffix, and its size in inches."""
 
-    Returns:
-        The files written, sorted.
+    name: str
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that was drawn: its pictures, the table behind them, and all files written.
+
+    `missing` says why where there was nothing to draw; then there is no picture.
+    """
+
+    name: str
+    question: str
+    caption: str
+    table: pl.DataFrame
+    pictures: tuple[Picture, ...]
+    files: tuple[Path, ...]
+    missing: str = ""
+
+
+def draw(name: str, results: Path, out: Path) -> Drawn:
+    """Draw one figure from results and write it as PNG, SVG and PDF, with the table behind it as CSV.
 
     Raises:
         PlanError: no such figure; the message lists what there is.
-        StoreError: the folder holds no results.
+        StoreError: the folder holds no results, or not the table that the figure needs.
     """
     if name not in FIGURES:
         raise PlanError(unknown("figure", name, FIGURES))
@@ -50,11 +84,19 @@ def draw(name: str, results: Path, out: Path) -> list[Path]:
     table = analysis.run(figure_of.analysis, results)
     out.mkdir(parents=True, exist_ok=True)
     table.write_csv(out / f"{name}.csv")
-    written = [out / f"{name}.csv"]
+    files = [out / f"{name}.csv"]
     with rc_context(style.house()):
-        for picture, figure in figure_of.draw(table).items():
-            for suffix in FORMATS:
-                path = out / f"{picture}.{suffix}"
-                figure.savefig(path, metadata={"Date": None} if suffix == "svg" else None)
-                written.append(path)
-    return sorted(written)
+        figures = figure_of.draw(table) if len(table) else {}
+        for picture, figure in figures.items():
+            files += save(figure, out, picture)
+    pictures = tuple(Picture(name, *figure.get_size_inches().tolist()) for name, figure in figures.items())
+    caption, missing = (figure_of.caption(table) + wording.flags(table), "") if figures else ("", figure_of.missing)
+    return Drawn(name, figure_of.question, caption, table, pictures, tuple(sorted(files)), missing)
+
+
+def draw_if_there(name: str, results: Path, out: Path) -> Drawn:
+    """`draw`, for a figure among many: results that lack its tables leave it without a picture, and it says why."""
+    try:
+        return draw(name, results, out)
+    except StoreError as error:
+        return Drawn(name, resolve_name(FIGURES[name]).question, "", pl.DataFrame(), (), (), str(error))

@@ -1,24 +1,38 @@
-"""`python -m figures [NAME] --results DIR --out DIR2`: draw one figure, or all."""
+"""`python -m figures [NAME] --results DIR --out DIR2`: draw one figure, or all and a page that shows them."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import analysis
 from dynamics.errors import refusals_exit_2
-from figures import FIGURES, draw
+from figures import FIGURES, Drawn, draw, draw_if_there
+from figures.report import write_report
 
 
 def main(
     results: Annotated[Path, typer.Option(help="folder that a sweep wrote")],
-    out: Annotated[Path, typer.Option(help="folder for the pictures and the data behind them")],
+    out: Annotated[Path | None, typer.Option(help="folder for pictures and data; default RESULTS/figures")] = None,
     name: Annotated[str | None, typer.Argument(help=f"one of: {', '.join(FIGURES)}; all if left out")] = None,
 ) -> None:
-    """Regenerate figures from the Parquet results."""
+    """Regenerate figures from the Parquet results; with all of them, index.html: figures, tables and provenance."""
+    folder = out or results / "figures"
     with refusals_exit_2():
-        for each in [name] if name else FIGURES:
-            for path in draw(each, results, out):
-                typer.echo(path)
+        if name:
+            _say(draw(name, results, folder))
+            return
+        analysis.load(results, "units")
+        drawn = [_say(draw_if_there(each, results, folder)) for each in FIGURES]
+        typer.echo(write_report(drawn, results, folder))
+
+
+def _say(drawn: Drawn) -> Drawn:
+    for path in drawn.files:
+        typer.echo(path)
+    if drawn.missing:
+        typer.echo(f"{drawn.name}: nothing to draw. {drawn.missing}", err=True)
+    return drawn
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
