@@ -53,16 +53,8 @@ def candidates(results: Path) -> pl.LazyFrame:
 
 
 def method_scores(results: Path) -> pl.LazyFrame:
-    """Test rows of `prompt_scores`, told apart by `variant` wherever their numbers may differ.
-
-    Held-out T1 on training rows depends on how many of them K leaves, which the variants of COMP RW count differently:
-    its `variant` becomes `train_rows/paper`, `train_rows/official_code`, ..., from the COMP RW row of the same fit.
-    """
-    scores = counted(results, "prompt_scores").filter(pl.col("split") == "test")
-    fits = scores.filter(pl.col("method") == "comp_rw").select("unit_id", "fit_id", fit="variant").unique()
-    of_fit = pl.when(pl.col("variant") == "train_rows", pl.col("fit").is_not_null())
-    named = of_fit.then(pl.format("{}/{}", "variant", "fit")).otherwise("variant")
-    return scores.join(fits, on=["unit_id", "fit_id"], how="left").with_columns(variant=named).drop("fit")
+    """Test rows of `prompt_scores`."""
+    return counted(results, "prompt_scores").filter(pl.col("split") == "test")
 
 
 def of_group(group: tuple) -> list[pl.Expr]:

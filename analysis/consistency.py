@@ -11,7 +11,7 @@ A tie for the last place among the top is broken at random, for each prompt on i
 chance must not count as agreement because they stand in the same order everywhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from math import comb
 from pathlib import Path
@@ -21,7 +21,7 @@ import polars as pl
 
 from analysis.accuracies import Prompt, StepAccuracies, accuracies, mean_sd
 from analysis.answers import GROUP, groups
-from analysis.pairs import CONTRAST, is_contrastive
+from analysis.pairs import CONTRAST, contrastive_pairs, is_contrastive
 
 TOP = 5
 TIE_SEED = 0
@@ -49,7 +49,8 @@ def consistency(results: Path) -> pl.DataFrame:
         (pairs of which one prompt's components are all equally accurate: r is not defined, they are not in its mean),
         top (size of the sets), iou_by_luck (expected IoU of two random sets).
     """
-    rows = [row for group in groups(results) for at in accuracies(results, group) for row in _rows(at)]
+    named = contrastive_pairs(results)
+    rows = [row for group in groups(results) for at in accuracies(results, group) for row in _rows(at, named)]
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 
@@ -85,24 +86,24 @@ def iou_by_luck(n_components: int, top: int = TOP) -> float:
     return sum(comb(top, k) * comb(n_components - top, top - k) / ways * k / (2 * top - k) for k in shared)
 
 
-def pairs_of(prompts: tuple[Prompt, ...], task: str) -> dict[str, list[tuple[int, int]]]:
-    """The pairs of prompts, by what they differ in, as indices; empty kinds are left out."""
+def pairs_of(prompts: tuple[Prompt, ...], task: str, named: Mapping[str, str]) -> dict[str, list[tuple[int, int]]]:
+    """The pairs of prompts, by what they differ in, as indices; `named` from `contrastive_pairs`; no empty kinds."""
     found: dict[str, list[tuple[int, int]]] = {}
     for i, j in combinations(range(len(prompts)), 2):
         (template, seed), (other, other_seed) = prompts[i], prompts[j]
         if template == other:
             found.setdefault("demonstrations", []).append((i, j))
-        elif seed == other_seed and is_contrastive(task, template, other):
+        elif seed == other_seed and is_contrastive(named, task, template, other):
             found.setdefault("contrast", []).append((i, j))
         elif seed == other_seed and CONTRAST not in (template, other):
             found.setdefault("templates", []).append((i, j))
     return found
 
 
-def _rows(at: StepAccuracies) -> Iterator[dict[str, object]]:
+def _rows(at: StepAccuracies, named: Mapping[str, str]) -> Iterator[dict[str, object]]:
     r, overlap = pearson(at.accuracy), iou(top_sets(at.accuracy))
     keys = dict(zip(GROUP, at.group, strict=True))
-    for across, pairs in sorted(pairs_of(at.prompts, str(keys["task"])).items()):
+    for across, pairs in sorted(pairs_of(at.prompts, str(keys["task"]), named).items()):
         i, j = np.array(pairs).T
         r_mean, r_sd = mean_sd(r[i, j])
         iou_mean, iou_sd = mean_sd(overlap[i, j])

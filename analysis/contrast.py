@@ -6,7 +6,7 @@ published pairs differ by a space, a line break or the capitals of the label wor
 pairs of templates are there too, for tasks without such a pair.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import permutations
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import polars as pl
 from analysis.accuracies import Prompt, StepAccuracies, accuracies, full_accuracy, mean_sd
 from analysis.answers import GROUP, groups
 from analysis.consistency import TOP, top_sets
-from analysis.pairs import is_contrastive
+from analysis.pairs import contrastive_pairs, is_contrastive
 
 TOP_CURVE = f"top-{TOP}"
 _SCHEMA = {
@@ -45,13 +45,16 @@ def contrast(results: Path) -> pl.DataFrame:
         and partner_sd under `partner`, gap (mean over seeds of |difference|), n_seeds.
     """
     rows: list[dict[str, object]] = []
+    named = contrastive_pairs(results)
     for group in groups(results):
         full = full_accuracy(results, group)
-        rows += [row for at in accuracies(results, group) for row in _rows(at, full)]
+        rows += [row for at in accuracies(results, group) for row in _rows(at, full, named)]
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 
-def _rows(at: StepAccuracies, full: dict[tuple[int, Prompt], float]) -> Iterator[dict[str, object]]:
+def _rows(
+    at: StepAccuracies, full: dict[tuple[int, Prompt], float], named: Mapping[str, str]
+) -> Iterator[dict[str, object]]:
     keys = dict(zip(GROUP, at.group, strict=True))
     best, top = top_sets(at.accuracy, 1), top_sets(at.accuracy)
     whole = np.array([[full.get((at.step, prompt), np.nan)] for prompt in at.prompts])
@@ -73,7 +76,7 @@ def _rows(at: StepAccuracies, full: dict[tuple[int, Prompt], float]) -> Iterator
                 "step": at.step,
                 "template": template,
                 "partner": partner,
-                "contrastive": is_contrastive(str(keys["task"]), template, partner),
+                "contrastive": is_contrastive(named, str(keys["task"]), template, partner),
                 "curve": curve,
                 "accuracy": accuracy,
                 "sd": sd,

@@ -1,4 +1,4 @@
-"""Accuracy against label bias, component by component: the data of the paper's Figure 1.
+"""Accuracy against label bias, component by component, as in the paper's Figure 1; the axes are a choice of ours.
 
 With two labels in equal number, x = share of test rows on which a component predicts label 1 and y = its accuracy lie
 in a diamond, `|y - 1/2| <= min(x, 1 - x)`: good components at the top, bad ones at the bottom, label-biased ones left

@@ -1,7 +1,15 @@
 """Which templates and tasks belong together: contrastive pairs and transfer tests, as data.
 
-The store knows names only. A test holds both tables against the tasks themselves.
+The store knows names only. A test holds both tables against the tasks themselves. A task that a plan defines says in
+`units` what its template `contrast` belongs to.
 """
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from analysis.loading import load
 
 CONTRAST = "contrast"
 """Name of the template that differs least from the task's first one: a space, a line break, capitals of the labels."""
@@ -27,6 +35,12 @@ TRANSFERS = {"boolq_cst": "boolq", "mednli": "mnli", "yelp": "sst2"}
 """Out-of-distribution task -> the task whose demonstrations, templates and label words it takes."""
 
 
-def is_contrastive(task: str, one: str, other: str) -> bool:
+def contrastive_pairs(results: Path) -> dict[str, str]:
+    """Task -> the template that its template `contrast` belongs to, for known tasks and those in the results."""
+    units = load(results, "units").filter(pl.col("contrasts_with").is_not_null())
+    return CONTRASTS_WITH | dict(units.select("task", "contrasts_with").unique().collect().iter_rows())
+
+
+def is_contrastive(pairs: Mapping[str, str], task: str, one: str, other: str) -> bool:
     """Whether two templates are the task's contrastive pair."""
-    return task in CONTRASTS_WITH and {one, other} == {CONTRASTS_WITH[task], CONTRAST}
+    return task in pairs and {one, other} == {pairs[task], CONTRAST}

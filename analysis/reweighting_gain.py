@@ -1,7 +1,7 @@
 """Can a few labels unlock what the components know, and when in training? Methods beside the full model.
 
 Full needs no labels beyond the demonstrations; Calib+ (`calib_plus`), COMP RW (`comp_rw`) and held-out T1
-(`heldout_t1`, variants `train_rows/...`) use `n_labelled` of them. Held-out T1 in its variant `split_half` is chosen on
+(`heldout_t1`, variant `train_rows`) use `n_labelled` of them. Held-out T1 in its variant `split_half` is chosen on
 half of the test rows: not for use, but T1 without its optimism.
 """
 

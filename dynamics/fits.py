@@ -12,35 +12,58 @@ from dynamics.descent import FitSettings
 from dynamics.schema import METHOD_VERSION, TABLES
 from dynamics.tables import UnitArrays, table
 
+COMP_RW, CALIB_PLUS, HELDOUT_T1 = "comp_rw", "calib_plus", "heldout_t1"
 COUNTS_DEMONSTRATIONS = {"official_code": False}
 """Whether K counts the demonstrations (the paper) or comes on top of them (the authors' code); True unless named."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One way of using K labelled examples.
+    """One way of using K labelled examples: weights and calibration, or the choice of one component.
 
     Attributes:
         name: variant in the tables.
         base: the built-in variant it starts from, which also decides Calib+ and what K counts.
-        settings: of the reweighting.
+        settings: of the reweighting; None for held-out T1, which fits nothing.
         n_labelled: K.
     """
 
     name: str
     base: str
-    settings: FitSettings
+    settings: FitSettings | None
     n_labelled: int
 
     @property
     def fit_id(self) -> str:
         """Hash (16 hex) of the settings, K and the method's version; a row's whole identity with its unit's id."""
-        text = repr((self.settings, calibration.VARIANTS[self.base], self.n_labelled, METHOD_VERSION))
+        calibrated = None if self.settings is None else calibration.VARIANTS[self.base]
+        counting = (self.counts_demonstrations,) if self.settings is None else ()
+        text = repr((self.settings, calibrated, self.n_labelled, METHOD_VERSION, *counting))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def counts_demonstrations(self) -> bool:
+        """Whether K counts the demonstrations in the prompts."""
+        return COUNTS_DEMONSTRATIONS.get(self.base, True)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What it has rows of `prompt_scores` for."""
+        return (HELDOUT_T1,) if self.settings is None else (COMP_RW, CALIB_PLUS)
 
     def n_train(self, n_shots: int) -> int:
         """Training rows that K leaves beside the demonstrations."""
-        return self.n_labelled - n_shots if COUNTS_DEMONSTRATIONS.get(self.base, True) else self.n_labelled
+        return self.n_labelled - n_shots if self.counts_demonstrations else self.n_labelled
+
+
+def heldout_fits(fits: Sequence[Fit]) -> list[Fit]:
+    """Held-out T1 on the training rows of these fits, once for each K and way of counting it.
+
+    Its variants are `train_rows`, and `train_rows_outside` where K comes on top of the demonstrations.
+    """
+    by_counting = {(fit.n_labelled, fit.counts_demonstrations): fit.base for fit in fits}
+    name = {True: "train_rows", False: "train_rows_outside"}
+    return [Fit(name[inside], base, None, k) for (k, inside), base in sorted(by_counting.items())]
 
 
 @dataclass(frozen=True)
@@ -52,7 +75,7 @@ class FitRows:
 
 
 def fit_unit(unit: UnitArrays, fit: Fit) -> FitRows:
-    """COMP RW, Calib+ and held-out T1 on the first training rows that K allows, scored on the test rows.
+    """COMP RW and Calib+, or held-out T1, on the first training rows that K allows, scored on the test rows.
 
     Where K leaves no training rows, or more than the unit has, the rows are null and say why.
     """
@@ -62,28 +85,13 @@ def fit_unit(unit: UnitArrays, fit: Fit) -> FitRows:
         reason = (
             f"K = {fit.n_labelled} asks for {n_train} training rows beside {unit.n_shots_used} shots; {there} there"
         )
-        return FitRows([_score(unit, fit, method, None, reason=reason) for method in _METHODS], [])
+        return FitRows([_score(unit, fit, method, None, reason=reason) for method in fit.methods], [])
     train, test = _rows(unit, "train").take(n_train), _rows(unit, "test")
-    weights = reweighting.fit(
-        train.contributions,
-        train.gold,
-        fit.settings,
-        train.remainder if fit.settings.keep_remainder else None,
-        components=train.components,
-    )
-    logits = weights(test.contributions, test.remainder if fit.settings.keep_remainder else None)
-    factors = calibration.fit_calibration(
-        calibration.label_probabilities(train.full), train.gold, calibration.VARIANTS[fit.base]
-    )
-    calibrated = factors(calibration.label_probabilities(test.full))
-    held_out = selection.heldout_train_rows(train.answers, test.answers)
-    chosen = train.components[held_out.chosen[0].component]
-    results = [
-        _score(unit, fit, "comp_rw", _accuracy(logits, test.gold)),
-        _score(unit, fit, "calib_plus", _accuracy(calibrated, test.gold)),
-        _score(unit, fit, "heldout_t1", held_out.accuracy, component=chosen),
-    ]
-    return FitRows(results, _weights(fit, weights))
+    if fit.settings is None:
+        held_out = selection.heldout_train_rows(train.answers, test.answers)
+        chosen = train.components[held_out.chosen[0].component]
+        return FitRows([_score(unit, fit, HELDOUT_T1, held_out.accuracy, component=chosen)], [])
+    return _reweight_and_calibrate(unit, fit, fit.settings, train, test)
 
 
 def fit_tables(units: Sequence[UnitArrays], fits: Sequence[Fit]) -> dict[str, pa.Table]:
@@ -122,7 +130,26 @@ class _Rows:
         return selection.answers_of(self.contributions, self.gold)
 
 
-_METHODS = ("comp_rw", "calib_plus", "heldout_t1")
+def _reweight_and_calibrate(
+    unit: UnitArrays, fit: Fit, settings: FitSettings, train: "_Rows", test: "_Rows"
+) -> FitRows:
+    weights = reweighting.fit(
+        train.contributions,
+        train.gold,
+        settings,
+        train.remainder if settings.keep_remainder else None,
+        components=train.components,
+    )
+    logits = weights(test.contributions, test.remainder if settings.keep_remainder else None)
+    factors = calibration.fit_calibration(
+        calibration.label_probabilities(train.full), train.gold, calibration.VARIANTS[fit.base]
+    )
+    calibrated = factors(calibration.label_probabilities(test.full))
+    results = [
+        _score(unit, fit, COMP_RW, _accuracy(logits, test.gold)),
+        _score(unit, fit, CALIB_PLUS, _accuracy(calibrated, test.gold)),
+    ]
+    return FitRows(results, _weights(fit, weights))
 
 
 def _rows(unit: UnitArrays, split: str) -> _Rows:
@@ -151,14 +178,13 @@ def _score(
     component: str | None = None,
     reason: str | None = None,
 ) -> dict[str, object]:
-    variant = {"heldout_t1": "train_rows"}.get(method, fit.name)
     return {
         "split": "test",
         "method": method,
-        "variant": variant,
+        "variant": fit.name,
         "n_labelled": fit.n_labelled,
         "component": component,
-        "selected_on": "train" if method == "heldout_t1" else None,
+        "selected_on": "train" if method == HELDOUT_T1 else None,
         "accuracy": accuracy,
         "n_examples": unit.split.count("test"),
         "n_shots_used": unit.n_shots_used,

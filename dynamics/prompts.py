@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -133,7 +133,7 @@ def write_prompts(
         gold=tuple(row.gold for row in fitted.train + fitted.test),
         shares_pool=chosen.shares_pool,
         bos=bos,
-        n_shots_used=fitted.n_shots,
+        n_shots_used=len(fitted.shots),
         skipped=tuple(
             (split, row.example_id, row.gold, fitted.skipped[row.example_id])
             for split, part in (("train", chosen.train), ("test", chosen.test))
@@ -143,14 +143,35 @@ def write_prompts(
     )
 
 
+def fitting_rows(
+    task: Task,
+    template: str,
+    tokenizer: PreTrainedTokenizerBase,
+    chosen: Selection,
+    *,
+    demo_seed: int,
+    max_length: int | None,
+) -> Selection:
+    """The rows with which `write_prompts` fills a context: no more demonstrations and training rows than fit.
+
+    So whatever else uses K labelled examples uses the same K. The test rows stay: longer prompts drop their own.
+
+    Raises:
+        PromptError: no test example fits the context.
+    """
+    writer = open_writer(task, task.template(template), tokenizer, demo_seed, chosen.demonstrations, chosen.test[0])
+    fitted = _fit(writer, chosen, max_length)
+    return replace(chosen, demonstrations=fitted.shots, train=fitted.train)
+
+
 @dataclass(frozen=True)
 class _Fitted:
     """The rows that fit the context, and the token ids of their prompts, training rows first."""
 
+    shots: tuple[Row, ...]
     train: tuple[Row, ...]
     test: tuple[Row, ...]
     token_ids: list[tuple[int, ...]]
-    n_shots: int
     skipped: Mapping[str, str]
 
 
@@ -165,7 +186,7 @@ def _fit(writer: Writer, chosen: Selection, max_length: int | None) -> _Fitted:
     shots, rows = chosen.demonstrations, chosen.train + chosen.test
     ids = writer.token_ids(shots, rows)
     if max_length is None or max(map(len, ids)) <= max_length:
-        return _Fitted(chosen.train, chosen.test, ids, len(shots), {})
+        return _Fitted(shots, chosen.train, chosen.test, ids, {})
     skipped = writer.too_long([row for row, own in zip(rows, ids, strict=True) if len(own) > max_length], max_length)
     train = tuple(row for row in chosen.train if row.example_id not in skipped)
     test = tuple(row for row in chosen.test if row.example_id not in skipped)
@@ -179,7 +200,7 @@ def _fit(writer: Writer, chosen: Selection, max_length: int | None) -> _Fitted:
         while len(writer.token_ids(shots, [longest])[0]) > max_length:
             shots = drop_first(shots)
         ids = writer.token_ids(shots, train + test)
-    return _Fitted(train, test, ids, len(shots), skipped)
+    return _Fitted(shots, train, test, ids, skipped)
 
 
 def _common_prefix(token_ids: Sequence[Sequence[int]]) -> int:

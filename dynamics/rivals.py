@@ -1,7 +1,8 @@
 """What else K labelled examples can do: more demonstrations (Standard), or better chosen ones (PromptS).
 
 Both are prompts of their own, answered by the full model and not decomposed. The K labelled examples are those that
-reweighting has, as the paper counts them: the unit's K' demonstrations and the first K - K' of its training rows.
+reweighting has, as the paper counts them: the K' demonstrations in the unit's prompts and the first K - K' of its
+training rows, of those that fit the context (`prompts.fitting_rows`).
 (Paper, section 5 and table 4.)
 """
 
@@ -58,7 +59,7 @@ class Asked:
 
     Attributes:
         task, template: the wording; the template by name.
-        chosen: the unit's own demonstrations, training rows and test rows.
+        chosen: the unit's own demonstrations, training rows and test rows; of the first two those that fit.
         demo_seed: orders demonstrations, and draws label words where the task does.
         max_length: the model's context in tokens, None for any length.
     """

@@ -117,6 +117,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
             "demonstrations in the prompts; fewer than asked where the pool or context is small",
         ),
         "n_skipped": (pa.int64(), "examples that do not fit the context, null rows of `predictions`"),
+        "contrasts_with": (_TEXT, "for the template `contrast`, the one it differs least from: its task's first"),
         "flags": (pa.list_(pa.string()), "duplicate, quarantined, shared_pool, bos"),
         "versions": (_TEXT, "versions of the method, the schema and the libraries"),
         "forward_id": (_TEXT, "hash of weights, dtype, prompt token ids, rows and method version"),

@@ -143,15 +143,15 @@ def _prompt_scores(unit: UnitArrays) -> pa.Table:
     answers = selection.answers_of(unit.contributions[test][:, candidates], unit.gold[test])
     ids = np.asarray(unit.example_id)[test]
     best, worst = selection.oracle_t1(answers), selection.oracle_b1(answers)
-    halves = selection.heldout_split_half(answers, selection.balanced_halves(answers.gold, ids))
     full = float(scores.accuracy(scores.credit(unit.full[test]), answers.gold))
+    halves, reason = _split_half(answers, ids)
     rows = [
-        ("full", "", None, None, full),
-        ("oracle_t1", "", names[best.component], "test", best.accuracy),
-        ("oracle_b1", "", names[worst.component], "test", worst.accuracy),
-        ("heldout_t1", "split_half", None, "the other half of test", halves.accuracy),
+        ("full", "", None, None, full, None),
+        ("oracle_t1", "", names[best.component], "test", best.accuracy, None),
+        ("oracle_b1", "", names[worst.component], "test", worst.accuracy, None),
+        ("heldout_t1", "split_half", None, "the other half of test", halves, reason),
     ]
-    method, variant, component, selected_on, accuracy = zip(*rows, strict=True)
+    method, variant, component, selected_on, accuracy, reason = zip(*rows, strict=True)
     shared = {"split": "test", "n_labelled": 0, "n_examples": len(answers.gold), "n_shots_used": unit.n_shots_used}
     columns = {
         "method": method,
@@ -159,8 +159,16 @@ def _prompt_scores(unit: UnitArrays) -> pa.Table:
         "component": component,
         "selected_on": selected_on,
         "accuracy": accuracy,
+        "reason": reason,
     }
     return table("prompt_scores", {**unit.keys, **shared}, columns)
+
+
+def _split_half(answers: selection.Answers, ids: np.ndarray) -> tuple[float | None, str | None]:
+    """Held-out T1 on halves of the test rows, or why there is none."""
+    if len(answers.gold) < 2:
+        return None, f"{len(answers.gold)} test row cannot be halved"
+    return selection.heldout_split_half(answers, selection.balanced_halves(answers.gold, ids)).accuracy, None
 
 
 def _lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:

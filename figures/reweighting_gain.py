@@ -12,6 +12,7 @@ NAMES = {"full": "Full", "calib_plus": "Calib+", "comp_rw": "COMP RW", "heldout_
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {"linestyle": (0, (3, 1.5)), "markerfacecolor": "white"},
     "official_code": {"linestyle": (0, (1, 1.2)), "markersize": 1.8},
+    "train_rows_outside": {"linestyle": (0, (1, 1.2)), "markersize": 1.8},
     "split_half": {"linestyle": (0, (5, 1.2, 1, 1.2)), "markersize": 1.8},
 }
 """What sets a variant apart from the method's own look; all others are drawn through."""
@@ -74,7 +75,7 @@ def _panel(axes: Axes, panel: pl.DataFrame, *, gain: bool) -> dict[str, str]:
     y, sd = ("gain", "gain_sd") if gain else ("accuracy", None)
     for method, name in NAMES.items():
         for (variant,), rows in sorted(panel.filter(method=method).partition_by("variant", as_dict=True).items()):
-            label = f"{name}, {variant.replace('_', ' ').replace('/', ', ')}" if variant else name
+            label = f"{name}, {variant.replace('_', ' ')}" if variant else name
             legend[label] = label
             with_band = sd if variant in ("default", "") else None
             style.curve(axes, rows, look(name, str(variant)), label, y=y, sd=with_band, limits=(-1, 1))
@@ -87,7 +88,7 @@ def _panel(axes: Axes, panel: pl.DataFrame, *, gain: bool) -> dict[str, str]:
 
 def look(name: str, variant: str) -> dict[str, Any]:
     """A method's look, its variants told apart by dash and filling."""
-    apart = VARIANTS.get(variant.removeprefix("train_rows/"), {})
+    apart = VARIANTS.get(variant, {})
     return {**style.CURVES[name], "linestyle": "-", "linewidth": 1.1, "markersize": 2.8, **apart}
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.descent import FitSettings
 from dynamics.errors import PlanError, unknown
-from dynamics.fits import Fit
+from dynamics.fits import Fit, heldout_fits
 from dynamics.nearest import encoder_hash
 from dynamics.reweighting import VARIANTS
 from dynamics.rivals import CHECKPOINT, PROMPT_SELECTION, STANDARD, Rival
@@ -162,7 +162,8 @@ class FitPlan(_Strict):
             raise PlanError(
                 f"fits: {', '.join(names)}: every variant needs a name of its own, and built-in ones are taken"
             )
-        return tuple(Fit(*way, n_labelled=k) for way in ways for k in self.n_labelled)
+        fits = [Fit(*way, n_labelled=k) for way in ways for k in self.n_labelled]
+        return (*fits, *heldout_fits(fits))
 
 
 class Resources(_Strict):
@@ -240,7 +241,7 @@ class SweepPlan(_Strict):
         if not self.rivals:
             return ()
         folder = self.encoder_folder
-        by = (CHECKPOINT, "") if folder is None else (folder.name, encoder_hash(folder))
+        by = (CHECKPOINT, "") if folder is None else _encoder(folder)
         return tuple(
             rival for k in self.fits.n_labelled for rival in (Rival(STANDARD, k), Rival(PROMPT_SELECTION, k, *by))
         )
@@ -249,6 +250,12 @@ class SweepPlan(_Strict):
     def data_folder(self) -> Path | None:
         """`data`, counted from where the plan lies."""
         return self._folder / self.data if self.data else None
+
+
+def _encoder(folder: Path) -> tuple[str, str]:
+    """Variant and hash of an encoder; the variant carries some of the hash, for folders of one name."""
+    found = encoder_hash(folder)
+    return f"{folder.name}-{found[:8]}", found
 
 
 def read_plan(path: Path) -> SweepPlan:

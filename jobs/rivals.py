@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics.nearest import Embed, Vectors, checkpoint_embedder, encoder_embedder
 from dynamics.partition import select_rows
+from dynamics.prompts import fitting_rows
 from dynamics.rivals import Asked, Rival, rival_scores
 from dynamics.store import Part, ResultStore, read_units, scan, write_fits
 from dynamics.tables import table
@@ -104,7 +105,10 @@ def _run_unit(
     chosen = select_rows(
         task, rows, demo_seed=unit.demo_seed, n_shots=unit.n_shots, n_test=unit.n_test, n_train=unit.n_train
     )
-    asked = Asked(task, unit.template.name, tokenizer, chosen, unit.demo_seed, model.config.max_position_embeddings)
+    context = model.config.max_position_embeddings
+    name, seed = unit.template.name, unit.demo_seed
+    chosen = fitting_rows(task, name, tokenizer, chosen, demo_seed=seed, max_length=context)
+    asked = Asked(task, name, tokenizer, chosen, seed, context)
     scored = rival_scores(model, asked, rivals, vectors, token_budget=work.token_budget)
     return table("prompt_scores", unit.keys, {name: [row[name] for row in scored] for name in scored[0]})
 

@@ -156,6 +156,7 @@ def _run_unit(
         "score_seconds": time.perf_counter() - ran,
         "peak_bytes": _peak_bytes(str(shared["device"])),
         "task_source": rows.source or task.source,
+        "contrasts_with": task.contrasts_with(unit.template.name),
     }
     return _Finished(unit, tables, {**_record(unit, prompts, split), **shared, **measured})
 

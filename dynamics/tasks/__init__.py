@@ -9,6 +9,9 @@ from pkgutil import resolve_name
 
 from dynamics.errors import PlanError, unknown
 
+CONTRAST = "contrast"
+"""Name of the template that differs least from the task's first one: a space, a line break, capitals of the labels."""
+
 TASKS = {
     "agnews": "dynamics.tasks.agnews:TASK",
     "arc_easy": "dynamics.tasks.arc_easy:TASK",
@@ -72,7 +75,7 @@ class Task:
         n_labels: number of label words; gold labels are `0 .. n_labels - 1`.
         label_words: the word of each label. With more words than `n_labels` they are a pool, from which every
             demonstration seed draws its own words in its own order (arbitrary labels: true in-context learning).
-        templates: at least three; the first is the reference wording.
+        templates: the first is the reference wording; one named `contrast` differs from it by a trifle.
         load: reads the rows; its argument is the folder named by the plan, or None for the task's own source.
         source: where the rows come from, with the pinned version, as stored with every unit.
         demonstrations_of: for a transfer task, the task whose pool it takes: the same seed gives the same
@@ -97,6 +100,11 @@ class Task:
         if name not in by_name:
             raise PlanError(unknown(f"template of task {self.name}", name, by_name))
         return by_name[name]
+
+    def contrasts_with(self, template: str) -> str | None:
+        """The first template for the one named `contrast`, which differs from it by a trifle; None for others."""
+        first = self.templates[0].name
+        return first if template == CONTRAST != first else None
 
 
 def get_task(name: str, defined: Mapping[str, Task] | None = None) -> Task:

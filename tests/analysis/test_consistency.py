@@ -8,6 +8,7 @@ import pytest
 
 import analysis
 from analysis.consistency import iou, iou_by_luck, pairs_of, pearson, top_sets
+from analysis.pairs import CONTRASTS_WITH
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(200) % 2
@@ -43,11 +44,11 @@ def test_luck_is_what_random_sets_give_and_what_ties_give() -> None:
 
 def test_pairs_differ_in_one_thing_only() -> None:
     prompts = tuple((template, seed) for template in ("contrast", "paper", "sentiment") for seed in (0, 1))
-    found = {k: [(prompts[i], prompts[j]) for i, j in v] for k, v in pairs_of(prompts, "sst2").items()}
+    found = {k: [(prompts[i], prompts[j]) for i, j in v] for k, v in pairs_of(prompts, "sst2", CONTRASTS_WITH).items()}
     assert len(found["demonstrations"]) == 3
     assert found["contrast"] == [(("contrast", s), ("paper", s)) for s in (0, 1)]
     assert found["templates"] == [(("paper", s), ("sentiment", s)) for s in (0, 1)]
-    assert "contrast" not in pairs_of(prompts, "a task of one's own")
+    assert "contrast" not in pairs_of(prompts, "a task of one's own", CONTRASTS_WITH)
 
 
 def test_components_that_are_good_everywhere_give_high_r_and_iou(tmp_path: Path) -> None:

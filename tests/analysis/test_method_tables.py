@@ -83,22 +83,3 @@ def test_gain_holds_what_there_is(results: Path) -> None:
     full = table.filter(method="full")
     assert full["n_prompts"].sum() == len(expected)
     assert (full["accuracy"] * full["n_prompts"]).sum() == pytest.approx(expected["accuracy"].sum())
-
-
-def test_held_out_t1_is_told_apart_by_what_its_fit_counts(tmp_path: Path) -> None:
-    store = new_store(tmp_path / "out")
-    rows = [
-        row
-        for fit, accuracy in (("paper", 0.6), ("official_code", 0.8))
-        for row in (
-            method("comp_rw", 0.7, fit, fit_id=fit),
-            method("heldout_t1", accuracy, "train_rows", fit_id=fit),
-        )
-    ]
-    add_unit(store, answering([0.5] * 10, TWO), TWO, scores=rows)
-    table = analysis.run("reweighting_gain", store.root).filter(pl.col("variant").str.starts_with("train_rows"))
-    assert dict(table.select("variant", "accuracy").rows()) == {
-        "train_rows/paper": 0.6,
-        "train_rows/official_code": 0.8,
-    }
-    assert table["n_prompts"].to_list() == [1, 1]

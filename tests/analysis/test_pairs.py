@@ -12,8 +12,8 @@ from figures import FIGURES
 def test_contrastive_pairs_are_the_tasks_first_and_contrast_templates() -> None:
     with_contrast = {name: get_task(name) for name in TASKS if CONTRAST in {t.name for t in get_task(name).templates}}
     assert {name: task.templates[0].name for name, task in with_contrast.items()} == CONTRASTS_WITH
-    assert is_contrastive("sst2", "contrast", "paper")
-    assert not is_contrastive("sst2", "sentiment", "paper")
+    assert is_contrastive(CONTRASTS_WITH, "sst2", "contrast", "paper")
+    assert not is_contrastive(CONTRASTS_WITH, "sst2", "sentiment", "paper")
 
 
 def test_transfers_take_the_demonstrations_of_their_task() -> None:

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dynamics.errors import PromptError
 from dynamics.partition import drop_first, select_rows
-from dynamics.prompts import PromptSet, build_prompts
+from dynamics.prompts import PromptSet, build_prompts, fitting_rows
 from dynamics.tasks import Row, Task, TaskRows, Template, get_task
 from tests.real_rows import needs_real_rows, neox_tokenizer, real_rows
 
@@ -134,6 +134,20 @@ def test_a_row_too_long_for_any_demonstration_is_skipped_and_costs_the_others_no
 def test_when_no_test_row_fits_it_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
     with pytest.raises(PromptError, match="task toy, template plain: no test row fits the model's 1 tokens"):
         build(task_of({0: 9, 1: 9}), tokenizer, max_length=1)
+
+
+@pytest.mark.parametrize(("room", "used"), [(None, 4), (18, 4), (13, 2), (2, 0)])
+def test_other_uses_of_the_labels_have_the_same_ones(
+    room: int | None, used: int, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    task = task_of({0: 9, 1: 9}, test=(*rows_of({0: 4, 1: 4}, "t"), Row("long", {"text": "warm " * 40 + "moving"}, 0)))
+    chosen = select_rows(task, task.load(None), demo_seed=0, n_shots=4, n_test=10, n_train=4)
+    kept = fitting_rows(task, "plain", tokenizer, chosen, demo_seed=0, max_length=room)
+    prompts = build(task, tokenizer, n_test=10, n_train=4, max_length=room)
+    assert kept.demonstrations == chosen.demonstrations[len(chosen.demonstrations) - used :]
+    assert len(kept.demonstrations) == prompts.n_shots_used
+    assert [row.example_id for row in kept.train] == list(prompts.example_id[: prompts.split.count("train")])
+    assert kept.test == chosen.test
 
 
 @needs_real_rows

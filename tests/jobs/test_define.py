@@ -7,10 +7,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import analysis
 from dynamics.errors import PlanError
 from dynamics.prompts import build_prompts
 from dynamics.reference.tokenizer import build_tokenizer
-from dynamics.store import ResultStore
+from dynamics.store import open_store
 from jobs.plan import SweepPlan, read_plan
 from jobs.run_checkpoint import run_checkpoint
 from jobs.units import expand, group
@@ -50,13 +51,15 @@ def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     units = expand(plan)
     assert len(units) == 3 * 2
     (work,) = pickle.loads(pickle.dumps(group(plan, units)))
-    store = ResultStore(tmp_path / "results")
+    store = open_store(tmp_path / "results", create=True)
     outcomes = run_checkpoint(work, store)
     assert [outcome.status for outcome in outcomes] == ["done"] * 6, outcomes
     done = pl.read_parquet(tmp_path / "results/units/**/*.parquet", hive_partitioning=False)
     assert set(done["task_source"]) == {"all desk.csv: 12 rows, halved: 6 pool, 6 test"}
     assert set(done["label_words"]) == {"Sports Business"}
     assert set(done["n_test"]) == {6}
+    pair = analysis.run("contrast", tmp_path / "results").filter("contrastive")
+    assert set(pair["template"]) == {"section", "contrast"}
 
 
 @needs_real_rows

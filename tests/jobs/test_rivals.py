@@ -147,7 +147,9 @@ def test_an_encoder_is_named_and_hashed(tmp_path: Path, suite_folder: Path, enco
     out, plan = tmp_path / "out", plan_of(tmp_path, suite_folder, tasks=tasks, encoder=str(encoder))
     done = run(plan, out)
     assert done.exit_code == 0, done.output
-    assert set(rival_rows(out).filter(method="prompt_selection")["variant"]) == {encoder.name}
+    assert set(rival_rows(out).filter(method="prompt_selection")["variant"]) == {
+        f"{encoder.name}-{encoder_hash(encoder)[:8]}"
+    }
     settings = read_plan(plan).rival_settings
     assert {rival.encoder_hash for rival in settings} == {"", encoder_hash(encoder)}
     run(plan_of(tmp_path, suite_folder, tasks=tasks), out)
