@@ -11,9 +11,11 @@ from dynamics.errors import PlanError, unknown
 __all__ = ["ANALYSES", "load", "run"]
 
 ANALYSES = {
+    "churn": "analysis.churn:churn",
     "component_heatmap": "analysis.component_heatmap:component_heatmap",
     "component_kinds": "analysis.component_kinds:component_kinds",
     "component_kinds_by_prompt": "analysis.component_kinds:component_kinds_by_prompt",
+    "component_sensitivity": "analysis.sensitivity:component_sensitivity",
     "consistency": "analysis.consistency:consistency",
     "contrast": "analysis.contrast:contrast",
     "controls": "analysis.controls:controls",
@@ -22,7 +24,11 @@ ANALYSES = {
     "paper_tables": "analysis.paper_tables:paper_tables",
     "provenance": "analysis.provenance:provenance",
     "reweighting_gain": "analysis.reweighting_gain:reweighting_gain",
+    "sensitivity": "analysis.sensitivity:sensitivity",
+    "survival": "analysis.survival:survival",
     "transfer": "analysis.transfer:transfer",
+    "transfer_weights": "analysis.transfer_weights:transfer_weights",
+    "weights": "analysis.weights:weights",
 }
 
 

@@ -200,6 +200,7 @@ def _weights(fit: Fit, fitted: reweighting.Reweighting) -> list[dict[str, object
         "train_loss": fitted.train_loss,
         "epochs": fitted.epochs,
         "stop_reason": fitted.stop_reason,
+        "keeps_remainder": fit.settings.keep_remainder,
         "fit_id": fit.fit_id,
     }
     pairs = zip(fitted.components, fitted.weights.tolist(), strict=True)

@@ -90,6 +90,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "train_loss": (pa.float64(), "mean cross-entropy of the training rows, in nats, without the penalty"),
         "epochs": (pa.int64(), "updates made"),
         "stop_reason": (_TEXT, "why the fit stopped"),
+        "keeps_remainder": (pa.bool_(), "whether embedding, attention biases and constant stay in the sum"),
         "fit_id": (_TEXT, "hash of the fit's settings and K"),
     },
     "units": {

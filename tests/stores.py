@@ -35,6 +35,7 @@ def add_unit(
     *,
     full: np.ndarray | None = None,
     scores: Sequence[Mapping[str, object]] = (),
+    weights: Sequence[tuple[str, int, Sequence[float]]] = (),
     n_skipped: int = 0,
     flags: Sequence[str] = (),
     content_hash: str | None = None,
@@ -46,6 +47,7 @@ def add_unit(
         n_skipped: how many of the last examples did not fit the context.
         flags, content_hash: of the checkpoint; a hash of its own unless given.
         scores: further rows of `prompt_scores`: method, and where they differ from the defaults variant, n_labelled...
+        weights: (variant, n_labelled, one weight per candidate) of each fit.
         keys: what differs from the defaults: model, step, control, task, template, demo_seed, n_shots.
     """
     keys = {
@@ -82,6 +84,8 @@ def add_unit(
     tables = unit_tables(arrays)
     rows = [_score_row(keys, row, len(gold)) for row in scores]
     tables["prompt_scores"] = pa.concat_tables([tables["prompt_scores"], *rows])
+    if weights:
+        tables["reweightings"] = pa.concat_tables([_weight_rows(keys, *fit) for fit in weights])
     record = {
         "status": ["done"],
         "label_words": [" ".join(WORDS[:n_labels])],
@@ -90,6 +94,12 @@ def add_unit(
         "content_hash": [content_hash or f"{keys['model']}-{keys['step']}"],
     }
     write_units(store, table("units", keys, record), tables)
+
+
+def _weight_rows(keys: Mapping[str, object], variant: str, n_labelled: int, weights: Sequence[float]) -> pa.Table:
+    names = [component.name for component in COMPONENTS if component.is_candidate]
+    shared = {"variant": variant, "n_labelled": n_labelled, "train_loss": 0.5, "epochs": 10}
+    return table("reweightings", {**keys, **shared}, {"component": names, "weight": weights})
 
 
 def _score_row(keys: Mapping[str, object], row: Mapping[str, object], n_examples: int) -> pa.Table:

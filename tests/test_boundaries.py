@@ -36,7 +36,7 @@ TORCH_FREE = {
     "tables",
 }  # fmt: skip
 NOT_REGISTERED = {
-    "analysis": {"accuracies", "answers", "loading", "null", "pairs"},
+    "analysis": {"accuracies", "answers", "loading", "null", "pairs", "variance"},
     "figures": {"report", "saving", "style", "wording"},
     "families": {"anatomy"},
     "tasks": {"custom", "files", "rows", "sources"},
