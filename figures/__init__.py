@@ -22,7 +22,14 @@ FIGURES = {
     "diamond": "figures.diamond:FIGURE",
     "consistency": "figures.consistency:FIGURE",
     "contrast": "figures.contrast:FIGURE",
+    "sensitivity": "figures.sensitivity:FIGURE",
+    "churn": "figures.churn:FIGURE",
+    "survival": "figures.survival:FIGURE",
+    "weights": "figures.weights:FIGURE",
     "transfer": "figures.transfer:FIGURE",
+    "seed_spread": "figures.seed_spread:FIGURE",
+    "seed_matching": "figures.seed_matching:FIGURE",
+    "paper_dynamics": "figures.paper_dynamics:FIGURE",
 }
 """In the order of the report."""
 

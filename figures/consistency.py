@@ -18,8 +18,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
 
 
 def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
-    figure = Figure(figsize=(style.TWO_COLUMNS if len(panels) > 1 else style.ONE_COLUMN, 4.2))
-    grid = figure.subplots(2, len(panels), squeeze=False, sharey="row", sharex="col")
+    figure, grid = style.column_grid(len(MEASURES), len(panels), 1.9)
     for column, panel in zip(grid.T, panels, strict=True):
         for axes, measure in zip(column, MEASURES, strict=True):
             _panel(axes, panel, measure)
@@ -46,7 +45,6 @@ def _panel(axes: Axes, panel: pl.DataFrame, measure: str) -> None:
     luck = panel["iou_by_luck"][0] if measure == "iou" else 0.0
     style.chance_line(axes, luck, "luck")
     style.time_axis(axes, panel)
-    axes.tick_params(axis="x", labelsize=6)
     axes.set_ylim(limits[0] - 0.03, limits[1] + 0.03)
 
 

@@ -28,8 +28,7 @@ def _one_pair(panel: pl.DataFrame) -> pl.DataFrame:
 
 
 def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
-    figure = Figure(figsize=(style.TWO_COLUMNS if len(panels) > 1 else style.ONE_COLUMN, 4.4))
-    grid = figure.subplots(2, len(panels), squeeze=False, sharey=True, sharex="col")
+    figure, grid = style.column_grid(len(ROWS), len(panels), 2.0)
     for column, panel in zip(grid.T, panels, strict=True):
         first = panel.row(0, named=True)
         for axes, (accuracy, sd) in zip(column, ROWS.items(), strict=True):
@@ -53,7 +52,6 @@ def _panel(axes: Axes, panel: pl.DataFrame, accuracy: str, sd: str) -> None:
     for curve in ("top-5", "T1", "Full"):
         style.curve(axes, panel.filter(curve=curve), style.CURVES[curve], curve, y=accuracy, sd=sd, limits=(0, 1))
     style.time_axis(axes, panel)
-    axes.tick_params(axis="x", labelsize=6)
     axes.set_ylim(-0.02, 1.02)
 
 

@@ -19,6 +19,7 @@ CURVES: dict[str, dict[str, Any]] = {
     "B1": {"color": "#7F7F7F", "marker": "v", "linestyle": (0, (1, 1.2))},
     "COMP RW": {"color": "#009E73", "marker": "^", "linestyle": "-"},
     "Calib+": {"color": "#E69F00", "marker": "P", "linestyle": "-"},
+    "First-T1": {"color": "#8A3B00", "marker": "h", "linestyle": (0, (1, 1.2))},
     "held-out T1": {"color": "#56B4E9", "marker": "X", "linestyle": "-"},
     "top-5": {"color": "#8A3B00", "marker": "p", "linestyle": (0, (4, 1.5))},
     "Transfer-1": {"color": "#000000", "marker": "*", "linestyle": (0, (4, 1.5))},
@@ -32,6 +33,20 @@ KINDS: dict[str, dict[str, Any]] = {
     "nearly_label_biased": {"color": "#000000", "marker": "s", "linestyle": (0, (2, 1.5)), "markerfacecolor": "white"},
 }
 """Kinds of components: good ones in the colour of the best component, bad ones in that of the worst."""
+
+AGAINST: dict[str, dict[str, Any]] = {
+    "final": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    "previous": {"color": "#E69F00", "marker": "^", "linestyle": (0, (4, 1.5))},
+}
+"""Which other checkpoint a checkpoint is compared with."""
+
+SOURCES: dict[str, dict[str, Any]] = {
+    "template": {"color": "#CC79A7", "marker": "s", "linestyle": "-"},
+    "demonstrations": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    "rest": {"color": "#E69F00", "marker": "^", "linestyle": (0, (4, 1.5))},
+    "test_rows": {"color": "#7F7F7F", "marker": "v", "linestyle": (0, (1, 1.2))},
+}
+"""What accuracies of several prompts differ by."""
 
 PAIRS: dict[str, dict[str, Any]] = {
     "demonstrations": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
@@ -145,7 +160,7 @@ def curve(
     *,
     y: str,
     sd: str | None,
-    limits: tuple[float, float],
+    limits: tuple[float, float] = (0.0, 1.0),
 ) -> None:
     """A curve with a band of +-1 SD from step 1 on; step 0, which has no place on a log axis, as a marker of its own.
 
@@ -221,6 +236,15 @@ def pages(name: str, panels: Sequence[T], most: int) -> dict[str, list[T]]:
 def format_step(step: int) -> str:
     """`512`, `4k`, `143k`."""
     return f"{step // 1000}k" if step >= 1000 and step % 1000 == 0 else str(step)
+
+
+def column_grid(n_rows: int, n_columns: int, height: float, *, sharey: str = "row") -> tuple[Figure, np.ndarray]:
+    """A figure with a column per panel and a row per measure: (figure, axes (row, column))."""
+    figure = Figure(figsize=(TWO_COLUMNS if n_columns > 1 else ONE_COLUMN, height * n_rows + 0.4))
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=sharey, sharex="col")
+    for axes in grid.flat:
+        axes.tick_params(axis="x", labelsize=6)
+    return figure, grid
 
 
 def panel_grid(

@@ -36,7 +36,7 @@ TORCH_FREE = {
     "tables",
 }  # fmt: skip
 NOT_REGISTERED = {
-    "analysis": {"accuracies", "answers", "loading", "null", "pairs", "variance"},
+    "analysis": {"accuracies", "answers", "loading", "null", "pairs", "seeds", "variance"},
     "figures": {"report", "saving", "style", "wording"},
     "families": {"anatomy"},
     "tasks": {"custom", "files", "rows", "sources"},
@@ -116,6 +116,7 @@ def test_the_wheel_holds_every_module_and_the_reference_suite(tmp_path: Path) ->
     tracked = [p.relative_to(ROOT).as_posix() for p in modules()]
     assert set(tracked) <= names
     assert {"jobs/plans/reference.toml", "dynamics/hub/errata.toml", "figures/report.html"} <= names
+    assert "analysis/paper_dynamics.csv" in names
     assert "dynamics/reference/checkpoints/step0/model.safetensors" in names
     assert not {n for n in names if n.startswith("tests/")}
 
