@@ -11,7 +11,7 @@ import polars as pl
 from analysis.accuracies import method_scores, n_labels
 from analysis.seeds import families
 
-CURVES = {"full": "Full", "oracle_t1": "T1", "oracle_b1": "B1", "heldout_t1": "held-out T1"}
+CURVES = {"full": "Full", "oracle_t1": "T1", "oracle_b1": "B1", "heldout_t1": "Held-out T1"}
 SETTING = ["dtype", "control", "task", "n_shots"]
 
 
@@ -33,7 +33,8 @@ def seed_spread(results: Path) -> pl.DataFrame:
     found = families(trainings["model"])
     tables = [_over_seeds(trainings.filter(pl.col("model").is_in(mine)), *key) for key, mine in found.items()]
     empty = _over_seeds(trainings.clear(), "", "")
-    return pl.concat([empty, *tables]).sort("model", "varies", *SETTING, "curve", "step")
+    together = [table.filter(pl.col("n_seeds").max().over(SETTING) > 1) for table in tables]
+    return pl.concat([empty, *together]).sort("model", "varies", *SETTING, "curve", "step")
 
 
 def _over_seeds(trainings: pl.DataFrame, base: str, varies: str) -> pl.DataFrame:

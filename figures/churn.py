@@ -46,13 +46,12 @@ def _panel(axes: Axes, panel: pl.DataFrame, measure: str) -> None:
 
 def caption(table: pl.DataFrame) -> str:
     """How much the last two steps agree."""
-    ends = []
-    for last in wording.at_last_step(table):
-        for row in last.filter(against="previous").iter_rows(named=True):
-            ends.append(
-                f"{wording.name(last, table)}: rank correlation {wording.number(row['rank_correlation'])}, "
-                f"IoU {wording.number(row['iou'])}"
-            )
+    ends = [
+        f"{wording.name(last, table)}: rank correlation {wording.number(row['rank_correlation'])}, "
+        f"IoU {wording.number(row['iou'])}"
+        for last in wording.at_last_step(table)
+        for row in last.filter(against="previous").iter_rows(named=True)
+    ]
     agree = f" Between the last two steps: {wording.by_panel(ends)}." if ends else ""
     return (
         "Spearman's rank correlation of all components' accuracies, and overlap (IoU) of the "

@@ -76,8 +76,8 @@ def caption(table: pl.DataFrame) -> str:
         return f"{source} These results have no run of EleutherAI/pythia-6.9b on agnews, 4-shot: sweep {plan}."
     far = compared.sort(pl.col("in_sds").abs(), descending=True).row(0, named=True)
     return (
-        f"{source} Grey on the right: within one SD over prompts (the paper's for Full where it is above zero, else the "
-        f"run's own). Furthest apart: {far['curve']} at step {style.format_step(far['step'])}, "
+        f"{source} Grey on the right: within one SD over prompts (the paper's for Full where it is above zero, "
+        f"else the run's own). Furthest apart: {far['curve']} at step {style.format_step(far['step'])}, "
         f"{wording.number(far['mean'])} against {wording.number(far['published'])} ({far['in_sds']:+.1f} SD)."
     )
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from figures import FigureOf, style, wording
 
-NAMES = {"full": "Full", "calib_plus": "Calib+", "comp_rw": "COMP RW", "heldout_t1": "held-out T1"}
+NAMES = {"full": "Full", "calib_plus": "Calib+", "comp_rw": "COMP RW", "heldout_t1": "Held-out T1"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {"linestyle": (0, (3, 1.5)), "markerfacecolor": "white"},
     "official_code": {"linestyle": (0, (1, 1.2)), "markersize": 1.8},

@@ -62,9 +62,9 @@ def caption(table: pl.DataFrame) -> str:
         best, counterpart, place = (wording.number(row[name]) for name in ("best", "counterpart", "same_place"))
         ends.append(f"{title(panel)}: {best}, {counterpart} and {place}")
     return (
-        "Components of two trainings are matched one to one by their answers on half of the test rows; all that is drawn "
-        "is from the other half; means over pairs of seeds, shaded ±1 SD. Accuracy at the last step of a training's best "
-        f"component, of its counterpart in another, and of the component at the same place: {wording.by_panel(ends)}."
+        "Components of two trainings are matched one to one by their answers on half of the test rows; all that is "
+        "drawn is from the other half; means over pairs of seeds, shaded ±1 SD. Accuracy at the last step of a "
+        f"training's best component, of its counterpart in another, and of the component at the same place: {wording.by_panel(ends)}."
     )
 
 

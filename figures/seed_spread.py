@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from figures import FigureOf, style, wording
 
 PANEL = ["model", "varies", *style.PANEL[1:]]
-ORDER = ("B1", "held-out T1", "Full", "T1")
+ORDER = ("B1", "Held-out T1", "Full", "T1")
 _LEGEND = {
     "T1": "T1: each training's best component",
-    "held-out T1": "held-out T1: chosen on other test rows",
+    "Held-out T1": "Held-out T1: chosen on other test rows",
     "Full": "Full: the whole model",
     "B1": "B1: each training's worst component",
 }

@@ -57,8 +57,8 @@ def caption(table: pl.DataFrame) -> str:
             ends.append(f"{wording.name(last, table)}: {wording.listing(said)}")
     shares = f" Shares of the full model's variance at the last step: {wording.by_panel(ends)}." if ends else ""
     return (
-        "Variance of accuracy between prompts split by source; unbiased estimates below zero are drawn at 0. The finite "
-        f"test set's part would vanish with more rows.{shares}"
+        "Variance of accuracy between prompts split by source; unbiased estimates below zero are drawn at 0. The "
+        f"finite test set's part would vanish with more rows.{shares}"
     )
 
 

@@ -20,7 +20,9 @@ CURVES: dict[str, dict[str, Any]] = {
     "COMP RW": {"color": "#009E73", "marker": "^", "linestyle": "-"},
     "Calib+": {"color": "#E69F00", "marker": "P", "linestyle": "-"},
     "First-T1": {"color": "#8A3B00", "marker": "h", "linestyle": (0, (1, 1.2))},
-    "held-out T1": {"color": "#56B4E9", "marker": "X", "linestyle": "-"},
+    "Held-out T1": {"color": "#56B4E9", "marker": "X", "linestyle": "-"},
+    "Cross-seed T1": {"color": "#000000", "marker": "X", "linestyle": (0, (5, 1.2, 1, 1.2))},
+    "Labelled T1": {"color": "#56B4E9", "marker": "d", "linestyle": (0, (4, 1.5))},
     "top-5": {"color": "#8A3B00", "marker": "p", "linestyle": (0, (4, 1.5))},
     "Transfer-1": {"color": "#000000", "marker": "*", "linestyle": (0, (4, 1.5))},
 }

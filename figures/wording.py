@@ -16,6 +16,11 @@ def number(value: float | None, places: int = 2) -> str:
     return f"−{text}" if value < 0 and float(text or 0) else text
 
 
+def p(value: float | None) -> str:
+    """`p = .062`, `p < .001`."""
+    return "p < .001" if value is not None and value < 0.001 else f"p = {number(value, 3)}"
+
+
 def prompts(n: int) -> str:
     """`1 prompt`, `15 prompts`."""
     return f"{n} prompt{'s' if n != 1 else ''}"
@@ -47,12 +52,13 @@ def name(panel: pl.DataFrame, table: pl.DataFrame) -> str:
 
 def flags(table: pl.DataFrame) -> str:
     """A sentence on the checkpoints that a table lacks since they are flagged; empty where there are none."""
-    if "flagged" not in table.columns:
+    if not {"flagged", "model", "step"} <= set(table.columns):
         return ""
-    sentences = []
+    models: dict[str, list[str]] = {}
     for (model,), rows in sorted(table.partition_by("model", as_dict=True).items()):
-        absent = style.left_out(rows) if "step" in rows.columns else {}
+        absent = style.left_out(rows)
         if absent:
-            steps = listing([f"{style.format_step(step)} ({why.replace('+', ', ')})" for step, why in absent.items()])
-            sentences.append(f" Left out of {style.short(str(model))}, marked on the axis: steps {steps}.")
-    return "".join(sentences)
+            steps = [f"{style.format_step(step)} ({why.replace('+', ', ')})" for step, why in absent.items()]
+            models.setdefault(listing(steps), []).append(style.short(str(model)))
+    said = [f"of {listing(mine)} step{'s' if ' and ' in steps else ''} {steps}" for steps, mine in models.items()]
+    return f" Left out, and marked: {'; '.join(said)}." if said else ""

@@ -91,14 +91,14 @@ def test_gain_has_a_panel_per_number_of_labels_with_every_method(planted: Path) 
     expected = rows.filter(pl.col("step") > 0)["accuracy"].to_list()
     assert drawn(figure.axes[1], "COMP RW, official code", STEPS[1:]) == pytest.approx(expected)
     labels = {str(line.get_label()) for line in figure.axes[0].lines}
-    assert {"Full", "Calib+, paper", "held-out T1, split half", "held-out T1, train rows"} <= labels
+    assert {"Full", "Calib+, paper", "Held-out T1, split half", "Held-out T1, train rows"} <= labels
     assert "not in these results" not in str(figure.get_supxlabel())
 
 
 def test_gain_draws_what_there_is_and_names_what_is_missing(results: Path) -> None:
     table = analysis.run("reweighting_gain", results).filter(method="full")
     figure = reweighting_gain.draw(table)["reweighting_gain"]
-    assert str(figure.get_supxlabel()).endswith("not in these results: Calib+, COMP RW, held-out T1")
+    assert str(figure.get_supxlabel()).endswith("not in these results: Calib+, COMP RW, Held-out T1")
 
 
 def test_variants_of_a_method_look_different() -> None:
@@ -106,7 +106,7 @@ def test_variants_of_a_method_look_different() -> None:
         str(sorted(reweighting_gain.look(name, variant).items(), key=str))
         for name, variant in (
             ("COMP RW", "default"), ("COMP RW", "paper"), ("COMP RW", "official_code"), ("Calib+", "paper"),
-            ("Calib+", "official_code"), ("held-out T1", "train_rows"), ("held-out T1", "split_half"),
+            ("Calib+", "official_code"), ("Held-out T1", "train_rows"), ("Held-out T1", "split_half"),
         )
     }  # fmt: skip
     assert len(looks) == 7
