@@ -64,7 +64,8 @@ def caption(table: pl.DataFrame) -> str:
     return (
         "Components of two trainings are matched one to one by their answers on half of the test rows; all that is "
         "drawn is from the other half; means over pairs of seeds, shaded ±1 SD. Accuracy at the last step of a "
-        f"training's best component, of its counterpart in another, and of the component at the same place: {wording.by_panel(ends)}."
+        "training's best component, of its counterpart in another, and of the component at the same place: "
+        f"{wording.by_panel(ends)}."
     )
 
 
