@@ -1,12 +1,12 @@
 """Polars over the result tables: one file per question, one line each in `ANALYSES`."""
 
-from pathlib import Path
 from pkgutil import resolve_name
 
 import polars as pl
 
 from analysis.loading import load, with_flags
 from dynamics.errors import PlanError, unknown
+from dynamics.storage import Place, place
 
 __all__ = ["ANALYSES", "load", "run"]
 
@@ -35,7 +35,7 @@ ANALYSES = {
 }
 
 
-def run(name: str, results: Path | str) -> pl.DataFrame:
+def run(name: str, results: Place | str) -> pl.DataFrame:
     """The tidy table of one analysis, with the flagged steps of each row's model in the column `flagged`.
 
     Raises:
@@ -44,4 +44,4 @@ def run(name: str, results: Path | str) -> pl.DataFrame:
     """
     if name not in ANALYSES:
         raise PlanError(unknown("analysis", name, ANALYSES))
-    return with_flags(resolve_name(ANALYSES[name])(Path(results)), results)
+    return with_flags(resolve_name(ANALYSES[name])(place(results)), results)

@@ -1,6 +1,5 @@
 """`python -m analysis NAME --results DIR`: print one analysis and write it as CSV."""
 
-from pathlib import Path
 from typing import Annotated
 
 import polars as pl
@@ -8,21 +7,21 @@ import typer
 
 from analysis import ANALYSES, run
 from dynamics.errors import refusals_exit_2
+from dynamics.storage import place, put
 
 
 def main(
     name: Annotated[str, typer.Argument(help=f"one of: {', '.join(ANALYSES)}")],
-    results: Annotated[Path, typer.Option(help="folder that a sweep wrote")],
-    out: Annotated[Path | None, typer.Option(help="folder for NAME.csv; default RESULTS/analysis")] = None,
+    results: Annotated[str, typer.Option(help="folder that a sweep wrote, or its s3:// or gs:// URI")],
+    out: Annotated[str | None, typer.Option(help="folder or URI for NAME.csv; default RESULTS/analysis")] = None,
 ) -> None:
     """Answer one question from the Parquet results."""
     with refusals_exit_2():
         table = run(name, results)
-        folder = out or results / "analysis"
-        folder.mkdir(parents=True, exist_ok=True)
-        table.write_csv(folder / f"{name}.csv")
+        written = (place(out) if out else place(results) / "analysis") / f"{name}.csv"
+        put(written, table.write_csv().encode())
     typer.echo(as_text(table))
-    typer.echo(f"{len(table)} rows written to {folder / name}.csv")
+    typer.echo(f"{len(table)} rows written to {written}")
 
 
 def as_text(table: pl.DataFrame, most_rows: int = 60) -> str:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from analysis.answers import GROUP
 from analysis.loading import counted
+from dynamics.storage import Place
 
 Prompt = tuple[str, int]
 """(template, demo_seed)."""
@@ -35,7 +35,7 @@ class StepAccuracies:
     accuracy: np.ndarray
 
 
-def accuracies(results: Path, group: tuple) -> Iterator[StepAccuracies]:
+def accuracies(results: Place, group: tuple) -> Iterator[StepAccuracies]:
     """The group's matrices, steps ascending."""
     rows = candidates(results).filter(*of_group(group)).select(_COLUMNS).collect(engine="streaming")
     for (step,), at in sorted(rows.partition_by("step", as_dict=True).items()):
@@ -46,13 +46,13 @@ def accuracies(results: Path, group: tuple) -> Iterator[StepAccuracies]:
         yield StepAccuracies(group, int(step), tuple(prompts), components, values)
 
 
-def candidates(results: Path) -> pl.LazyFrame:
+def candidates(results: Place) -> pl.LazyFrame:
     """Rows of `component_scores` for heads and MLPs on the test split."""
     scores = counted(results, "component_scores")
     return scores.filter(pl.col("split") == "test", pl.col("kind").is_in(["head", "mlp"]))
 
 
-def method_scores(results: Path) -> pl.LazyFrame:
+def method_scores(results: Place) -> pl.LazyFrame:
     """Test rows of `prompt_scores`."""
     return counted(results, "prompt_scores").filter(pl.col("split") == "test")
 
@@ -62,14 +62,14 @@ def of_group(group: tuple) -> list[pl.Expr]:
     return [pl.col(name) == value for name, value in zip(GROUP, group, strict=True)]
 
 
-def n_labels(results: Path) -> pl.DataFrame:
+def n_labels(results: Place) -> pl.DataFrame:
     """Number of label words of every task of every model: model, task, n_labels."""
     units = counted(results, "units")
     count = pl.col("label_words").str.split(" ").list.len().max().cast(pl.Int64)
     return units.group_by("model", "task").agg(n_labels=count).collect()
 
 
-def full_accuracy(results: Path, group: tuple) -> dict[tuple[int, Prompt], float]:
+def full_accuracy(results: Place, group: tuple) -> dict[tuple[int, Prompt], float]:
     """The full model's test accuracy of every (step, prompt) of a group."""
     rows = counted(results, "prompt_scores").filter(
         *of_group(group), pl.col("split") == "test", pl.col("method") == "full"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,6 +10,7 @@ from analysis.loading import counted
 from dynamics import scores
 from dynamics.components import candidate_indices
 from dynamics.errors import StoreError
+from dynamics.storage import Place
 
 GROUP = ["model", "dtype", "control", "task", "n_shots"]
 """What one curve is drawn for; prompts (template, demo_seed) are what it is averaged over."""
@@ -40,12 +40,12 @@ class StepAnswers:
     full: np.ndarray
 
 
-def groups(results: Path) -> list[tuple]:
+def groups(results: Place) -> list[tuple]:
     """The groups there are, sorted."""
     return counted(results, "units").select(GROUP).unique().sort(GROUP).collect().rows()
 
 
-def all_answers(results: Path) -> Iterator[StepAnswers]:
+def all_answers(results: Place) -> Iterator[StepAnswers]:
     """Every group's answers at every step.
 
     Raises:
@@ -60,7 +60,7 @@ def all_answers(results: Path) -> Iterator[StepAnswers]:
         raise StoreError(f"{results} holds no predictions of heads and MLPs; sweep units that are decomposed")
 
 
-def answers(results: Path, group: tuple) -> Iterator[StepAnswers]:
+def answers(results: Place, group: tuple) -> Iterator[StepAnswers]:
     """The group's test answers, one step at a time in ascending order, so that memory holds one step only.
 
     An example that some prompt of the step could not be asked (too long for the context) is left out of all of them,

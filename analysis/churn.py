@@ -12,7 +12,6 @@ same test rows, so neither number is pulled to zero by luck as strongly as it wo
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -20,6 +19,7 @@ import polars as pl
 from analysis.accuracies import Prompt, StepAccuracies, accuracies, mean_sd
 from analysis.answers import GROUP, groups
 from analysis.consistency import TOP, iou_by_luck, top_sets
+from dynamics.storage import Place
 
 _SCHEMA = {
     **dict.fromkeys(GROUP, pl.String),
@@ -39,7 +39,7 @@ _SCHEMA = {
 }
 
 
-def churn(results: Path) -> pl.DataFrame:
+def churn(results: Place) -> pl.DataFrame:
     """Mean and SD over prompts of Spearman's rho and IoU between a step and the last one, and the one before.
 
     Returns:

@@ -1,14 +1,13 @@
 """Where in the model, and when: the test accuracy of every component at every step, averaged over prompts."""
 
-from pathlib import Path
-
 import polars as pl
 
 from analysis.answers import GROUP
 from analysis.loading import counted
+from dynamics.storage import Place
 
 
-def component_heatmap(results: Path) -> pl.DataFrame:
+def component_heatmap(results: Place) -> pl.DataFrame:
     """Mean and SD over prompts of each component's test accuracy.
 
     Returns:

@@ -11,7 +11,6 @@ A component that always says the same is exactly at chance on balanced rows, hen
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -19,6 +18,7 @@ import polars as pl
 from analysis.answers import GROUP, StepAnswers, all_answers
 from analysis.null import family_thresholds, null_accuracy, permuted_labels
 from dynamics import scores
+from dynamics.storage import Place
 
 LEVEL = 0.05
 NEARLY = 0.95
@@ -27,7 +27,7 @@ SAME = 1e-9
 """Credits of 1/3 do not add up exactly; accuracies and shares differ by far more than this or not at all."""
 
 
-def component_kinds(results: Path) -> pl.DataFrame:
+def component_kinds(results: Place) -> pl.DataFrame:
     """Mean over prompts of the number and share of components of each kind.
 
     Returns:
@@ -52,7 +52,7 @@ def component_kinds(results: Path) -> pl.DataFrame:
     )
 
 
-def component_kinds_by_prompt(results: Path) -> pl.DataFrame:
+def component_kinds_by_prompt(results: Place) -> pl.DataFrame:
     """Which components are of each kind, prompt by prompt.
 
     Returns:

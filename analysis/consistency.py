@@ -14,7 +14,6 @@ chance must not count as agreement because they stand in the same order everywhe
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from math import comb
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -22,6 +21,7 @@ import polars as pl
 from analysis.accuracies import Prompt, StepAccuracies, accuracies, mean_sd
 from analysis.answers import GROUP, groups
 from analysis.pairs import CONTRAST, contrastive_pairs, is_contrastive
+from dynamics.storage import Place
 
 TOP = 5
 TIE_SEED = 0
@@ -41,7 +41,7 @@ _SCHEMA = {
 }
 
 
-def consistency(results: Path) -> pl.DataFrame:
+def consistency(results: Place) -> pl.DataFrame:
     """Mean and SD over pairs of prompts of r and IoU.
 
     Returns:

@@ -8,7 +8,6 @@ pairs of templates are there too, for tasks without such a pair.
 
 from collections.abc import Iterator, Mapping
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -17,6 +16,7 @@ from analysis.accuracies import Prompt, StepAccuracies, accuracies, full_accurac
 from analysis.answers import GROUP, groups
 from analysis.consistency import TOP, top_sets
 from analysis.pairs import contrastive_pairs, is_contrastive
+from dynamics.storage import Place
 
 TOP_CURVE = f"top-{TOP}"
 _SCHEMA = {
@@ -36,7 +36,7 @@ _SCHEMA = {
 }
 
 
-def contrast(results: Path) -> pl.DataFrame:
+def contrast(results: Place) -> pl.DataFrame:
     """Accuracy under a template and, the components chosen there, under another.
 
     Returns:

@@ -1,59 +1,117 @@
-"""What do the methods reach where nothing can be known? Controls beside the trained model. (Paper, Table 6.)
+"""What do the methods reach where nothing can be known? Controls beside the trained model. (Paper, table 6.)
 
-A control is a sweep whose weights are random (`random_init`) or whose labels are shuffled (`shuffled_labels`). Step 0
-of an untouched model, a random network of the suite's own making, is set beside them as `step 0`. A control at some
-step is compared with the untouched model at that step, or at its last step where it has not that one; step 0 with the
-last.
+`dynamics.controls` says what `random_init` and `shuffled_labels` are. Step 0 of an untouched model, a random network of
+the suite's own making, is set beside them as `step 0`. Shuffled labels at some step are compared with the untouched
+model at that step, or at its last step where it has not that one; random weights and step 0 with its last.
+
+Prompts of one control seed share their labels or their weights, so what is averaged over prompts is one observation,
+and the interval is over seeds: `accuracy +- t(0.975, n_seeds - 1) * seed_sd / sqrt(n_seeds)`.
 """
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import polars as pl
+from scipy.special import stdtrit
 
 from analysis.accuracies import method_scores, n_labels
+from analysis.answers import GROUP, StepAnswers, answers, groups
+from analysis.null import null_accuracy, permuted_labels
+from dynamics.storage import Place
 
 KEYS = ["model", "dtype", "task", "n_shots", "method", "variant", "n_labelled"]
-STEP_ZERO = "step 0"
+NONE, STEP_ZERO = "none", "step 0"
+LEVEL = 0.95
 
 
-def controls(results: Path) -> pl.DataFrame:
+def controls(results: Place) -> pl.DataFrame:
     """Every method under every control, and trained.
 
     Returns:
-        One row per (model, dtype, task, n_shots, method, variant, n_labelled, control, step): accuracy (mean over
-        prompts), sd, n_prompts, n_examples, chance; trained_step, trained_accuracy, trained_sd: the untouched model.
-        Empty where results hold neither a control nor a step 0 with later steps.
+        One row per (model, dtype, task, n_shots, method, variant, n_labelled, control, step). accuracy: mean over
+        seeds of the mean over prompts; sd: over all prompts; seed_sd: over seeds; low, high: 95 % interval over seeds;
+        n_seeds, n_prompts (of all seeds), n_examples; chance; expected: what guessing gives, which is chance, but for
+        T1 and B1 the mean of the best and worst component over permuted test labels; distance:
+        `(accuracy - expected) / sqrt(chance (1 - chance) / (n_seeds * n_examples))`, in SDs of guesses that all
+        prompts of a seed share; trained_step, trained_accuracy, trained_sd (over prompts): the untouched model.
+        seed_sd, low and high are null with one seed. Empty where results hold neither a control nor a step 0 with
+        later steps.
     """
     means = _means(results)
-    trained = means.filter(control="none").drop("control", "n_examples", "n_prompts")
-    trained = trained.rename({"step": "trained_step", "accuracy": "trained_accuracy", "sd": "trained_sd"})
-    last = trained.group_by(*KEYS).agg(last_step=pl.col("trained_step").max())
-    control = pl.when(pl.col("control") == "none").then(pl.lit(STEP_ZERO)).otherwise("control")
-    untrained = means.filter((pl.col("control") != "none") | (pl.col("step") == 0)).with_columns(control=control)
-    there = trained.select(*KEYS, step="trained_step", has_step=pl.lit(True))
-    compared = untrained.join(last, on=KEYS, how="left").join(there, on=[*KEYS, "step"], how="left")
-    same_step = pl.col("has_step").fill_null(False) & (pl.col("control") != STEP_ZERO)
-    compared = compared.with_columns(trained_step=pl.when(same_step).then("step").otherwise("last_step"))
-    compared = compared.filter((pl.col("control") != STEP_ZERO) | (pl.col("trained_step") > 0))
-    wide = compared.join(trained, on=[*KEYS, "trained_step"], how="left").drop("last_step", "has_step")
-    chance = wide.join(n_labels(results), on=["model", "task"], how="left").with_columns(chance=1 / pl.col("n_labels"))
-    return chance.drop("n_labels").sort(*KEYS, "control", "step").select(*KEYS, "control", "step", *_VALUES)
-
-
-_VALUES = ["accuracy", "sd", "n_prompts", "n_examples", "chance", "trained_step", "trained_accuracy", "trained_sd"]
-
-
-def _means(results: Path) -> pl.DataFrame:
-    """Mean over prompts of every method's test accuracy; prompts without one are left out."""
-    return (
-        method_scores(results)
-        .filter(pl.col("accuracy").is_not_null())
-        .group_by(*KEYS, "control", "step")
-        .agg(
-            pl.col("accuracy").mean(),
-            sd=pl.col("accuracy").std(),
-            n_prompts=pl.len(),
-            n_examples=pl.col("n_examples").first(),
-        )
-        .collect(engine="streaming")
+    trained = means.filter(control=NONE).select(
+        *KEYS, trained_step="step", trained_accuracy="accuracy", trained_sd="sd"
     )
+    compared = _compared(means, trained).join(trained, on=[*KEYS, "trained_step"], how="left")
+    chance = compared.join(n_labels(results), on=["model", "task"], how="left").with_columns(
+        chance=1 / pl.col("n_labels")
+    )
+    table = chance.join(_luck(results), on=[*_SETTING, "method"], how="left").with_columns(
+        expected=pl.coalesce("luck", "chance")
+    )
+    return table.with_columns(distance=_DISTANCE).sort(*KEYS, "control", "step").select(*KEYS, *_VALUES)
+
+
+_VALUES = [
+    *("control", "step", "accuracy", "sd", "seed_sd", "low", "high", "n_seeds", "n_prompts", "n_examples"),
+    *("chance", "expected", "distance", "trained_step", "trained_accuracy", "trained_sd"),
+]
+_SETTING = ["model", "dtype", "task", "n_shots", "control", "step"]
+_ONE_GUESSER = (pl.col("chance") * (1 - pl.col("chance")) / (pl.col("n_seeds") * pl.col("n_examples"))).sqrt()
+_DISTANCE = (pl.col("accuracy") - pl.col("expected")) / _ONE_GUESSER
+_KIND = pl.col("control").str.split("-").list.first()
+
+
+def _means(results: Place) -> pl.DataFrame:
+    """Test accuracy of every method under every kind of control; prompts without one are left out."""
+    scores = method_scores(results).filter(pl.col("accuracy").is_not_null()).with_columns(kind=_KIND)
+    rows = scores.group_by(*KEYS, "kind", "step")
+    prompts = rows.agg(sd=pl.col("accuracy").std(), n_prompts=pl.len(), n_examples=pl.col("n_examples").first())
+    of_seed = scores.group_by(*KEYS, "kind", "step", "control").agg(pl.col("accuracy").mean())
+    seeds = of_seed.group_by(*KEYS, "kind", "step").agg(
+        pl.col("accuracy").mean(), seed_sd=pl.col("accuracy").std(), n_seeds=pl.len()
+    )
+    table = seeds.join(prompts, on=[*KEYS, "kind", "step"]).collect(engine="streaming")
+    reach = _quantile(table["n_seeds"]) * pl.col("seed_sd") / pl.col("n_seeds").sqrt()
+    low, high = pl.col("accuracy") - reach, pl.col("accuracy") + reach
+    return table.with_columns(low=low, high=high).rename({"kind": "control"})
+
+
+def _quantile(n_seeds: pl.Series) -> pl.Series:
+    """Student's t for a two-sided interval at `LEVEL`; null with one seed."""
+    quantiles = {n: float(stdtrit(n - 1, (1 + LEVEL) / 2)) for n in n_seeds.unique() if n > 1}
+    return pl.Series([quantiles.get(n) for n in n_seeds], dtype=pl.Float64)
+
+
+def _compared(means: pl.DataFrame, trained: pl.DataFrame) -> pl.DataFrame:
+    """The controls, each with the step of the untouched model that it is compared with."""
+    last = trained.group_by(*KEYS).agg(last_step=pl.col("trained_step").max())
+    there = trained.select(*KEYS, step="trained_step", has_step=pl.lit(True))
+    untrained = means.filter((pl.col("control") != NONE) | (pl.col("step") == 0))
+    table = untrained.join(last, on=KEYS, how="left").join(there, on=[*KEYS, "step"], how="left")
+    same = pl.col("has_step").fill_null(False) & (pl.col("control") == "shuffled_labels")
+    table = table.with_columns(trained_step=pl.when(same).then("step").otherwise("last_step"))
+    table = table.filter((pl.col("control") != NONE) | (pl.col("trained_step") > 0))
+    return table.with_columns(pl.col("control").replace(NONE, STEP_ZERO)).drop("last_step", "has_step")
+
+
+def _luck(results: Place) -> pl.DataFrame:
+    """What T1 and B1 are on average, over seeds and prompts, where test labels are permuted."""
+    rows = [row for at in _control_answers(results) for row in _best_by_luck(at)]
+    schema = {**dict.fromkeys(GROUP, pl.String), "n_shots": pl.Int64, "step": pl.Int64, "method": pl.String}
+    table = pl.DataFrame(rows, {**schema, "luck": pl.Float64}, orient="row")
+    kinds = table.with_columns(control=_KIND.replace(NONE, STEP_ZERO))
+    return kinds.group_by(*_SETTING, "method").agg(pl.col("luck").mean())
+
+
+def _control_answers(results: Place) -> Iterator[StepAnswers]:
+    for group in groups(results):
+        untouched = dict(zip(GROUP, group, strict=True))["control"] == NONE
+        for at in answers(results, group):
+            if untouched and at.step > 0:
+                break
+            yield at
+
+
+def _best_by_luck(at: StepAnswers) -> list[tuple]:
+    null = null_accuracy(at.credit, permuted_labels(tuple(at.gold.tolist()), at.full.shape[-1]))
+    best, worst = float(null.max(1).mean()), float(null.min(1).mean())
+    return [(*at.group, at.step, "oracle_t1", best), (*at.group, at.step, "oracle_b1", worst)]

@@ -9,7 +9,6 @@ lies within `max(0, top_share - 1 + 1/k) <= y <= 1 + 1/k - top_share` for k labe
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -17,9 +16,10 @@ import polars as pl
 from analysis.answers import GROUP, StepAnswers, all_answers
 from dynamics import scores
 from dynamics.components import parse_component
+from dynamics.storage import Place
 
 
-def diamond(results: Path) -> pl.DataFrame:
+def diamond(results: Place) -> pl.DataFrame:
     """Accuracy, label shares and recalls of every component, means over prompts.
 
     Returns:

@@ -8,7 +8,6 @@ and the best component is chosen again. Last-T1 follows each prompt's best compo
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -17,6 +16,7 @@ from analysis.answers import GROUP, StepAnswers, answers, groups
 from analysis.null import null_accuracy, permuted_labels
 from dynamics import scores
 from dynamics.errors import StoreError
+from dynamics.storage import Place
 
 SELECTED_ON = {"T1": "test", "B1": "test", "Last-T1": "test at the last step", "Full": None}
 
@@ -43,7 +43,7 @@ SCHEMA = {
 }
 
 
-def emergence(results: Path) -> pl.DataFrame:
+def emergence(results: Place) -> pl.DataFrame:
     """Mean and SD over prompts of T1, Last-T1, B1 and Full at every step, and the null of T1.
 
     Returns:
@@ -73,7 +73,7 @@ class _Step:
         return _Step(self.at, self.by_component[keep], self.full[keep], self.null[keep])
 
 
-def _scored(results: Path, group: tuple) -> Iterator[_Step]:
+def _scored(results: Place, group: tuple) -> Iterator[_Step]:
     for at in answers(results, group):
         permuted = permuted_labels(tuple(at.gold.tolist()), at.full.shape[-1])
         yield _Step(

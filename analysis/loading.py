@@ -1,9 +1,8 @@
 """Result tables, lazily; and which checkpoints count: a duplicate or a quarantined one counts as missing."""
 
-from pathlib import Path
-
 import polars as pl
 
+from dynamics.storage import Place
 from dynamics.store import open_store, scan
 
 FLAGS = ("duplicate", "quarantined")
@@ -11,27 +10,27 @@ FLAGS = ("duplicate", "quarantined")
 STATE = ["model", "dtype", "control", "step"]
 
 
-def load(results: Path | str, table: str) -> pl.LazyFrame:
+def load(results: Place | str, table: str) -> pl.LazyFrame:
     """A result table, lazily: the rows of all finished units, one row each, flagged checkpoints included.
 
     Args:
-        results: folder that a sweep wrote.
+        results: folder that a sweep wrote, or its `s3://` or `gs://` URI.
         table: `contributions`, `predictions`, `component_scores`, `prompt_scores`, `reweightings`, `units`.
 
     Raises:
         StoreError: the folder holds no results, or there is no such table.
     """
-    return scan(open_store(Path(results)), table)
+    return scan(open_store(results), table)
 
 
-def counted(results: Path | str, table: str) -> pl.LazyFrame:
+def counted(results: Place | str, table: str) -> pl.LazyFrame:
     """A result table without the rows of checkpoints that do not count; what every estimate is made from."""
     left_out = flagged(results).filter(~pl.col("counts")).select(STATE)
     rows = load(results, table)
     return rows.join(left_out.lazy(), on=STATE, how="anti") if len(left_out) else rows
 
 
-def flagged(results: Path | str) -> pl.DataFrame:
+def flagged(results: Place | str) -> pl.DataFrame:
     """The checkpoints that are flagged, and whether they count nevertheless.
 
     Of several steps with the same weights at most one is what it says, and the hashes do not tell which. So none
@@ -51,12 +50,12 @@ def flagged(results: Path | str) -> pl.DataFrame:
     return steps.select(*STATE, "flags", counts=initial).filter(pl.col("flags") != "")
 
 
-def with_flags(table: pl.DataFrame, results: Path | str) -> pl.DataFrame:
+def with_flags(table: pl.DataFrame, results: Place | str) -> pl.DataFrame:
     """The table of an analysis with a column `flagged`: the flagged steps of each row's model, as `1:duplicate 2:...`.
 
     So every table and every figure can say which checkpoints it lacks.
     """
-    keys = [key for key in STATE[:3] if key in table.columns]
+    keys = [key for key in STATE[:2] if key in table.columns]
     if "model" not in keys:
         return table
     items = pl.format("{}:{}", "step", "flags").sort_by("step").str.join(" ")

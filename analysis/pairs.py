@@ -5,11 +5,11 @@ The store knows names only. A test holds both tables against the tasks themselve
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import polars as pl
 
 from analysis.loading import load
+from dynamics.storage import Place
 
 CONTRAST = "contrast"
 """Name of the template that differs least from the task's first one: a space, a line break, capitals of the labels."""
@@ -35,7 +35,7 @@ TRANSFERS = {"boolq_cst": "boolq", "mednli": "mnli", "yelp": "sst2"}
 """Out-of-distribution task -> the task whose demonstrations, templates and label words it takes."""
 
 
-def contrastive_pairs(results: Path) -> dict[str, str]:
+def contrastive_pairs(results: Place) -> dict[str, str]:
     """Task -> the template that its template `contrast` belongs to, for known tasks and those in the results."""
     units = load(results, "units").filter(pl.col("contrasts_with").is_not_null())
     return CONTRASTS_WITH | dict(units.select("task", "contrasts_with").unique().collect().iter_rows())

@@ -11,6 +11,7 @@ import polars as pl
 from analysis.accuracies import of_group
 from analysis.answers import GROUP, groups
 from analysis.emergence import emergence
+from dynamics.storage import Place
 
 MODEL, TASK, N_SHOTS = "EleutherAI/pythia-6.9b", "agnews", 4
 CURVES = ("T1", "Last-T1", "Full", "B1")
@@ -18,7 +19,7 @@ _GROUP = {**dict.fromkeys(GROUP, pl.String), "n_shots": pl.Int64}
 _RUN = {"step": pl.Int64, "curve": pl.String, "mean": pl.Float64, "sd": pl.Float64, "n_prompts": pl.Int64}
 
 
-def paper_dynamics(results: Path) -> pl.DataFrame:
+def paper_dynamics(results: Place) -> pl.DataFrame:
     """The paper's curves and the run's, and how far they lie apart.
 
     Returns:

@@ -6,12 +6,11 @@ examples where the model is `meta-llama/Llama-2-7b-hf`. It takes four demonstrat
 labels: `shots` counts the latter as four.
 """
 
-from pathlib import Path
-
 import polars as pl
 
 from analysis.accuracies import method_scores, n_labels
 from dynamics.errors import StoreError
+from dynamics.storage import Place
 
 PAPER_MODEL = "meta-llama/Llama-2-7b-hf"
 PAPER_TASKS = ("sst2", "boolq", "qqp", "wic", "rte", "mnli", "agnews", "arc_easy")
@@ -34,7 +33,7 @@ METHODS = ("full", "oracle_t1", "oracle_b1", "standard", "prompt_selection", "ca
 ROW = ["model", "dtype", "step", "method", "variant", "n_labelled", "shots"]
 
 
-def paper_tables(results: Path) -> pl.DataFrame:
+def paper_tables(results: Place) -> pl.DataFrame:
     """One row per (model, dtype, step, method, variant, n_labelled, shots).
 
     Returns:
@@ -65,7 +64,7 @@ def paper_tables(results: Path) -> pl.DataFrame:
 _ORDER = {method: i for i, method in enumerate(METHODS)}
 
 
-def _means(results: Path) -> pl.DataFrame:
+def _means(results: Place) -> pl.DataFrame:
     """Percent per row of the table and task, at every model's last step."""
     scores = (
         method_scores(results)

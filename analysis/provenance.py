@@ -1,14 +1,13 @@
 """Where do the numbers come from? Checkpoints with their commits, flags, failures and the checks they passed."""
 
-from pathlib import Path
-
 import polars as pl
 
 from analysis.loading import STATE, flagged
+from dynamics.storage import Place
 from dynamics.store import open_store, read_units, saved_plans
 
 
-def provenance(results: Path) -> pl.DataFrame:
+def provenance(results: Place) -> pl.DataFrame:
     """What was run, checkpoint by checkpoint, flagged and failed ones included.
 
     Returns:
@@ -38,12 +37,12 @@ def provenance(results: Path) -> pl.DataFrame:
     return marked.select(*first, pl.exclude(first)).sort(STATE)
 
 
-def plans(results: Path) -> dict[str, str]:
+def plans(results: Place) -> dict[str, str]:
     """The plans that were swept into the folder: file name -> text."""
-    return {Path(place).name: text for place, text in saved_plans(open_store(results)).items()}
+    return {place.rsplit("/", 1)[-1]: text for place, text in saved_plans(open_store(results)).items()}
 
 
-def _flags(units: pl.DataFrame, results: Path) -> pl.DataFrame:
+def _flags(units: pl.DataFrame, results: Place) -> pl.DataFrame:
     """Of a folder without a finished unit nothing is flagged: `flagged` reads finished ones."""
     if (units["status"] == "done").any():
         return flagged(results)

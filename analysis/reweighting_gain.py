@@ -5,18 +5,17 @@ Full needs no labels beyond the demonstrations; Calib+ (`calib_plus`), COMP RW (
 half of the test rows: not for use, but T1 without its optimism.
 """
 
-from pathlib import Path
-
 import polars as pl
 
 from analysis.accuracies import method_scores, n_labels
 from analysis.answers import GROUP
+from dynamics.storage import Place
 
 METHODS = ("full", "calib_plus", "comp_rw", "heldout_t1")
 PROMPT = [*GROUP, "step", "template", "demo_seed"]
 
 
-def reweighting_gain(results: Path) -> pl.DataFrame:
+def reweighting_gain(results: Place) -> pl.DataFrame:
     """Accuracy of every method over training, and its gain over the full model on the same prompts.
 
     Returns:

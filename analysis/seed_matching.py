@@ -12,7 +12,6 @@ from the other half, so that what is matched by luck is not reported as likeness
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -21,6 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from analysis.accuracies import mean_sd
 from analysis.answers import GROUP, StepAnswers, answers, groups
 from analysis.seeds import families
+from dynamics.storage import Place
 
 SETTING = [name for name in GROUP if name != "model"]
 MEASURES = ("kappa_matched", "kappa_same_place", "kappa_any", "best", "counterpart", "same_place", "own_best")
@@ -36,7 +36,7 @@ _SCHEMA = {
 }
 
 
-def seed_matching(results: Path) -> pl.DataFrame:
+def seed_matching(results: Place) -> pl.DataFrame:
     """Likeness of matched components, and the accuracy of the best component's counterpart.
 
     Returns:

@@ -4,18 +4,17 @@ T1, B1 and held-out T1 (chosen on one half of the test rows, scored on the other
 training: what is compared is the best of each, not the component at one place, which is another one in every seed.
 """
 
-from pathlib import Path
-
 import polars as pl
 
 from analysis.accuracies import method_scores, n_labels
 from analysis.seeds import families
+from dynamics.storage import Place
 
 CURVES = {"full": "Full", "oracle_t1": "T1", "oracle_b1": "B1", "heldout_t1": "Held-out T1"}
 SETTING = ["dtype", "control", "task", "n_shots"]
 
 
-def seed_spread(results: Path) -> pl.DataFrame:
+def seed_spread(results: Place) -> pl.DataFrame:
     """Mean, SD and range over seeds of each training's mean accuracy over prompts.
 
     Returns:

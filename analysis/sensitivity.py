@@ -7,7 +7,6 @@ is scored on, which its `test_rows`, taken as if they had been given, does not s
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,6 +15,7 @@ from analysis.answers import GROUP, StepAnswers, all_answers
 from analysis.consistency import TOP
 from analysis.variance import SOURCES, Split, split_variance
 from dynamics import scores
+from dynamics.storage import Place
 
 SUBJECTS = ("Full", "T1", f"top-{TOP}", "components")
 _BLOCK = 64
@@ -33,7 +33,7 @@ _SCHEMA = {
 }
 
 
-def sensitivity(results: Path) -> pl.DataFrame:
+def sensitivity(results: Place) -> pl.DataFrame:
     """Variance of accuracy by source at every step, for the model, its best components and the average component.
 
     Returns:
@@ -47,7 +47,7 @@ def sensitivity(results: Path) -> pl.DataFrame:
     return pl.DataFrame([row for at in all_answers(results) for row in _rows(at)], schema=_SCHEMA)
 
 
-def component_sensitivity(results: Path) -> pl.DataFrame:
+def component_sensitivity(results: Place) -> pl.DataFrame:
     """The same for every head and MLP.
 
     Returns:

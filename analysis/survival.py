@@ -12,7 +12,6 @@ smaller of the two shares. So five that are tied with others at 1.0 throughout h
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -21,6 +20,7 @@ from analysis.accuracies import StepAccuracies, accuracies, mean_sd
 from analysis.answers import GROUP, groups
 from analysis.churn import at_common_prompts
 from analysis.consistency import TOP
+from dynamics.storage import Place
 
 _SCHEMA = {
     **dict.fromkeys(GROUP, pl.String),
@@ -33,7 +33,7 @@ _SCHEMA = {
 }
 
 
-def survival(results: Path) -> pl.DataFrame:
+def survival(results: Place) -> pl.DataFrame:
     """How much of each prompt's final top is on top at each step, and has stayed there since.
 
     Returns:

@@ -9,7 +9,6 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -17,6 +16,7 @@ import polars as pl
 from analysis.accuracies import Prompt, StepAccuracies, accuracies, full_accuracy, mean_sd, n_labels
 from analysis.answers import GROUP, groups
 from analysis.pairs import TRANSFERS
+from dynamics.storage import Place
 
 SETTING = [name for name in GROUP if name != "task"]
 _SCHEMA = {
@@ -33,7 +33,7 @@ _SCHEMA = {
 }
 
 
-def transfer(results: Path) -> pl.DataFrame:
+def transfer(results: Place) -> pl.DataFrame:
     """Accuracy on a target task of the component chosen on a source task, of the target's own best, and of the model.
 
     Returns:
@@ -57,7 +57,7 @@ def matched_prompts(source: StepAccuracies, target: StepAccuracies) -> list[tupl
     return [(place[prompt], i) for i, prompt in enumerate(target.prompts) if prompt in place]
 
 
-def _setting(results: Path, mine: list[tuple], n_labels: int) -> Iterator[dict[str, object]]:
+def _setting(results: Place, mine: list[tuple], n_labels: int) -> Iterator[dict[str, object]]:
     """All pairs among groups that differ in their task only."""
     task = GROUP.index("task")
     steps = {group[task]: {at.step: at for at in accuracies(results, group)} for group in mine}

@@ -12,7 +12,6 @@ Contributions are read once, some rows at a time, so that memory does not grow w
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -25,6 +24,7 @@ from analysis.transfer import SETTING
 from dynamics import scores
 from dynamics.components import candidate_indices
 from dynamics.reweighting import VARIANTS
+from dynamics.storage import Place
 
 ROWS_AT_ONCE = 512
 PROMPT = ["template", "demo_seed"]
@@ -47,7 +47,7 @@ _SCORED = {
 }
 
 
-def transfer_weights(results: Path) -> pl.DataFrame:
+def transfer_weights(results: Place) -> pl.DataFrame:
     """Accuracy on a target task of the weights fitted on a source task, of the target's own weights, and of the model.
 
     Returns:
@@ -116,14 +116,14 @@ def apply(found: pl.DataFrame, batch: pl.DataFrame) -> np.ndarray:
     return scores.at_gold(scores.credit(logits), gold)
 
 
-def _settings(results: Path, labels: pl.DataFrame) -> list[list[tuple]]:
+def _settings(results: Place, labels: pl.DataFrame) -> list[list[tuple]]:
     """Groups that differ in their task only and have equally many labels."""
     there = pl.DataFrame(groups(results), schema=GROUP, orient="row").join(labels, on=["model", "task"], how="left")
     by = there.partition_by(*SETTING, "n_labels", maintain_order=True)
     return [mine.select(GROUP).rows() for mine in by]
 
 
-def _setting(results: Path, mine: list[tuple]) -> Iterator[pl.DataFrame]:
+def _setting(results: Place, mine: list[tuple]) -> Iterator[pl.DataFrame]:
     """Scores of every vector on every target, step by step."""
     keys = dict(zip(GROUP, mine[0], strict=True))
     tasks = [group[GROUP.index("task")] for group in mine]

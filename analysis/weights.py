@@ -11,12 +11,11 @@ at the last step:
 - `on_heads`: share of sum |w| that lies on attention heads.
 """
 
-from pathlib import Path
-
 import polars as pl
 
 from analysis.answers import GROUP
 from analysis.loading import counted
+from dynamics.storage import Place
 
 NEAR = 0.01
 FIT = ["variant", "n_labelled"]
@@ -24,7 +23,7 @@ PROMPT = ["template", "demo_seed"]
 _VALUES = ("zero", "negative", "n_effective", "on_heads", "cosine", "change_cosine", "train_loss", "epochs")
 
 
-def weights(results: Path) -> pl.DataFrame:
+def weights(results: Place) -> pl.DataFrame:
     """Mean and SD over prompts of what the weights look like at every step.
 
     Returns:

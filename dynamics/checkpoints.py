@@ -20,6 +20,7 @@ from dynamics.hub.errata import DUPLICATE
 from dynamics.hub.fetch import git_blob_id
 from dynamics.hub.finding import Found, Missing, find_on_hub
 from dynamics.hub.listing import SETUP_FILES, HubRevision, hash_setup
+from dynamics.random_init import draw_weights
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
 
@@ -36,14 +37,16 @@ class Checkpoint:
         revision: name of the saved state, such as `step512`.
         step: optimiser steps taken.
         tokens_seen: training tokens up to then; None where the tokens per step are not known.
-        commit_sha: the Hub commit (40 hex); for a folder on disk `sha256:` and the hash of its weights.
-        content_hash: hash of the weight files: equal hashes are equal weights.
+        commit_sha: the Hub commit (40 hex); for a folder on disk `sha256:` and the hash of its weights; for drawn
+            weights `init:` and their hash.
+        content_hash: hash of the weight files, or of what decides drawn weights: equal hashes are equal weights.
         setup_hash: hash of config and tokenizer files.
         folder: where its files are; None for one on the Hub until its files were fetched.
         weights: `safetensors`, else `gguf` (folders only), else `bin` where the plan allows pickle.
         remote: its files on the Hub; None for a folder on disk.
         flags: `duplicate` (another step has the same weights), `quarantined` (known or seen to be wrong).
         notes: a line for each thing known to be wrong with it.
+        init_seed: of weights that are drawn instead of read (`dynamics.random_init`); None for a saved state.
     """
 
     model: str
@@ -58,6 +61,10 @@ class Checkpoint:
     remote: HubRevision | None = None
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    init_seed: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.model} {f'step {self.step}' if self.init_seed is None else self.revision}"
 
 
 def find_checkpoints(
@@ -126,7 +133,8 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
 
     From safetensors, or from a GGUF file where the folder holds that instead; its weights are then unpacked to `dtype`
     and its config comes from its metadata.
-    Pickle is opened only where `checkpoint.weights` says so, and then with `weights_only=True`.
+    Pickle is opened only where `checkpoint.weights` says so, and then with `weights_only=True`. Where the checkpoint
+    has an `init_seed`, its weights are drawn and none are read.
 
     Raises:
         CheckpointError: a file is missing or damaged, a tensor is missing, misshapen or not finite.
@@ -138,11 +146,14 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
         gguf_files.require_packages(file)
     else:
         require_supported(_read_json(folder, "config.json").get("model_type"))
-        if not _weight_files(folder, checkpoint.weights):
+        if checkpoint.init_seed is None and not _weight_files(folder, checkpoint.weights):
             raise CheckpointError(
                 f"{folder} holds no .{checkpoint.weights} file; copy the weights there or save them again (weights in "
                 "pickle, .bin, need allow_pickle = true)"
             )
+    if checkpoint.init_seed is not None:
+        drawn: Any = draw_weights(folder, checkpoint.init_seed, None if file is None else file.name)
+        return drawn.to(device=device, dtype=_DTYPES[dtype]).eval().requires_grad_(False)
     transformers_logging.disable_progress_bar()
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()

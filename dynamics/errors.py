@@ -4,6 +4,7 @@ Refusal(ValueError)
 ├── PlanError          a plan or a call that cannot be run
 ├── PromptError        a prompt that would not mean what it says
 ├── CheckpointError    a checkpoint that is incomplete, damaged or unknown
+│   └── Unreachable    the Hub or the network failed; the same may succeed later
 ├── UnsupportedModel   a model the decomposition is not known to hold for
 ├── DoubtfulUnit       numbers that failed their own check
 └── StoreError         results that cannot be read or written
@@ -30,6 +31,10 @@ class PromptError(Refusal):
 
 class CheckpointError(Refusal):
     """A checkpoint that is incomplete, damaged, or unknown."""
+
+
+class Unreachable(CheckpointError):
+    """The Hub or the network failed for as long as was waited; the same may succeed later."""
 
 
 class UnsupportedModel(Refusal):
@@ -59,5 +64,6 @@ def refusals_exit_2() -> Iterator[None]:
     try:
         yield
     except (Refusal, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        typer.echo(f"error: {error if isinstance(error, Refusal) else lines[0]}", err=True)
         raise typer.Exit(2) from error

@@ -10,9 +10,9 @@ import pyarrow as pa
 from dynamics import calibration, reweighting, scores, selection
 from dynamics.descent import FitSettings
 from dynamics.schema import METHOD_VERSION, TABLES
-from dynamics.tables import UnitArrays, table
+from dynamics.tables import UnitArrays, answers_by_id, table
 
-COMP_RW, CALIB_PLUS, HELDOUT_T1 = "comp_rw", "calib_plus", "heldout_t1"
+COMP_RW, CALIB_PLUS, HELDOUT_T1 = METHODS = ("comp_rw", "calib_plus", "heldout_t1")
 COUNTS_DEMONSTRATIONS = {"official_code": False}
 """Whether K counts the demonstrations (the paper) or comes on top of them (the authors' code); True unless named."""
 
@@ -89,8 +89,9 @@ def fit_unit(unit: UnitArrays, fit: Fit) -> FitRows:
     train, test = _rows(unit, "train").take(n_train), _rows(unit, "test")
     if fit.settings is None:
         held_out = selection.heldout_train_rows(train.answers, test.answers)
-        chosen = train.components[held_out.chosen[0].component]
-        return FitRows([_score(unit, fit, HELDOUT_T1, held_out.accuracy, component=chosen)], [])
+        index = held_out.chosen[0].component
+        score = _score(unit, fit, HELDOUT_T1, held_out.accuracy, component=train.components[index])
+        return FitRows([{**score, **test.answered(test.answers.credit[:, index])}], [])
     return _reweight_and_calibrate(unit, fit, fit.settings, train, test)
 
 
@@ -121,9 +122,14 @@ class _Rows:
     remainder: np.ndarray
     full: np.ndarray
     gold: np.ndarray
+    example_id: tuple[str, ...]
 
     def take(self, n: int) -> "_Rows":
-        return _Rows(self.components, self.contributions[:n], self.remainder[:n], self.full[:n], self.gold[:n])
+        arrays = self.contributions[:n], self.remainder[:n], self.full[:n], self.gold[:n]
+        return _Rows(self.components, *arrays, self.example_id[:n])
+
+    def answered(self, values: np.ndarray) -> dict[str, list[int] | None]:
+        return answers_by_id(values, self.example_id)
 
     @property
     def answers(self) -> selection.Answers:
@@ -146,10 +152,10 @@ def _reweight_and_calibrate(
     )
     calibrated = factors(calibration.label_probabilities(test.full))
     results = [
-        _score(unit, fit, COMP_RW, _accuracy(logits, test.gold)),
-        _score(unit, fit, CALIB_PLUS, _accuracy(calibrated, test.gold)),
+        {**_score(unit, fit, COMP_RW, _accuracy(logits, test.gold)), **test.answered(logits)},
+        {**_score(unit, fit, CALIB_PLUS, _accuracy(calibrated, test.gold)), **test.answered(calibrated)},
     ]
-    return FitRows(results, _weights(fit, weights))
+    return FitRows(results, _weights(fit, settings, weights))
 
 
 def _rows(unit: UnitArrays, split: str) -> _Rows:
@@ -162,6 +168,7 @@ def _rows(unit: UnitArrays, split: str) -> _Rows:
         remainder=contributions[:, ~candidates].sum(1, dtype=np.float64) + unit.constant,
         full=unit.full[mine],
         gold=unit.gold[mine],
+        example_id=tuple(np.asarray(unit.example_id)[mine].tolist()),
     )
 
 
@@ -190,17 +197,19 @@ def _score(
         "n_shots_used": unit.n_shots_used,
         "reason": reason,
         "fit_id": fit.fit_id,
+        "predictions": None,
+        "tied": None,
     }
 
 
-def _weights(fit: Fit, fitted: reweighting.Reweighting) -> list[dict[str, object]]:
+def _weights(fit: Fit, settings: FitSettings, fitted: reweighting.Reweighting) -> list[dict[str, object]]:
     shared: Mapping[str, object] = {
         "variant": fit.name,
         "n_labelled": fit.n_labelled,
         "train_loss": fitted.train_loss,
         "epochs": fitted.epochs,
         "stop_reason": fitted.stop_reason,
-        "keeps_remainder": fit.settings.keep_remainder,
+        "keeps_remainder": settings.keep_remainder,
         "fit_id": fit.fit_id,
     }
     pairs = zip(fitted.components, fitted.weights.tolist(), strict=True)

@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
+"""Raised when older results could no longer be read; a new nullable column does not raise it, and reads as null."""
 METHOD_VERSION = 1
 """Raised when the same checkpoint and prompts would give other numbers; part of every unit's identity."""
 
@@ -17,7 +18,7 @@ KEYS: dict[str, tuple[pa.DataType, str]] = {
     "tokens_seen": (pa.int64(), "training tokens up to the step; null where not known"),
     "commit_sha": (_TEXT, "Hub commit, or `sha256:` and the hash of local weights"),
     "dtype": (_TEXT, "dtype of the forward pass; the decomposition is float32"),
-    "control": (_TEXT, "none, random_init or shuffled_labels"),
+    "control": (_TEXT, "none; random_init-<seed>: drawn weights; shuffled_labels-<seed>: all gold labels permuted"),
     "task": (_TEXT, "task"),
     "template": (_TEXT, "template of the task"),
     "demo_seed": (pa.int64(), "seed that chose demonstrations, training rows and drawn label words"),
@@ -80,6 +81,12 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "n_shots_used": (pa.int64(), "demonstrations in the prompt"),
         "reason": (pa.string(), "why accuracy is null"),
         "fit_id": (_TEXT, "hash of the method's settings and K; null for methods that have none"),
+        "predictions": (
+            pa.list_(pa.uint8()),
+            "label answered on each of the n_examples rows, by ascending example_id; the first of them in a tie; null "
+            "where another table has the answers (`full`, the oracles), for rivals, and in older results",
+        ),
+        "tied": (pa.list_(pa.uint32()), "per row as `full_tied`, 0 without a tie; null where no row ties"),
     },
     "reweightings": {
         **KEYS,
@@ -98,6 +105,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "status": (_TEXT, "done or failed"),
         "error_class": (_TEXT, "class of the error of a failed unit"),
         "error": (pa.string(), "its first line"),
+        "attempts": (pa.int64(), "how often the unit was run, in all sweeps together"),
         "decomposition_error": (pa.float64(), "max |sum of parts - full| / max(1, max |full|)"),
         "forward_error": (pa.float64(), "the same of full against the model's own logits on two whole prompts"),
         "device": (_TEXT, "device of the forward pass"),
@@ -127,7 +135,16 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
     },
 }
 
-TABLES: dict[str, pa.Schema] = {
-    table: pa.schema([pa.field(name, kind, metadata={"about": about}) for name, (kind, about) in columns.items()])
-    for table, columns in COLUMNS.items()
+_PLANNED: dict[str, tuple[pa.DataType, str]] = {
+    **KEYS,
+    "fit_ids": (pa.list_(_TEXT), "fits and rivals that the plan asks of the unit"),
 }
+
+
+def _schema(columns: dict[str, tuple[pa.DataType, str]]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, metadata={"about": about}) for name, (kind, about) in columns.items()])
+
+
+TABLES: dict[str, pa.Schema] = {table: _schema(columns) for table, columns in COLUMNS.items()}
+PLANNED = _schema(_PLANNED)
+"""A plan's units as they were when it was last swept; kept beside the plan, not a result table."""

@@ -120,6 +120,12 @@ def heldout_split_half(test: Answers, in_first: np.ndarray) -> HeldOut:
     return HeldOut(tuple(way.chosen[0] for way in ways), float(np.mean([way.accuracy for way in ways])))
 
 
+def answers_of_halves(test: Answers, in_first: np.ndarray, halves: HeldOut) -> np.ndarray:
+    """What `heldout_split_half` answers: each half by the component chosen on the other. (example, label) credit."""
+    on_first, on_second = (chosen.component for chosen in halves.chosen)
+    return np.where(in_first[:, None], test.credit[:, on_second], test.credit[:, on_first])
+
+
 def balanced_halves(gold: np.ndarray, example_ids: np.ndarray | None = None, *, seed: int = HALVES_SEED) -> np.ndarray:
     """Which rows are in the first half: half of each label's rows, drawn at random.
 

@@ -1,4 +1,4 @@
-"""ResultStore: where results live on disk, written so that a kill at any moment leaves whole parts or none.
+"""ResultStore: where results live, written so that a kill at any moment leaves whole parts or none.
 
     OUT/<table>/model=<percent-encoded id>/step=<int>/<task>-<part>.parquet
 
@@ -10,8 +10,8 @@ row in `units/.../<task>-failed-<hash>.parquet` and none elsewhere.
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,22 +19,35 @@ from urllib.parse import quote
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dynamics.errors import StoreError, unknown
 from dynamics.schema import SCHEMA_VERSION, TABLES
+from dynamics.sealing import encode
+from dynamics.storage import (
+    TEMPORARY,
+    Entry,
+    Place,
+    delete,
+    entries,
+    exists,
+    explained,
+    names,
+    place,
+    polars_options,
+    put,
+    read,
+)
 
 _MARKER = "store.json"
 CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
 """What identifies a unit to a reader."""
-_CONTINUOUS = {"contributions": ["contributions.list.element", "full.list.element", "constant.list.element"]}
 
 
 @dataclass(frozen=True)
 class ResultStore:
-    """A folder of result tables; the only code that knows file names."""
+    """A folder of result tables, here or in an object store; the only code that knows file names."""
 
-    root: Path
+    root: Place
 
 
 @dataclass(frozen=True)
@@ -47,26 +60,29 @@ class Part:
     name: str
 
 
-def open_store(root: Path, *, create: bool = False) -> ResultStore:
+def open_store(root: Place | str, *, create: bool = False) -> ResultStore:
     """Open a results folder, or make an empty one.
 
+    Args:
+        root: a path, or a `file://`, `s3://` or `gs://` URI.
+        create: make it where there is none.
+
     Raises:
-        StoreError: it is a file, is not writable, holds something else, or was written by another schema version.
+        StoreError: it is a file, is not writable, holds something else, or was written by another schema version; or
+            the object store refuses or cannot be reached.
     """
-    marker = root / _MARKER
-    if root.exists() and not root.is_dir():
+    root = place(root)
+    if isinstance(root, Path) and root.exists() and not root.is_dir():
         raise StoreError(f"{root} is a file; results need a folder, name another one")
-    if not marker.exists():
+    marker = root / _MARKER
+    if not exists(marker):
+        there = [name for name in names(root) if not name.startswith(TEMPORARY)]
         if not create:
             raise StoreError(f"{root} holds no results; run `python -m jobs.sweep PLAN --out {root}` first")
-        if root.is_dir() and any(not path.name.startswith(".tmp-") for path in root.iterdir()):
+        if there:
             raise StoreError(f"{root} holds files that are not results of this suite; name an empty or new folder")
-        _make(root)
-        _write_atomic(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode())
-    try:
-        version = json.loads(marker.read_text())["schema_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{marker} cannot be read ({error}); restore it or name another folder") from error
+        put(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode())
+    version = _version(marker)
     if version != SCHEMA_VERSION:
         raise StoreError(
             f"{root} was written with schema version {version}, this is version {SCHEMA_VERSION}; "
@@ -75,18 +91,50 @@ def open_store(root: Path, *, create: bool = False) -> ResultStore:
     return ResultStore(root)
 
 
-def save_plan(store: ResultStore, name: str, text: str) -> Path:
-    """Keep the plan's text in `plans/`, once."""
-    path = store.root / "plans" / f"{name}-{_digest([text])}.toml"
-    if not path.exists():
-        _make(path.parent)
-        _write_atomic(path, text.encode())
-    return path
+def _version(marker: Place) -> int:
+    content = read(marker)
+    try:
+        return json.loads(content)["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{marker} cannot be read ({error}); restore it or name another folder") from error
+
+
+def save_plan(store: ResultStore, name: str, text: str, planned: pa.Table) -> None:
+    """Keep the plan's text in `plans/`, once, and beside it the units that it means now.
+
+    Args:
+        store: where to.
+        name: of the plan.
+        text: the plan's TOML.
+        planned: its units, columns of `dynamics.schema.PLANNED`.
+    """
+    kept = store.root / "plans" / f"{name}-{_digest([text])}"
+    if not exists(where := kept.with_name(f"{kept.name}.toml")):
+        put(where, text.encode())
+    put(kept.with_name(f"{kept.name}.units.parquet"), encode(planned, "planned"))
 
 
 def saved_plans(store: ResultStore) -> dict[str, str]:
     """Where each plan kept in `plans/` is, and its text; sorted."""
-    return {str(path): path.read_text() for path in sorted((store.root / "plans").glob("*.toml"))}
+    return {str(entry.place): read(entry.place).decode() for entry in entries(store.root / "plans", "*.toml")}
+
+
+def read_planned(store: ResultStore) -> dict[str, pl.DataFrame | None]:
+    """Each plan's units as they were when it was last swept; None for a plan that was kept without them.
+
+    Raises:
+        StoreError: a record of units is damaged.
+    """
+    plans = [entry.place.stem for entry in entries(store.root / "plans", "*.toml")]
+    records = {entry.place.name: entry.place for entry in entries(store.root / "plans", "*.units.parquet")}
+    found = {name: records.get(f"{name}.units.parquet") for name in plans}
+    try:
+        return {name: pl.read_parquet(read(where)) if where else None for name, where in found.items()}
+    except pl.exceptions.PolarsError as error:
+        raise StoreError(
+            f"a record of planned units in {store.root / 'plans'} is damaged ({error}); delete *.units.parquet there "
+            "and give the sweep commands again, which write them anew"
+        ) from error
 
 
 def write_units(store: ResultStore, units: pa.Table, tables: Mapping[str, pa.Table]) -> None:
@@ -127,12 +175,19 @@ def parts(store: ResultStore) -> list[Part]:
 
 def read_part(store: ResultStore, table: str, part: Part) -> pl.DataFrame:
     """One part's own rows of a table, and for `prompt_scores` those of all its fits."""
-    path = part_path(store, table, part)
-    files = sorted(path.parent.glob(f"{part.task}-{part.name}.*parquet"))
-    return _scan_files(files, table).collect()
+    files = entries(part_path(store, table, part).parent, f"{part.task}-{part.name}.*parquet")
+    with explained(store.root):
+        return _scan_files(files, table).collect()
 
 
-def part_path(store: ResultStore, table: str, part: Part) -> Path:
+def read_fits(store: ResultStore, part: Part) -> dict[str, pl.DataFrame]:
+    """A part's rows of `prompt_scores` that fits added, by the name of their set."""
+    files = entries(part_path(store, "prompt_scores", part).parent, f"{part.task}-{part.name}.*.parquet")
+    with explained(store.root):
+        return {file.place.stem.rsplit(".", 1)[-1]: _scan_files([file], "prompt_scores").collect() for file in files}
+
+
+def part_path(store: ResultStore, table: str, part: Part) -> Place:
     """Where a part's rows of a table are."""
     folder = store.root / table / f"model={quote(part.model, safe='')}" / f"step={part.step}"
     return folder / f"{part.task}-{part.name}.parquet"
@@ -143,12 +198,40 @@ def write_failures(store: ResultStore, units: pa.Table) -> None:
     _write_part(_path(store, "units", units, f"failed-{part_id(units['unit_id'].to_pylist())}"), units, "units")
 
 
-def write_log(store: ResultStore, name: str, text: str) -> Path:
+def write_log(store: ResultStore, name: str, text: str) -> Place:
     """Keep the traceback of a failed unit in `logs/`; the latest replaces the one before."""
-    path = store.root / "logs" / name
-    _make(path.parent)
-    _write_atomic(path, text.encode())
-    return path
+    where = store.root / "logs" / name
+    put(where, text.encode())
+    return where
+
+
+def write_note(store: ResultStore, folder: str, name: str, note: Mapping[str, object]) -> None:
+    """Keep a small JSON object beside the tables, as `folder/name.json`; the latest replaces the one before."""
+    put(store.root / folder / f"{name}.json", json.dumps(note).encode())
+
+
+def read_notes(store: ResultStore, folder: str) -> dict[str, dict[str, Any]]:
+    """All notes of a folder by name, sorted; what cannot be read (any more) is left out."""
+    notes = {}
+    for name in names(store.root / folder):
+        with suppress(OSError, StoreError, ValueError):
+            if name.endswith(".json"):
+                notes[name.removesuffix(".json")] = json.loads(read(store.root / folder / name))
+    return notes
+
+
+def delete_note(store: ResultStore, folder: str, name: str) -> None:
+    """Take a note away; none is there already where another process did so."""
+    delete(store.root / folder / f"{name}.json")
+
+
+def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
+    """The units of one checkpoint that are done, each with the part that holds it; no other file is read."""
+    there = entries(part_path(store, "units", Part(model, step, "", "")).parent, "*.parquet")
+    files = [entry for entry in there if "-failed-" not in entry.place.name]
+    with explained(store.root):
+        rows = _scan_files(files, "units").select("unit_id", "part").collect()
+    return dict(reversed(list(rows.iter_rows())))
 
 
 def part_id(unit_ids: Iterable[str]) -> str:
@@ -161,10 +244,66 @@ def read_units(store: ResultStore) -> pl.DataFrame:
 
     Where two drivers raced, a unit may stand in two parts with equal rows; the first part in order is the one kept.
     """
+    return _kept(store, _unit_rows(store))
+
+
+def scan(store: ResultStore, table: str) -> pl.LazyFrame:
+    """The rows of all finished units, lazily; rows of parts that were never committed are left out.
+
+    Raises:
+        StoreError: no such table, no finished unit, or a part that is empty (0 bytes) or missing.
+    """
+    if table not in TABLES:
+        raise StoreError(unknown("table", table, TABLES))
+    rows = _unit_rows(store)
+    done = _kept(store, rows).filter(pl.col("status") == "done")
+    if done.is_empty():
+        raise StoreError(f"{store.root} holds no finished unit yet; run or resume the sweep")
+    if table == "units":
+        return done.lazy()
+    kept = done.select("unit_id", "part")
+    committed = set(kept["part"].to_list())
+    files = [entry for entry in part_files(store, table) if _part_of(entry) in committed]
+    lost = committed - {_part_of(entry) for entry in files if entry.place.stem.endswith(_part_of(entry))}
+    if lost and table != "reweightings":
+        raise StoreError(
+            f"{store.root / table} lacks {len(lost)} of {len(committed)} parts that `units` names; "
+            "copy the folder again, or delete the matching files in units/ and resume the sweep"
+        )
+    raced = rows.filter(pl.col("status") == "done").height > done.height
+    if raced and files:
+        part = pl.col("_file").str.extract(r"-([0-9a-f]+)(?:\.[0-9a-f]+)?\.parquet$")
+        scanned = _scan_files(files, table, include_file_paths="_file").with_columns(part=part)
+        return scanned.join(kept.lazy(), on=["unit_id", "part"], how="semi").drop("_file", "part")
+    return _scan_files(files, table)
+
+
+def part_files(store: ResultStore, table: str) -> list[Entry]:
+    """All parts of a table, sorted, temporary files left out.
+
+    Raises:
+        StoreError: a part is empty, which readers would skip without a word, or cut off.
+    """
+    files = entries(store.root / table, "model=*/step=*/*.parquet")
+    for entry in files:
+        if entry.size < 12 or _last_bytes(entry.place) != b"PAR1":
+            cause = "empty (0 bytes)" if entry.size == 0 else "cut off or not Parquet"
+            raise StoreError(
+                f"{entry.place} is {cause}: its rows are lost; delete it and the file of the same name under "
+                f"{store.root / 'units'}, then resume the sweep"
+            )
+    return files
+
+
+def _unit_rows(store: ResultStore) -> pl.DataFrame:
+    """Every row of `units`: finished and failed, raced ones twice."""
     files = part_files(store, "units")
-    if not files:
-        return pl.DataFrame(schema=_polars_schema("units"))
-    rows = _scan_files(files, "units").collect()
+    with explained(store.root):
+        return _scan_files(files, "units").collect()
+
+
+def _kept(store: ResultStore, rows: pl.DataFrame) -> pl.DataFrame:
+    """The one row of each unit that counts."""
     order = rows.with_columns(failed=pl.col("status") != "done").sort(
         ["unit_id", "failed", "part", "created"], descending=[False, False, False, True], nulls_last=True
     )
@@ -180,67 +319,29 @@ def read_units(store: ResultStore) -> pl.DataFrame:
     return pl.concat([done, failed.join(done, on=CELL, how="anti")]).sort("unit_id")
 
 
-def scan(store: ResultStore, table: str) -> pl.LazyFrame:
-    """The rows of all finished units, lazily; rows of parts that were never committed are left out.
+def _part_of(entry: Entry) -> str:
+    """The part a file belongs to: its own name, or what stands before the name of the fits."""
+    return entry.place.stem.rsplit("-", 1)[-1].split(".")[0]
 
-    Raises:
-        StoreError: no such table, no finished unit, or a part that is empty (0 bytes) or missing.
+
+def _scan_files(files: Sequence[Entry], table: str, **options: Any) -> pl.LazyFrame:
+    """Parts with the columns of this version's schema: what an older part lacks is null.
+
+    Model and step are known from the path, so that a filter on them opens no other file; unless folders above the
+    results are named `key=value` too, which Polars would take for keys.
     """
-    if table not in TABLES:
-        raise StoreError(unknown("table", table, TABLES))
-    done = read_units(store).filter(pl.col("status") == "done")
-    if done.is_empty():
-        raise StoreError(f"{store.root} holds no finished unit yet; run or resume the sweep")
-    if table == "units":
-        return done.lazy()
-    kept = done.select("unit_id", "part")
-    committed = set(kept["part"].to_list())
-    files = [path for path in part_files(store, table) if _part_of(path) in committed]
-    lost = committed - {_part_of(path) for path in files if path.stem.endswith(_part_of(path))}
-    if lost and table != "reweightings":
-        raise StoreError(
-            f"{store.root / table} lacks {len(lost)} of {len(committed)} parts that `units` names; "
-            "copy the folder again, or delete the matching files in units/ and resume the sweep"
-        )
-    if _raced(store, done):
-        part = pl.col("_file").str.extract(r"-([0-9a-f]+)(?:\.[0-9a-f]+)?\.parquet$")
-        rows = _scan_files(files, table, include_file_paths="_file").with_columns(part=part)
-        return rows.join(kept.lazy(), on=["unit_id", "part"], how="semi").drop("_file", "part")
     if not files:
         return pl.LazyFrame(schema=_polars_schema(table))
-    return _scan_files(files, table)
-
-
-def part_files(store: ResultStore, table: str) -> list[Path]:
-    """All parts of a table, sorted, temporary files left out.
-
-    Raises:
-        StoreError: a part is empty, which readers would skip without a word, or cut off.
-    """
-    files = sorted((store.root / table).glob("model=*/step=*/*.parquet"))
-    for path in files:
-        if (size := path.stat().st_size) < 12 or _last_bytes(path) != b"PAR1":
-            cause = "empty (0 bytes)" if size == 0 else "cut off or not Parquet"
-            raise StoreError(
-                f"{path} is {cause}: its rows are lost; delete it and the file of the same name under "
-                f"{store.root / 'units'}, then resume the sweep"
-            )
-    return files
-
-
-def _part_of(path: Path) -> str:
-    """The part a file belongs to: its own name, or what stands before the name of the fits."""
-    return path.stem.rsplit("-", 1)[-1].split(".")[0]
-
-
-def _scan_files(files: Sequence[Path], table: str, **options: Any) -> pl.LazyFrame:
-    """Parts with the columns of this version's schema: what an older part lacks is null."""
+    keyed = str(files[0].place.parent).count("=") == 2
     return pl.scan_parquet(
-        list(files),
+        [str(entry.place) for entry in files],
         schema=_polars_schema(table),
         missing_columns="insert",
         extra_columns="ignore",
-        hive_partitioning=False,
+        hive_partitioning=keyed,
+        hive_schema={"model": pl.String, "step": pl.Int64} if keyed else None,
+        glob=False,
+        **polars_options(files[0].place),
         **options,
     )
 
@@ -249,67 +350,22 @@ def _polars_schema(table: str) -> pl.Schema:
     return pl.DataFrame(TABLES[table].empty_table()).schema
 
 
-def _last_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
+def _last_bytes(where: Place) -> bytes:
+    """What a Parquet file ends in. An object needs no look: it was put whole."""
+    if not isinstance(where, Path):
+        return b"PAR1"
+    with where.open("rb") as file:
         file.seek(-4, os.SEEK_END)
         return file.read()
 
 
-def _raced(store: ResultStore, done: pl.DataFrame) -> bool:
-    """Whether some unit stands in two committed parts."""
-    committed = [path for path in part_files(store, "units") if "-failed-" not in path.name]
-    return sum(pq.read_metadata(path).num_rows for path in committed) > len(done)
-
-
-def _path(store: ResultStore, table: str, units: pa.Table, part: str) -> Path:
+def _path(store: ResultStore, table: str, units: pa.Table, part: str) -> Place:
     model, step, task = (units[column][0].as_py() for column in ("model", "step", "task"))
     return part_path(store, table, Part(model, step, task, part))
 
 
-def _write_part(path: Path, rows: pa.Table, table: str) -> None:
-    """Write rows under a temporary name, flush them to disk, and rename."""
-    split = _CONTINUOUS.get(table, [])
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        rows,
-        sink,
-        compression="zstd",
-        use_dictionary=[  # pyright: ignore[reportArgumentType] - the stubs know booleans only
-            field.name for field in rows.schema if pa.types.is_string(field.type)
-        ],
-        use_byte_stream_split=split,  # pyright: ignore[reportArgumentType]
-    )
-    _make(path.parent)
-    _write_atomic(path, sink.getvalue())
-
-
-def _write_atomic(path: Path, data: bytes | pa.Buffer) -> None:
-    """Write a whole file or none: temporary name that readers do not match, fsync, rename, fsync of the folder."""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".tmp-{path.stem}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}; free space or permissions, then resume") from error
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot make {folder}: {error.strerror}; name a folder you may write to") from error
+def _write_part(where: Place, rows: pa.Table, table: str) -> None:
+    put(where, encode(rows, table))
 
 
 def _digest(parts: Sequence[str]) -> str:

@@ -63,6 +63,17 @@ def table(name: str, keys: Mapping[str, object], columns: Mapping[str, Sequence 
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def answers_by_id(values: np.ndarray, example_id: Sequence[str]) -> dict[str, list[int] | None]:
+    """The columns `predictions` and `tied` of `prompt_scores`: what is answered on each row, by ascending example_id.
+
+    Args:
+        values: (example, label), of which the largest is answered: logits, or `scores.credit`.
+        example_id: (example,) unique.
+    """
+    labels, tied = scores.encode(values[np.argsort(np.asarray(example_id), kind="stable")])
+    return {"predictions": labels.tolist(), "tied": tied.tolist() if tied.any() else None}
+
+
 def _contributions(unit: UnitArrays) -> pa.Table:
     n_examples, n_components, n_labels = unit.contributions.shape
     return table(
@@ -144,14 +155,13 @@ def _prompt_scores(unit: UnitArrays) -> pa.Table:
     ids = np.asarray(unit.example_id)[test]
     best, worst = selection.oracle_t1(answers), selection.oracle_b1(answers)
     full = float(scores.accuracy(scores.credit(unit.full[test]), answers.gold))
-    halves, reason = _split_half(answers, ids)
     rows = [
-        ("full", "", None, None, full, None),
-        ("oracle_t1", "", names[best.component], "test", best.accuracy, None),
-        ("oracle_b1", "", names[worst.component], "test", worst.accuracy, None),
-        ("heldout_t1", "split_half", None, "the other half of test", halves, reason),
+        ("full", "", None, None, full, None, None, None),
+        ("oracle_t1", "", names[best.component], "test", best.accuracy, None, None, None),
+        ("oracle_b1", "", names[worst.component], "test", worst.accuracy, None, None, None),
+        ("heldout_t1", "split_half", None, "the other half of test", *_split_half(answers, ids)),
     ]
-    method, variant, component, selected_on, accuracy, reason = zip(*rows, strict=True)
+    method, variant, component, selected_on, accuracy, predictions, tied, reason = zip(*rows, strict=True)
     shared = {"split": "test", "n_labelled": 0, "n_examples": len(answers.gold), "n_shots_used": unit.n_shots_used}
     columns = {
         "method": method,
@@ -159,16 +169,21 @@ def _prompt_scores(unit: UnitArrays) -> pa.Table:
         "component": component,
         "selected_on": selected_on,
         "accuracy": accuracy,
+        "predictions": predictions,
+        "tied": tied,
         "reason": reason,
     }
     return table("prompt_scores", {**unit.keys, **shared}, columns)
 
 
-def _split_half(answers: selection.Answers, ids: np.ndarray) -> tuple[float | None, str | None]:
-    """Held-out T1 on halves of the test rows, or why there is none."""
+def _split_half(answers: selection.Answers, ids: np.ndarray) -> tuple[object, ...]:
+    """Held-out T1 on halves of the test rows: accuracy, predictions, tied, and why there are none."""
     if len(answers.gold) < 2:
-        return None, f"{len(answers.gold)} test row cannot be halved"
-    return selection.heldout_split_half(answers, selection.balanced_halves(answers.gold, ids)).accuracy, None
+        return None, None, None, f"{len(answers.gold)} test row cannot be halved"
+    in_first = selection.balanced_halves(answers.gold, ids)
+    halves = selection.heldout_split_half(answers, in_first)
+    answered = answers_by_id(selection.answers_of_halves(answers, in_first, halves), ids.tolist())
+    return halves.accuracy, answered["predictions"], answered["tied"], None
 
 
 def _lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from pkgutil import resolve_name
 
 import polars as pl
@@ -11,12 +10,14 @@ from matplotlib.figure import Figure
 
 import analysis
 from dynamics.errors import PlanError, StoreError, unknown
+from dynamics.storage import Place, put
 from figures import style, wording
-from figures.saving import save
+from figures.saving import rendered
 
 FIGURES = {
     "emergence": "figures.emergence:FIGURE",
     "reweighting_gain": "figures.reweighting_gain:FIGURE",
+    "controls": "figures.controls:FIGURE",
     "component_heatmap": "figures.component_heatmap:FIGURE",
     "component_kinds": "figures.component_kinds:FIGURE",
     "diamond": "figures.diamond:FIGURE",
@@ -74,11 +75,11 @@ class Drawn:
     caption: str
     table: pl.DataFrame
     pictures: tuple[Picture, ...]
-    files: tuple[Path, ...]
+    files: tuple[Place, ...]
     missing: str = ""
 
 
-def draw(name: str, results: Path, out: Path) -> Drawn:
+def draw(name: str, results: Place, out: Place) -> Drawn:
     """Draw one figure from results and write it as PNG, SVG and PDF, with the table behind it as CSV.
 
     Raises:
@@ -89,19 +90,30 @@ def draw(name: str, results: Path, out: Path) -> Drawn:
         raise PlanError(unknown("figure", name, FIGURES))
     figure_of: FigureOf = resolve_name(FIGURES[name])
     table = analysis.run(figure_of.analysis, results)
-    out.mkdir(parents=True, exist_ok=True)
-    table.write_csv(out / f"{name}.csv")
-    files = [out / f"{name}.csv"]
+    shown = untouched(table)
     with rc_context(style.house()):
-        figures = figure_of.draw(table) if len(table) else {}
-        for picture, figure in figures.items():
-            files += save(figure, out, picture)
+        figures = figure_of.draw(shown) if len(shown) else {}
+        files = {file: data for picture, figure in figures.items() for file, data in rendered(picture, figure).items()}
+    files[f"{name}.csv"] = table.write_csv().encode()
+    for file in sorted(files):
+        put(out / file, files[file])
     pictures = tuple(Picture(name, *figure.get_size_inches().tolist()) for name, figure in figures.items())
-    caption, missing = (figure_of.caption(table) + wording.flags(table), "") if figures else ("", figure_of.missing)
-    return Drawn(name, figure_of.question, caption, table, pictures, tuple(sorted(files)), missing)
+    caption, missing = (figure_of.caption(shown) + wording.flags(shown), "") if figures else ("", figure_of.missing)
+    written = tuple(out / file for file in sorted(files))
+    return Drawn(name, figure_of.question, caption, table, pictures, written, missing)
 
 
-def draw_if_there(name: str, results: Path, out: Path) -> Drawn:
+def untouched(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows without a control, where there are any: ten seeds of each would be as many panels of no news.
+
+    The figure `controls` draws them; the CSV beside every figure holds all rows.
+    """
+    if "control" not in table.columns or "none" not in table["control"]:
+        return table
+    return table.filter(control="none")
+
+
+def draw_if_there(name: str, results: Place, out: Place) -> Drawn:
     """`draw`, for a figure among many: results that lack its tables leave it without a picture, and it says why."""
     try:
         return draw(name, results, out)

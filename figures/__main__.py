@@ -1,30 +1,31 @@
 """`python -m figures [NAME] --results DIR --out DIR2`: draw one figure, or all and a page that shows them."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import analysis
 from dynamics.errors import refusals_exit_2
+from dynamics.storage import place
 from figures import FIGURES, Drawn, draw, draw_if_there
 from figures.report import write_report
 
 
 def main(
-    results: Annotated[Path, typer.Option(help="folder that a sweep wrote")],
-    out: Annotated[Path | None, typer.Option(help="folder for pictures and data; default RESULTS/figures")] = None,
+    results: Annotated[str, typer.Option(help="folder that a sweep wrote, or its s3:// or gs:// URI")],
+    out: Annotated[str | None, typer.Option(help="folder or URI for all it draws; default RESULTS/figures")] = None,
     name: Annotated[str | None, typer.Argument(help=f"one of: {', '.join(FIGURES)}; all if left out")] = None,
 ) -> None:
     """Regenerate figures from the Parquet results; with all of them, index.html: figures, tables and provenance."""
-    folder = out or results / "figures"
     with refusals_exit_2():
+        store = place(results)
+        folder = place(out) if out else store / "figures"
         if name:
-            _say(draw(name, results, folder))
+            _say(draw(name, store, folder))
             return
-        analysis.load(results, "units")
-        drawn = [_say(draw_if_there(each, results, folder)) for each in FIGURES]
-        typer.echo(write_report(drawn, results, folder))
+        analysis.load(store, "units")
+        drawn = [_say(draw_if_there(each, store, folder)) for each in FIGURES]
+        typer.echo(write_report(drawn, store, folder))
 
 
 def _say(drawn: Drawn) -> Drawn:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,10 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import analysis
 from analysis.provenance import plans
 from dynamics.errors import StoreError
+from dynamics.storage import Place, put
 from figures import Drawn, style
 
 TABLES = {
-    "controls": "What do the methods reach where nothing can be known?",
     "paper_tables": "The paper's main tables, in percent",
 }
 """Analyses that the page shows as tables only: name -> heading."""
@@ -42,7 +41,7 @@ class Shown:
         return json.dumps({"columns": self.columns, "rows": self.rows}, separators=(",", ":"))
 
 
-def write_report(drawn: Sequence[Drawn], results: Path, out: Path) -> Path:
+def write_report(drawn: Sequence[Drawn], results: Place, out: Place) -> Place:
     """Write `index.html` beside the pictures, and the CSV of every table that has no figure.
 
     The page needs nothing but the files beside it: no network, no other script or style.
@@ -69,7 +68,7 @@ def write_report(drawn: Sequence[Drawn], results: Path, out: Path) -> Path:
         versions=checkpoints["versions"].unique().sort().to_list(),
         plans=plans(results),
     )
-    page.write_text(text, encoding="utf-8")
+    put(page, text.encode())
     return page
 
 
@@ -103,7 +102,7 @@ def shown(name: str, heading: str, table: pl.DataFrame) -> Shown:
     return Shown(name, heading, above, varying.columns, rows, len(table))
 
 
-def _tables(results: Path, out: Path) -> list[Shown]:
+def _tables(results: Place, out: Place) -> list[Shown]:
     found = []
     for name, heading in TABLES.items():
         try:
@@ -115,8 +114,8 @@ def _tables(results: Path, out: Path) -> list[Shown]:
     return found
 
 
-def _written(name: str, table: pl.DataFrame, out: Path) -> pl.DataFrame:
-    table.write_csv(out / f"{name}.csv")
+def _written(name: str, table: pl.DataFrame, out: Place) -> pl.DataFrame:
+    put(out / f"{name}.csv", table.write_csv().encode())
     return table
 
 

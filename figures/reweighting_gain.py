@@ -1,5 +1,6 @@
 """What a few labels unlock, over training: Full, Calib+, COMP RW and held-out T1 in one panel."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -54,7 +55,7 @@ def _belongs(k: int | None) -> pl.Expr:
 
 
 def _page(
-    panels: list[tuple[pl.DataFrame, int | None]], missing: list[str], *, several_models: bool, gain: bool = False
+    panels: Sequence[tuple[pl.DataFrame, int | None]], missing: list[str], *, several_models: bool, gain: bool = False
 ) -> Figure:
     figure, grid = style.panel_grid(len(panels))
     names: dict[str, str] = {}

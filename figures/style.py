@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from textwrap import fill
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -210,7 +210,9 @@ def title(axes: Axes, text: str, *, size: float = 8.0) -> None:
     assert grid is not None
     assert figure is not None
     inches = figure.get_figwidth() / grid.get_gridspec().ncols - 0.2
-    axes.set_title(fill(text, max(12, int(inches * 72 / (0.53 * size))), break_on_hyphens=False), loc="left", size=size)
+    width = max(12, int(inches * 72 / (0.53 * size)))
+    lines = [fill(line, width, break_on_hyphens=False) for line in text.split("\n")]
+    axes.set_title("\n".join(lines), loc="left", size=size)
 
 
 def legend_above(figure: Figure, grid: Sequence[Axes], names: Mapping[str, str], *, columns: int = 2) -> None:
@@ -240,7 +242,9 @@ def format_step(step: int) -> str:
     return f"{step // 1000}k" if step >= 1000 and step % 1000 == 0 else str(step)
 
 
-def column_grid(n_rows: int, n_columns: int, height: float, *, sharey: str = "row") -> tuple[Figure, np.ndarray]:
+def column_grid(
+    n_rows: int, n_columns: int, height: float, *, sharey: Literal["row", "all"] = "row"
+) -> tuple[Figure, np.ndarray]:
     """A figure with a column per panel and a row per measure: (figure, axes (row, column))."""
     figure = Figure(figsize=(TWO_COLUMNS if n_columns > 1 else ONE_COLUMN, height * n_rows + 0.4))
     grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=sharey, sharex="col")

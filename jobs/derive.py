@@ -1,7 +1,7 @@
 """`python -m jobs.derive OUT`: scores and fits again from stored contributions, without opening a model."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,30 +11,41 @@ import typer
 
 from dynamics.components import parse_component
 from dynamics.errors import refusals_exit_2
-from dynamics.fits import Fit, fit_tables
+from dynamics.fits import METHODS, Fit, fit_tables
 from dynamics.schema import KEYS
-from dynamics.store import Part, ResultStore, open_store, parts, read_part, rewrite_scores, write_fits
+from dynamics.store import (
+    Part,
+    ResultStore,
+    open_store,
+    parts,
+    read_fits,
+    read_part,
+    rewrite_scores,
+    saved_plans,
+    write_fits,
+)
 from dynamics.tables import UnitArrays, unit_tables
-from jobs.plan import read_plan
+from jobs.plan import parse_plan, read_plan
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="folder that a sweep wrote")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="folder or URI that a sweep wrote")],
     plan: Annotated[Path | None, typer.Option(help="plan whose [fits] to add; default: those of OUT/plans")] = None,
 ) -> None:
     """Score every finished unit again, and fit what the plans ask for and the results lack."""
     with refusals_exit_2():
         store = open_store(out)
-        plans = [plan] if plan else sorted((out / "plans").glob("*.toml"))
-        fits = {fit.fit_id: fit for path in plans for fit in read_plan(path).fits.all}
+        plans = [read_plan(plan)] if plan else [parse_plan(text, name) for name, text in saved_plans(store).items()]
+        fits = {fit.fit_id: fit for each in plans for fit in each.fits.all}
         there = parts(store)
         for part in there:
             rescore(store, part)
+        again = sum(refit(store, part, fits) for part in there)
         added = sum(derive(store, part, list(fits.values())) for part in there)
-    typer.echo(f"{len(there)} parts scored again, {added} fits added")
+    typer.echo(f"{len(there)} parts scored again, {added} fits added" + (f", {again} fitted again" if again else ""))
 
 
 def derive(store: ResultStore, part: Part, fits: Sequence[Fit]) -> int:
@@ -47,6 +58,23 @@ def derive(store: ResultStore, part: Part, fits: Sequence[Fit]) -> int:
     name = hashlib.sha256(" ".join(sorted(fit.fit_id for fit in missing)).encode()).hexdigest()[:8]
     write_fits(store, part, name, fit_tables(units, missing))
     return len(units) * len(missing)
+
+
+def refit(store: ResultStore, part: Part, fits: Mapping[str, Fit]) -> int:
+    """Fit again what an older version wrote without its answers; returns how many (unit, fit) pairs.
+
+    A set of fits of which no plan knows one is left as it is: it stays readable, without answers.
+    """
+    again = 0
+    for name, rows in read_fits(store, part).items():
+        lacking = pl.col("accuracy").is_not_null() & pl.col("predictions").is_null() & pl.col("method").is_in(METHODS)
+        mine = rows["fit_id"].unique().sort().to_list()
+        if rows.filter(lacking).is_empty() or not set(mine) <= set(fits):
+            continue
+        units = units_of(store, part)
+        write_fits(store, part, name, fit_tables(units, [fits[fit_id] for fit_id in mine]))
+        again += len(units) * len(mine)
+    return again
 
 
 def rescore(store: ResultStore, part: Part) -> None:

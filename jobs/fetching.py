@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from dynamics.checkpoints import Checkpoint
-from dynamics.errors import CheckpointError
+from dynamics.errors import CheckpointError, Unreachable
 from dynamics.hub import disk
+from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.names import redact
+from jobs.outcomes import kind_of
 from jobs.units import CheckpointWork
 
 
@@ -22,9 +24,12 @@ def at_hand(work: CheckpointWork) -> Iterator[Checkpoint]:
     """
     checkpoint = work.checkpoint
     if work.refusal is not None:
-        raise CheckpointError(work.refusal)
+        raise work.refusal
     if checkpoint.remote is None:
         yield checkpoint
+        return
+    if checkpoint.init_seed is not None:  # small files that stay, so that nothing is claimed or evicted for them
+        yield replace(checkpoint, folder=fetch_setup(checkpoint.remote))
         return
     with disk.using(checkpoint.remote, run=work.run, budget=work.disk_bytes, keep=work.keep) as folder:
         yield replace(checkpoint, folder=folder)
@@ -35,12 +40,13 @@ def fetch(work: CheckpointWork) -> CheckpointWork:
 
     Never raises: a checkpoint that cannot be fetched must not stop the others.
     """
-    if work.checkpoint.remote is None:
+    if work.checkpoint.remote is None or work.checkpoint.init_seed is not None:
         return work
     try:
         disk.acquire(work.checkpoint.remote, run=work.run, budget=work.disk_bytes)
     except Exception as error:
-        return replace(work, refusal=redact(str(error)) or type(error).__name__)
+        refusal = Unreachable if kind_of(error) == "passes" else CheckpointError
+        return replace(work, refusal=refusal(redact(str(error)) or type(error).__name__))
     return work
 
 

@@ -40,6 +40,26 @@ class StepRange(_Strict):
     every: Annotated[int, Field(ge=1)]
 
 
+class Resources(_Strict):
+    """What one checkpoint's worker asks of a node; a model's own stand in place of the plan's.
+
+    Attributes:
+        num_cpus: also the worker's number of threads.
+        num_gpus: a share of one GPU, as 0.25, or a whole number of them.
+        memory_gb: resident memory to set aside, in 10^9 bytes; `python -m jobs.plan` says what a model takes.
+        labels: label -> value that the node must have, `!value` that it must not, or `in(a, b)`.
+        checkpoints_per_process: after how many a process ends; None for a number by size on GPUs, no end on CPUs.
+        autoscaled: whether nodes may appear that can give what none gives now.
+    """
+
+    num_cpus: Annotated[float, Field(gt=0)] = 1
+    num_gpus: Annotated[float, Field(ge=0)] = 0
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    labels: dict[str, str] = {}
+    checkpoints_per_process: Annotated[int, Field(ge=1)] | None = None
+    autoscaled: bool = False
+
+
 class ModelPlan(_Strict):
     """A model and the steps of it.
 
@@ -53,6 +73,7 @@ class ModelPlan(_Strict):
         allow_pickle: use `.bin` weights where there is no safetensors.
         missing: whether steps without a revision, or without usable weights, are refused or left out.
         quarantined: whether steps known to be wrong are left out or run.
+        resources: what its workers ask of a node, in place of the plan's.
     """
 
     id: Annotated[str, Field(min_length=1)]
@@ -64,6 +85,7 @@ class ModelPlan(_Strict):
     allow_pickle: bool = False
     missing: Literal["refuse", "skip"] = "refuse"
     quarantined: Literal["skip", "run"] = "skip"
+    resources: Resources | None = None
 
 
 class TaskPlan(_Strict):
@@ -166,11 +188,18 @@ class FitPlan(_Strict):
         return (*fits, *heldout_fits(fits))
 
 
-class Resources(_Strict):
-    """What one checkpoint's worker asks of the cluster; `num_cpus` is also its number of threads."""
+class Limits(_Strict):
+    """What a sweep puts up with.
 
-    num_cpus: Annotated[float, Field(gt=0)] = 1
-    num_gpus: Annotated[float, Field(ge=0)] = 0
+    Attributes:
+        attempts: runs of a unit in one sweep, where its worker or node died, memory ran out or the network failed.
+        failed: share of units that may fail before the sweep stops.
+        after: units that must have ended before that share is looked at.
+    """
+
+    attempts: Annotated[int, Field(ge=1)] = 3
+    failed: Annotated[float, Field(ge=0, le=1)] = 0.5
+    after: Annotated[int, Field(ge=1)] = 200
 
 
 class HubPlan(_Strict):
@@ -197,10 +226,15 @@ class SweepPlan(_Strict):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     token_budget: Annotated[int, Field(ge=1)] = 16_384
     resources: Resources = Resources()
+    limits: Limits = Limits()
     hub: HubPlan = HubPlan()
     fits: FitPlan = FitPlan()
     rivals: bool = False
     """Whether Standard and PromptS run too, with the K of `fits`."""
+    controls: tuple[Literal["random_init", "shuffled_labels"], ...] = ()
+    """What runs beside the untouched checkpoints; `dynamics.controls` says what each is."""
+    control_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
+    """Seeds of every control; 10 means seeds 0 to 9."""
     encoder: Path | None = None
     """Folder of a sentence encoder that finds PromptS's nearest examples, instead of the checkpoint itself."""
     data: Path | None = None
@@ -225,6 +259,16 @@ class SweepPlan(_Strict):
             if repo not in read:
                 raise PlanError(unknown("repository in `revisions`:", repo, read))
         return tasks
+
+    def resources_of(self, model: str) -> Resources:
+        """What a worker of a model asks of a node."""
+        own = {entry.id: entry.resources for entry in self.models}
+        return own.get(model) or self.resources
+
+    @property
+    def seeds_of_controls(self) -> tuple[int, ...]:
+        """`control_seeds`, spelled out."""
+        return tuple(range(self.control_seeds)) if isinstance(self.control_seeds, int) else self.control_seeds
 
     @property
     def encoder_folder(self) -> Path | None:
@@ -268,15 +312,25 @@ def read_plan(path: Path) -> SweepPlan:
         there = sorted(str(p) for p in Path(__file__).with_name("plans").glob("*.toml"))
         raise PlanError(unknown("plan", str(path), [Path(p).name for p in there]) + " (in jobs/plans), or a TOML file")
     try:
-        content = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        plan = parse_plan(path.read_text(), str(path))
+    except UnicodeDecodeError as error:
         raise PlanError(f"{path} is not valid TOML: {error}") from error
-    try:
-        plan = SweepPlan.model_validate(content)
-    except ValidationError as error:
-        raise PlanError(f"{path}: {_first_problem(error)}") from error
     plan._folder = path.parent
     return plan
+
+
+def parse_plan(text: str, name: str) -> SweepPlan:
+    """Validate a plan's text; `name` is what messages call it.
+
+    Raises:
+        PlanError: not TOML, or a key or value that is not allowed.
+    """
+    try:
+        return SweepPlan.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{name} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise PlanError(f"{name}: {_first_problem(error)}") from error
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -299,6 +353,7 @@ def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
         "models": ModelPlan,
         "tasks": TaskPlan,
         "resources": Resources,
+        "limits": Limits,
         "hub": HubPlan,
         "fits": FitPlan,
         "define": CustomTask,

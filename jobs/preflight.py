@@ -15,8 +15,10 @@ from dynamics.hub import disk
 from dynamics.hub.fetch import fetch_setup, is_cached
 from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN, FILE_LIMIT, FILE_LIMIT_WITH_TOKEN, REQUESTS_PER_FILE
 from dynamics.hub.names import settings
+from dynamics.storage import exists, place
 from dynamics.store import ResultStore, open_store, read_units
 from jobs.calibration import Calibration, calibrate
+from jobs.placement import weight_bytes
 from jobs.plan import SweepPlan, read_plan
 from jobs.units import CheckpointWork, WorkUnit, disk_bytes, expand, group, plan_checkpoints, to_run
 
@@ -83,7 +85,7 @@ class Preflight:
 
 def show_plan(
     plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan; see jobs/plans/")],
-    out: Annotated[Path | None, typer.Option(help="results folder, to tell what is done already")] = None,
+    out: Annotated[str | None, typer.Option(help="results folder or URI, to tell what is done already")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
     calibrated: Annotated[bool, typer.Option("--calibrate", help="run one checkpoint to estimate hours")] = False,
     workers: Annotated[int, typer.Option(min=1, help="workers at once, for the estimate of hours")] = 1,
@@ -94,7 +96,7 @@ def show_plan(
     """
     with refusals_exit_2():
         plan = read_plan(plan_file)
-        store = open_store(out) if out is not None and out.exists() else None
+        store = open_store(out) if out is not None and exists(place(out)) else None
         found = preflight(plan, store, calibrated=calibrated, workers=workers)
     typer.echo(json.dumps(asdict(found), indent=1) if as_json else "\n".join(describe(found)))
 
@@ -207,7 +209,7 @@ def _checkpoint(checkpoint: Checkpoint, *, runs: bool) -> CheckpointReport:
         tokens_seen=checkpoint.tokens_seen,
         commit_sha=checkpoint.commit_sha,
         weights=checkpoint.weights,
-        files_bytes=_weight_bytes(checkpoint),
+        files_bytes=weight_bytes(checkpoint),
         download_bytes=sum(_to_fetch([checkpoint]).values()) if runs else 0,
         flags=checkpoint.flags,
         notes=checkpoint.notes,
@@ -227,17 +229,11 @@ def _to_fetch(checkpoints: Iterable[Checkpoint]) -> dict[tuple[str, str], int]:
     }
 
 
-def _weight_bytes(checkpoint: Checkpoint) -> int:
-    if checkpoint.remote:
-        return sum(file.size for file in checkpoint.remote.weights)
-    return sum(path.stat().st_size for path in (checkpoint.folder or Path()).glob(f"*.{checkpoint.weights}"))
-
-
 def _model(plan: SweepPlan, model: str, checkpoints: Sequence[Checkpoint]) -> ModelReport:
     """Sizes from the config of a model's first checkpoint."""
     mine = [c for c in checkpoints if c.model == model]
     if mine[0].weights == "gguf":
-        unpacked = 8 * max(_weight_bytes(c) for c in mine)  # 4-bit weights become float32
+        unpacked = 8 * max(weight_bytes(c) for c in mine)  # 4-bit weights become float32
         return ModelReport(model, len(mine), 0, unpacked + WORKER_OVERHEAD)
     config = _config(mine[0])
     try:
@@ -245,7 +241,7 @@ def _model(plan: SweepPlan, model: str, checkpoints: Sequence[Checkpoint]) -> Mo
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"config.json of {model} does not give {error}; is it a language model?") from error
     file_bytes = 4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2
-    n_parameters = max(_weight_bytes(c) for c in mine) / file_bytes
+    n_parameters = max(weight_bytes(c) for c in mine) / file_bytes
     # while it is opened, the file's tensors and the model's may both be in memory
     worker = n_parameters * (BYTES_OF[plan.dtype] + file_bytes) + WORKER_OVERHEAD
     n_components = len(component_grid(n_layers, n_heads, attention_bias=True))

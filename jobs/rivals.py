@@ -13,11 +13,12 @@ import polars as pl
 import pyarrow as pa
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dynamics.controls import controlled_rows
 from dynamics.nearest import Embed, Vectors, checkpoint_embedder, encoder_embedder
 from dynamics.partition import select_rows
 from dynamics.prompts import fitting_rows
 from dynamics.rivals import Asked, Rival, rival_scores
-from dynamics.store import Part, ResultStore, read_units, scan, write_fits
+from dynamics.store import Part, ResultStore, finished_units, read_part, read_units, scan, write_fits
 from dynamics.tables import table
 from dynamics.tasks import TaskRows
 from jobs.units import CheckpointWork, Owed, WorkUnit
@@ -45,9 +46,10 @@ def run_owed(
     """
     if not work.owed:
         return []
-    done = read_units(store).filter(status="done")
-    part_of = dict(done.select("unit_id", "part").iter_rows())
-    owed = [pair for pair in work.owed if pair[0].unit_id in part_of]
+    part_of = finished_units(store, work.checkpoint.model, work.checkpoint.step)
+    owed = _still_owed(store, [pair for pair in work.owed if pair[0].unit_id in part_of], part_of)
+    if not owed:
+        return []
     try:
         embed = _embedder(model, tokenizer, work)
     except Exception as error:  # an encoder that cannot be opened concerns all units and must not stop the sweep
@@ -56,6 +58,15 @@ def run_owed(
     for _, of_task in groupby(owed, key=lambda pair: pair[0].task):
         failed += _run_task(store, model, tokenizer, list(of_task), part_of, embed, work)
     return failed
+
+
+def _still_owed(store: ResultStore, owed: Sequence[Owed], part_of: dict[str, str]) -> list[Owed]:
+    """What neither an attempt that was cut short nor another sweep has written meanwhile."""
+    parts = {Part(u.checkpoint.model, u.checkpoint.step, u.task, part_of[u.unit_id]) for u, _ in owed}
+    scores = [read_part(store, "prompt_scores", part).select("unit_id", "fit_id") for part in parts]
+    there = {row for frame in scores for row in frame.iter_rows()}
+    left = [(unit, tuple(r for r in rivals if (unit.unit_id, r.fit_id) not in there)) for unit, rivals in owed]
+    return [(unit, rivals) for unit, rivals in left if rivals]
 
 
 def _embedder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, work: CheckpointWork) -> Embed:
@@ -102,6 +113,7 @@ def _run_unit(
     work: CheckpointWork,
 ) -> pa.Table:
     task = work.tasks[unit.task]
+    rows = controlled_rows(task, rows, unit.control)
     chosen = select_rows(
         task, rows, demo_seed=unit.demo_seed, n_shots=unit.n_shots, n_test=unit.n_test, n_train=unit.n_train
     )

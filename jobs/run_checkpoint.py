@@ -1,11 +1,9 @@
 """One checkpoint, all its missing units, start to finish: a plain function, whoever calls it."""
 
 import hashlib
-import importlib.metadata
 import resource
 import time
-import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,34 +15,19 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics.checkpoints import load_model, load_tokenizer
+from dynamics.controls import controlled_rows
 from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE, Decomposition, decompose
 from dynamics.errors import DoubtfulUnit
-from dynamics.hub.names import redact
 from dynamics.prompts import PARTITION_SEED, PromptSet, build_prompts
-from dynamics.schema import METHOD_VERSION, SCHEMA_VERSION
-from dynamics.store import Part, ResultStore, part_id, write_failures, write_log, write_units
+from dynamics.schema import METHOD_VERSION
+from dynamics.store import Part, ResultStore, part_id, write_units
 from dynamics.tables import UnitArrays, table, unit_tables
 from dynamics.tasks import TaskRows
 from jobs.derive import derive
 from jobs.fetching import at_hand
+from jobs.outcomes import VERSIONS, Outcome, attempts, record_failures
 from jobs.rivals import run_owed
 from jobs.units import CheckpointWork, WorkUnit
-
-VERSIONS = f"method {METHOD_VERSION}, schema {SCHEMA_VERSION}, " + ", ".join(
-    f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "tokenizers", "numpy")
-)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one unit ended; `log` is where the traceback of a failed one is."""
-
-    unit_id: str
-    label: str
-    status: str
-    error_class: str | None = None
-    error: str | None = None
-    log: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,12 +54,13 @@ def run_checkpoint(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
             model = load_model(checkpoint, dtype=work.asked[0].dtype, device=device)
             tokenizer = load_tokenizer(checkpoint)
         except Exception as error:  # whatever it was, it concerns this checkpoint and must not stop the others
-            return _record_failures(store, [(unit, error) for unit in work.asked])
+            return record_failures(store, work, [(unit, error) for unit in work.asked])
         shared = {"device": device, "load_seconds": time.perf_counter() - started}
         outcomes: list[Outcome] = []
-        for _, units in groupby(work.units, key=lambda unit: unit.task):
+        # a part for each control: a task's ten controls at once would be ten times the memory
+        for _, units in groupby(work.units, key=lambda unit: (unit.task, unit.control)):
             outcomes += _run_task(store, model, tokenizer, list(units), work, shared)
-        return outcomes + _record_failures(store, run_owed(store, model, tokenizer, work))
+        return outcomes + record_failures(store, work, run_owed(store, model, tokenizer, work))
 
 
 def resolve_device(device: str) -> str:
@@ -92,13 +76,14 @@ def _run_task(
     work: CheckpointWork,
     shared: dict[str, object],
 ) -> list[Outcome]:
-    """All units of one task on an open model, written as one part; failed ones recorded apart."""
+    """All units of one task and control on an open model, written as one part; failed ones recorded apart."""
     done: list[_Finished] = []
     failed: list[tuple[WorkUnit, Exception]] = []
     rows: TaskRows | None = None
     for unit in units:
         try:
-            rows = rows or work.tasks[unit.task].load(work.data)
+            task = work.tasks[unit.task]
+            rows = rows or controlled_rows(task, task.load(work.data), unit.control)
             done.append(_run_unit(unit, model, tokenizer, rows, work, shared))
         except Exception as error:  # one unit's failure must not stop the others
             failed.append((unit, error))
@@ -108,8 +93,8 @@ def _run_task(
         tables = {name: pa.concat_tables([f.tables[name] for f in done]) for name in done[0].tables}
         write_units(store, pa.concat_tables(records), tables)
         derive(store, Part(work.checkpoint.model, work.checkpoint.step, units[0].task, part), work.fits)
-    finished = [Outcome(f.unit.unit_id, str(f.unit), "done") for f in done]
-    return finished + _record_failures(store, failed)
+    finished = [Outcome(f.unit.unit_id, str(f.unit), "done", seconds=_seconds(f.record)) for f in done]
+    return finished + record_failures(store, work, failed)
 
 
 def _run_unit(
@@ -157,6 +142,7 @@ def _run_unit(
         "peak_bytes": _peak_bytes(str(shared["device"])),
         "task_source": rows.source or task.source,
         "contrasts_with": task.contrasts_with(unit.template.name),
+        "attempts": attempts(work, unit),
     }
     return _Finished(unit, tables, {**_record(unit, prompts, split), **shared, **measured})
 
@@ -213,20 +199,9 @@ def forward_id(unit: WorkUnit, prompts: PromptSet) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _record_failures(store: ResultStore, failed: Sequence[tuple[WorkUnit, Exception]]) -> list[Outcome]:
-    """Write what failed and say it."""
-    outcomes = []
-    for _, of_task in groupby(failed, key=lambda pair: pair[0].task):
-        rows = []
-        for unit, error in of_task:
-            first = redact((str(error).strip() or type(error).__name__).splitlines()[0])
-            record = {**unit.keys, "error_class": type(error).__name__, "error": first, "versions": VERSIONS}
-            rows.append(table("units", {**record, "created": datetime.now(UTC)}, {"status": ["failed"]}))
-            trace = redact("".join(traceback.format_exception(error)))
-            log = write_log(store, f"{unit.unit_id}.txt", f"{unit}\n{trace}")
-            outcomes.append(Outcome(unit.unit_id, str(unit), "failed", type(error).__name__, first, str(log)))
-        write_failures(store, pa.concat_tables(rows))
-    return outcomes
+def _seconds(record: Mapping[str, object]) -> dict[str, float]:
+    """Phase -> seconds of a unit."""
+    return {name.removesuffix("_seconds"): float(str(record[name])) for name in ("forward_seconds", "score_seconds")}
 
 
 def _peak_bytes(device: str) -> int:

@@ -1,26 +1,32 @@
 """`python -m jobs.sweep PLAN --out OUT`: run what the plan asks for and the results do not hold yet."""
 
 import os
-import sys
-import time
 import uuid
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import polars as pl
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from dynamics.controls import RANDOM_INIT
 from dynamics.errors import StoreError, refusals_exit_2
+from dynamics.storage import Place, place
 from dynamics.store import CELL, ResultStore, open_store, parts, read_units, save_plan
+from jobs.attempts import Job, TooManyFailures, stopping
 from jobs.derive import derive
-from jobs.executors import Results, run_inline, run_ray
+from jobs.drivers import announced, drivers, forget_old, noted
+from jobs.executors import run_inline, run_ray
+from jobs.outcomes import Outcome
+from jobs.placement import largest_first
 from jobs.plan import SweepPlan, read_plan
 from jobs.preflight import refuse_impossible
+from jobs.progress import list_failures, with_progress
 from jobs.rivals import owed_rivals
-from jobs.run_checkpoint import Outcome, run_checkpoint
-from jobs.units import Owed, WorkUnit, expand, group, plan_checkpoints, to_run
+from jobs.run_checkpoint import run_checkpoint
+from jobs.units import CheckpointWork, Owed, WorkUnit, expand, group, plan_checkpoints, planned_table, to_run
 
 Executor = Literal["ray", "inline"]
 INTERRUPTED = 130
@@ -28,7 +34,7 @@ INTERRUPTED = 130
 
 def sweep(
     plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan; see jobs/plans/")],
-    out: Annotated[Path, typer.Option(help="results folder; the same command again resumes")],
+    out: Annotated[str, typer.Option(help="results folder, or s3:// or gs://; the same command again resumes")],
     executor: Annotated[Executor, typer.Option(help="ray, or inline for debugging")] = "ray",
 ) -> None:
     """Decompose and score every checkpoint of a plan, into Parquet.
@@ -38,10 +44,11 @@ def sweep(
     with refusals_exit_2():
         plan = read_plan(plan_file)
         units = _expand(plan)
-        _refuse_relative_in_job(out)
-        store = open_store(out, create=True)
+        root = place(out)
+        _refuse_relative_in_job(root)
+        store = open_store(root, create=True)
         missing = missing_units(store, units)
-        save_plan(store, plan.name, plan_file.read_text())
+        save_plan(store, plan.name, plan_file.read_text(), planned_table(plan, units))
         typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
         owed = owed_rivals(store, units, plan.rival_settings)
         late = {unit for unit, _ in owed} - set(missing)
@@ -52,28 +59,65 @@ def sweep(
         if n_fits:
             typer.echo(f"{n_fits} fits added from stored contributions")
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    typer.echo(f"results in {out}: {len(units) - len(failed)} of {len(units)} units done, {len(failed)} failed")
+    not_run = len({unit.unit_id for unit in missing} - {outcome.unit_id for outcome in outcomes})
+    n_done = len(units) - len(failed) - not_run
+    rest = f", {not_run} not run" if not_run else ""
+    typer.echo(f"results in {out}: {n_done} of {len(units)} units done, {len(failed)} failed{rest}")
     if failed:
-        _list_failures(failed)
+        list_failures(failed)
         raise typer.Exit(1)
 
 
 def run(
     plan: SweepPlan, store: ResultStore, missing: Sequence[WorkUnit], executor: Executor, owed: Sequence[Owed] = ()
 ) -> list[Outcome]:
-    """Run the missing units and owed rivals; what an interrupt leaves behind, the same command resumes."""
-    works = group(plan, missing, run=uuid.uuid4().hex, owed=owed)
+    """Run the missing units and owed rivals; how they ended, until too many failed.
+
+    What an interrupt or a kill leaves behind, the same command resumes.
+
+    Raises:
+        PlanError: the cluster or a disk cannot take what is asked.
+    """
+    run_id = uuid.uuid4().hex
+    works = _with_attempts(store, largest_first(group(plan, missing, run=run_id, owed=owed)))
     if not works:
         return []
     refuse_impossible(plan, works)
-    job = partial(run_checkpoint, store=store)
-    ahead = plan.hub.ahead
-    results = run_inline(works, job, ahead) if executor == "inline" else run_ray(works, job, plan.resources, ahead)
+    _greet_others(store)
+    start = run_inline if executor == "inline" else run_ray
+    results = start(works, Job(run_checkpoint, store, plan.limits), plan.hub.ahead)
+    ended: list[Outcome] = []
     try:
-        return list(_with_progress(results, len(works)))
+        with closing(results), announced(store, run_id, plan.name, sum(len(work.asked) for work in works)) as note:
+            for outcome in stopping(noted(with_progress(results, works), note), plan.limits):
+                ended += [outcome] if outcome.status != "retried" else []
+    except TooManyFailures as reason:
+        typer.echo(str(reason), err=True)
     except KeyboardInterrupt:
         typer.echo(f"interrupted; finished tasks are kept in {store.root}. The same command resumes", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    return ended
+
+
+def _with_attempts(store: ResultStore, works: Sequence[CheckpointWork]) -> list[CheckpointWork]:
+    """The works, each told how often its units were tried before."""
+    failed = read_units(store).filter(status="failed").drop_nulls("attempts").select("unit_id", "attempts")
+    before = dict(failed.iter_rows())
+    return [
+        replace(work, attempts={u.unit_id: before[u.unit_id] for u in work.asked if u.unit_id in before})
+        for work in works
+    ]
+
+
+def _greet_others(store: ResultStore) -> None:
+    """Name the sweeps that are at work here already: what they finish is not run again, what both run is kept once."""
+    forget_old(store)
+    for driver in drivers(store):
+        typer.echo(
+            f"another sweep is at work here ({driver.line}). The results stay whole, but units that both are at are "
+            "computed twice; stop one if that is not meant",
+            err=True,
+        )
 
 
 def _expand(plan: SweepPlan) -> list[WorkUnit]:
@@ -104,58 +148,38 @@ def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUni
     """
     done = read_units(store).filter(status="done")
     held = dict(zip(done.select(CELL).iter_rows(), done["unit_id"], strict=True))
-    weights = set(done.select("model", "step", "content_hash").iter_rows())
-    known = {key[:2] for key in weights}
+    weights = set(done.select("model", "step", _DRAWN, "content_hash").iter_rows())
+    known = {key[:3] for key in weights}
     asked = set(done.select("model", "task", "task_hash", "n_test_asked").iter_rows())
     tasks = {key[:2] for key in asked}
     clash = [
         unit
         for unit in units
         if held.get(unit.cell, unit.unit_id) != unit.unit_id
-        or (((c := unit.checkpoint).model, c.step) in known and (c.model, c.step, c.content_hash) not in weights)
-        or ((c.model, unit.task) in tasks and (c.model, unit.task, unit.task_hash, unit.n_test) not in asked)
+        or ((at := _weights_at(unit)) in known and (*at, unit.checkpoint.content_hash) not in weights)
+        or ((of := (unit.checkpoint.model, unit.task)) in tasks and (*of, unit.task_hash, unit.n_test) not in asked)
     ]
     if clash:
         raise StoreError(
             f"{store.root} holds {clash[0]} from another plan or other weights ({len(clash)} such units): n_test, "
-            "n_train, the task's rows or the checkpoint's files differ. Name another --out, or restore the settings "
-            f"kept in {store.root / 'plans'}"
+            "n_train, the task's rows or the checkpoint's files differ (for random_init also the versions of torch and "
+            f"transformers). Name another --out, or restore the settings kept in {store.root / 'plans'}"
         )
     return [unit for unit in units if unit.cell not in held]
 
 
-def _with_progress(results: Results, n_checkpoints: int) -> Iterable[Outcome]:
-    """Outcomes as they come, with a bar in a terminal and a line per checkpoint elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    started = time.perf_counter()
-    with Progress(*columns, TimeRemainingColumn(), disable=not sys.stdout.isatty()) as progress:
-        bar = progress.add_task("checkpoints", total=n_checkpoints)
-        for finished, (work, outcomes) in enumerate(results, start=1):
-            progress.advance(bar)
-            if progress.disable:
-                elapsed = time.perf_counter() - started
-                left = elapsed / finished * (n_checkpoints - finished)
-                n_failed = sum(outcome.status == "failed" for outcome in outcomes)
-                note = f", {n_failed} failed" if n_failed else ""
-                typer.echo(
-                    f"[{finished}/{n_checkpoints}] {work.checkpoint.model} step {work.checkpoint.step}: "
-                    f"{len(outcomes)} units{note}; {elapsed:.0f} s, about {left:.0f} s to go"
-                )
-            yield from outcomes
+_DRAWN = pl.when(pl.col("control").str.starts_with(RANDOM_INIT)).then("control").otherwise(None).alias("drawn")
+"""Drawn weights stand at step 0 beside those of a suite's own step 0; all other units of a step share theirs."""
 
 
-def _list_failures(failed: Sequence[Outcome], shown: int = 20) -> None:
-    for outcome in failed[:shown]:
-        typer.echo(f"failed: {outcome.label}: {outcome.error_class}: {outcome.error}", err=True)
-    if len(failed) > shown:
-        typer.echo(f"... and {len(failed) - shown} more; all are rows of the units table with status failed", err=True)
-    if logged := [outcome.log for outcome in failed if outcome.log]:
-        typer.echo(f"tracebacks are in {Path(logged[0]).parent}", err=True)
+def _weights_at(unit: WorkUnit) -> tuple[str, int, str | None]:
+    c = unit.checkpoint
+    return c.model, c.step, None if c.init_seed is None else unit.control
 
 
-def _refuse_relative_in_job(out: Path) -> None:
+def _refuse_relative_in_job(out: Place) -> None:
     """A submitted job runs in a copy of the working directory that is deleted after it."""
-    if os.environ.get("RAY_JOB_ID") and not out.is_absolute():
+    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") and isinstance(out, Path) and not out.is_absolute():
         raise StoreError(f"--out {out} is relative: inside a Ray job its files would be deleted; give an absolute path")
 
 

@@ -3,19 +3,23 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
+
 from dynamics.checkpoints import Checkpoint, find_checkpoints
-from dynamics.errors import PlanError
+from dynamics.controls import NONE, RANDOM_INIT, SHUFFLED_LABELS, control_name
+from dynamics.errors import CheckpointError, PlanError
 from dynamics.fits import Fit
 from dynamics.hub.errata import QUARANTINED
 from dynamics.prompts import PARTITION_SEED
+from dynamics.random_init import random_init
 from dynamics.rivals import Rival
-from dynamics.schema import METHOD_VERSION
+from dynamics.schema import METHOD_VERSION, PLANNED
 from dynamics.tasks import Task, Template, fingerprint
-from jobs.plan import ModelPlan, StepRange, SweepPlan, TaskPlan
+from jobs.plan import ModelPlan, Resources, StepRange, SweepPlan, TaskPlan
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class WorkUnit:
     n_test: int
     n_train: int
     dtype: str
-    control: str = "none"
+    control: str = NONE
 
     @property
     def keys(self) -> dict[str, object]:
@@ -67,10 +71,8 @@ class WorkUnit:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        return (
-            f"{self.checkpoint.model} step {self.checkpoint.step} {self.task}/{self.template.name} "
-            f"seed {self.demo_seed} {self.n_shots}-shot"
-        )
+        control = "" if self.control in (NONE, self.checkpoint.revision) else f" {self.control}"
+        return f"{self.checkpoint}{control} {self.task}/{self.template.name} seed {self.demo_seed} {self.n_shots}-shot"
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,9 @@ class CheckpointWork:
         disk_bytes: budget of the node's cache; None for the free space.
         keep: leave fetched files in the cache.
         refusal: why the checkpoint's files could not be fetched ahead; None where they were, or need not be.
+        resources: what the worker asks of a node.
+        attempt: of this sweep, from 1.
+        attempts: how often units (unit_id) were run before, in all sweeps; left out where never.
     """
 
     checkpoint: Checkpoint
@@ -98,9 +103,12 @@ class CheckpointWork:
     run: str = ""
     disk_bytes: int | None = None
     keep: bool = False
-    refusal: str | None = None
+    refusal: CheckpointError | None = None
     owed: tuple["Owed", ...] = ()
     encoder: Path | None = None
+    resources: Resources = field(default_factory=Resources)
+    attempt: int = 1
+    attempts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def asked(self) -> tuple[WorkUnit, ...]:
@@ -113,13 +121,15 @@ Owed = tuple[WorkUnit, tuple[Rival, ...]]
 
 
 def plan_checkpoints(plan: SweepPlan) -> list[Checkpoint]:
-    """All checkpoints a plan names, quarantined ones too, in order.
+    """All checkpoints a plan names, quarantined ones too, in order; after each model's own its random ones.
 
     Raises:
         PlanError: a grid or pattern that is none, or a missing step.
         CheckpointError: an unknown model, or a checkpoint that cannot be used.
     """
-    return [checkpoint for model in plan.models for checkpoint in _checkpoints(model)]
+    seeds = plan.seeds_of_controls if RANDOM_INIT in plan.controls else ()
+    found = [_checkpoints(model) for model in plan.models]
+    return [c for own in found for c in (*own, *(random_init(first, seed) for first in own[:1] for seed in seeds))]
 
 
 def to_run(plan: SweepPlan, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
@@ -129,7 +139,7 @@ def to_run(plan: SweepPlan, checkpoints: Sequence[Checkpoint]) -> list[Checkpoin
 
 
 def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint] | None = None) -> list[WorkUnit]:
-    """All units of a plan, in the order checkpoint, task, template, shots, seed.
+    """All units of a plan, in the order checkpoint, task, control, template, shots, seed.
 
     Args:
         plan: the grid.
@@ -142,9 +152,12 @@ def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint] | None = None) -> 
     checkpoints = to_run(plan, plan_checkpoints(plan)) if checkpoints is None else checkpoints
     tasks = [_checked(cell, plan) for cell in plan.tasks]
     units = [
-        WorkUnit(checkpoint, task.name, task_hash, template, seed, n_shots, cell.n_test, cell.n_train, plan.dtype)
+        WorkUnit(
+            checkpoint, task.name, task_hash, template, seed, n_shots, cell.n_test, cell.n_train, plan.dtype, control
+        )
         for checkpoint in checkpoints
         for cell, task, task_hash in tasks
+        for control in _controls(plan, checkpoint)
         for template in (task.templates if cell.templates == "all" else map(task.template, cell.templates))
         for n_shots in cell.n_shots
         for seed in cell.seeds
@@ -156,6 +169,12 @@ def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint] | None = None) -> 
             f"plan {plan.name} asks twice for {twice}; name each model, task, seed and number of shots once"
         )
     return units
+
+
+def planned_table(plan: SweepPlan, units: Sequence[WorkUnit]) -> pa.Table:
+    """The plan's units with their keys and the fits and rivals it asks of them, in the schema `PLANNED`."""
+    fit_ids = [fit.fit_id for fit in plan.fits.all] + [rival.fit_id for rival in plan.rival_settings]
+    return pa.Table.from_pylist([{**unit.keys, "fit_ids": fit_ids} for unit in units], schema=PLANNED)
 
 
 def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Sequence[Owed] = ()) -> list[CheckpointWork]:
@@ -170,7 +189,7 @@ def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Seque
             tuple(unit for unit in dict.fromkeys(of) if unit.unit_id in to_run),
             plan.device,
             plan.token_budget,
-            n_threads=max(1, int(plan.resources.num_cpus)),
+            n_threads=max(1, int(plan.resources_of(checkpoint.model).num_cpus)),
             tasks={unit.task: plan.task_by_name[unit.task] for unit in of},
             data=plan.data_folder,
             fits=plan.fits.all,
@@ -179,6 +198,7 @@ def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Seque
             keep=plan.hub.keep,
             owed=tuple(pair for pair in owed if pair[0].checkpoint == checkpoint),
             encoder=plan.encoder_folder,
+            resources=plan.resources_of(checkpoint.model),
         )
         for checkpoint, of in by_checkpoint.items()
     ]
@@ -201,6 +221,14 @@ def _checkpoints(model: ModelPlan) -> list[Checkpoint]:
         missing=model.missing,
         revision=model.revision,
     )
+
+
+def _controls(plan: SweepPlan, checkpoint: Checkpoint) -> list[str]:
+    """What the `control` column says of a checkpoint's units: drawn weights are a control as they are."""
+    if checkpoint.init_seed is not None:
+        return [control_name(RANDOM_INIT, checkpoint.init_seed)]
+    shuffled = plan.seeds_of_controls if SHUFFLED_LABELS in plan.controls else ()
+    return [NONE, *(control_name(SHUFFLED_LABELS, seed) for seed in shuffled)]
 
 
 def _checked(cell: TaskPlan, plan: SweepPlan) -> tuple[TaskPlan, Task, str]:

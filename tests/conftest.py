@@ -14,6 +14,7 @@ from dynamics.reference import suite
 from jobs.sweep import app
 from tests.hub_server import FakeHub, serve
 from tests.models import tiny_neox, tiny_suite, write_plan
+from tests.s3_server import LocalS3, environment_of, serve_s3
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +48,23 @@ def results(tmp_path_factory: pytest.TempPathFactory, suite_folder: Path) -> Pat
 def one_thread() -> None:
     """Tests share two cores with Ray's workers; tiny matrices gain nothing from threads."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[LocalS3]:
+    """A local S3 of the whole run; tests use `s3`."""
+    with serve_s3() as local:
+        yield local
+
+
+@pytest.fixture
+def s3(s3_server: LocalS3) -> Iterator[LocalS3]:
+    """The local S3, with credentials for it in the environment, no requests counted and none refused."""
+    s3_server.requests.clear()
+    s3_server.keys.clear()
+    s3_server.refuse = lambda _method, _path: None
+    with environment_of(s3_server):
+        yield s3_server
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TypeVar
 from huggingface_hub.errors import LocalEntryNotFoundError
 from huggingface_hub.utils import parse_ratelimit_headers
 
-from dynamics.errors import CheckpointError
+from dynamics.errors import CheckpointError, Unreachable
 from dynamics.hub.names import redact
 
 T = TypeVar("T")
@@ -30,7 +30,8 @@ def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) 
     random factor between 1 and 1.25 (asked) or 0.5 and 1 (not asked), so that many workers do not return together.
 
     Raises:
-        CheckpointError: the last error, if none of the attempts succeeded or it is of a kind that stays.
+        Unreachable: the last error, if none of the attempts succeeded.
+        CheckpointError: an error of a kind that stays.
     """
     for attempt in range(attempts):
         try:
@@ -41,7 +42,7 @@ def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) 
             if not passes(error):
                 raise CheckpointError(f"{what}: {first_line(error)}") from error
             if attempt == attempts - 1:
-                raise CheckpointError(
+                raise Unreachable(
                     f"{what}: {first_line(error)} ({attempts} attempts). The Hub or the network fails; run again later"
                 ) from error
             time.sleep(wait_seconds(error, attempt))

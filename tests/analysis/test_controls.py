@@ -1,8 +1,9 @@
-"""Controls stand beside the right trained step."""
+"""Controls stand beside the right trained step, with intervals over seeds and what luck gives."""
 
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 import analysis
@@ -46,3 +47,43 @@ def test_without_controls_or_step_zero_the_table_is_empty(tmp_path: Path) -> Non
     store = new_store(tmp_path / "out")
     add_unit(store, answering([0.5] * 10, GOLD), GOLD, step=4)
     assert analysis.run("controls", store.root).is_empty()
+
+
+def test_seeds_of_a_control_are_averaged_and_the_interval_is_over_them(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "out")
+    right = {0: (0.50, 0.54), 1: (0.44, 0.48), 2: (0.55, 0.55)}
+    for seed, of_prompts in right.items():
+        for demo_seed, share in enumerate(of_prompts):
+            full = answering([share], GOLD, seed)[:, 0]
+            keys = {"control": f"shuffled_labels-{seed}", "demo_seed": demo_seed, "step": 8}
+            add_unit(store, answering([0.5] * 10, GOLD), GOLD, full=full, **keys)
+    (row,) = analysis.run("controls", store.root).filter(method="full").to_dicts()
+    means = [0.52, 0.46, 0.55]
+    reach = 4.302653 * np.std(means, ddof=1) / np.sqrt(3)  # t(0.975) with 2 degrees of freedom, from a table
+    assert (row["control"], row["n_seeds"], row["n_prompts"], row["n_examples"]) == ("shuffled_labels", 3, 6, 100)
+    assert (row["accuracy"], row["seed_sd"]) == pytest.approx((np.mean(means), np.std(means, ddof=1)))
+    assert (row["low"], row["high"]) == pytest.approx((np.mean(means) - reach, np.mean(means) + reach), abs=1e-6)
+    assert row["sd"] == pytest.approx(np.std([0.50, 0.54, 0.44, 0.48, 0.55, 0.55], ddof=1))
+    assert row["distance"] == pytest.approx((np.mean(means) - 0.5) / (0.5 / np.sqrt(300)))
+    assert (row["expected"], row["trained_step"]) == (0.5, None)
+
+
+def test_one_seed_has_no_interval(planted: Path) -> None:
+    table = analysis.run("controls", planted).filter(pl.col("control") != "step 0")
+    assert (table["n_seeds"] == 1).all()
+    assert table.select("seed_sd", "low", "high").null_count().row(0) == (len(table),) * 3
+
+
+def test_what_luck_gives_t1_is_the_best_of_many_guessers(tmp_path: Path) -> None:
+    """Ten components that guess reach what is expected of them, above chance; B1 below it; and T1 no more than that."""
+    store = new_store(tmp_path / "out")
+    for seed in range(6):
+        guesses = np.random.default_rng(seed).integers(0, 2, (100, 10))
+        add_unit(store, guesses, GOLD, control=f"random_init-{seed}")
+    found = {row["method"]: row for row in analysis.run("controls", store.root).to_dicts()}
+    best, worst = found["oracle_t1"], found["oracle_b1"]
+    # the mean of the largest of ten independent accuracies on 100 balanced rows: 1.54 SDs of .05 above .5
+    assert best["expected"] == pytest.approx(0.5 + 1.54 * 0.05, abs=0.01)
+    assert worst["expected"] == pytest.approx(0.5 - 1.54 * 0.05, abs=0.01)
+    assert best["low"] < best["expected"] < best["high"]
+    assert found["full"]["expected"] == found["full"]["chance"] == 0.5

@@ -1,5 +1,6 @@
 """The store: whole parts or none, the units row as commit, and what readers leave out."""
 
+import io
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,12 +9,24 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from dynamics import storage
 from dynamics import store as store_module
 from dynamics.components import component_grid
 from dynamics.errors import StoreError
 from dynamics.schema import COLUMNS, KEYS, TABLES
-from dynamics.store import ResultStore, open_store, part_id, read_units, scan, write_failures, write_units
+from dynamics.storage import Place, put, read
+from dynamics.store import (
+    ResultStore,
+    open_store,
+    part_files,
+    part_id,
+    read_units,
+    scan,
+    write_failures,
+    write_units,
+)
 from dynamics.tables import UnitArrays, table, unit_tables
+from tests.s3_server import LocalS3
 
 GRID = component_grid(1, 2, attention_bias=True)
 
@@ -46,10 +59,25 @@ def write(store: ResultStore, unit_ids: list[str], step: int = 0) -> None:
 KEYS_OF_U1 = keys("u1")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ResultStore:
-    """An empty store."""
-    return open_store(tmp_path / "out", create=True)
+@pytest.fixture(params=["folder", "file URI", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ResultStore:
+    """An empty store, in each kind of place."""
+    if request.param == "s3":
+        return open_store(f"s3://{request.getfixturevalue('s3').bucket()}/some/out", create=True)
+    return open_store(tmp_path / "out" if request.param == "folder" else (tmp_path / "out").as_uri(), create=True)
+
+
+def files(store: ResultStore, table: str) -> list[Place]:
+    """The files of a table."""
+    return [entry.place for entry in part_files(store, table)]
+
+
+def remove(where: Place) -> None:
+    """Delete a file, as somebody who tidies up would."""
+    if isinstance(where, Path):
+        where.unlink()
+    else:
+        storage._filesystem(where).delete_file(str(where.path))
 
 
 def test_rows_come_back_with_the_schema_of_the_contract(store: ResultStore) -> None:
@@ -59,14 +87,32 @@ def test_rows_come_back_with_the_schema_of_the_contract(store: ResultStore) -> N
         assert rows.columns == schema.names
         assert set(KEYS) <= set(COLUMNS[name])
         assert rows["unit_id"].unique().sort().to_list() == ([] if name == "reweightings" else ["u1", "u2"])
-    assert (store.root / "predictions/model=org%2Fmodel/step=0").is_dir()
+    assert all(
+        where.parent == store.root / "predictions/model=org%2Fmodel/step=0" for where in files(store, "predictions")
+    )
+
+
+def test_a_filter_on_the_step_opens_no_other_file(s3: LocalS3) -> None:
+    store = open_store(f"s3://{s3.bucket()}/out", create=True)
+    for step in range(4):
+        write(store, [f"u{step}"], step)
+    rows = scan(store, "predictions")
+    s3.requests.clear()
+    assert rows.filter(step=2).collect()["unit_id"].unique().to_list() == ["u2"]
+    assert {path.split("/")[-2] for _, path, _ in s3.requests} == {"step=2"}
+
+
+def test_folders_above_the_results_may_look_like_keys(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "model=x" / "seed=3" / "out", create=True)
+    write(store, ["u1"], 7)
+    assert scan(store, "predictions").select("model", "step").unique().collect().rows() == [("org/model", 7)]
 
 
 def test_what_units_does_not_name_does_not_exist(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
     write(store, ["u1"])
     real = store_module._write_part
 
-    def dies_before_the_commit(path: Path, rows: pa.Table, name: str) -> None:
+    def dies_before_the_commit(path: Place, rows: pa.Table, name: str) -> None:
         if name == "units":
             raise KeyboardInterrupt
         real(path, rows, name)
@@ -74,7 +120,7 @@ def test_what_units_does_not_name_does_not_exist(store: ResultStore, monkeypatch
     monkeypatch.setattr(store_module, "_write_part", dies_before_the_commit)
     with pytest.raises(KeyboardInterrupt):
         write(store, ["u2"])
-    assert len(list((store.root / "predictions").rglob("*.parquet"))) == 2
+    assert len(files(store, "predictions")) == 2
     assert scan(store, "predictions").collect()["unit_id"].unique().to_list() == ["u1"]
     monkeypatch.undo()
     write(store, ["u2"])
@@ -117,17 +163,17 @@ def test_two_results_for_one_cell_are_refused(store: ResultStore, monkeypatch: p
 
 def test_temporary_files_are_not_read_and_empty_ones_are_refused(store: ResultStore) -> None:
     write(store, ["u1"])
-    folder = next((store.root / "predictions").glob("model=*/step=*"))
-    (folder / ".tmp-toy-1234").write_bytes(b"half a file")
+    folder = files(store, "predictions")[0].parent
+    put(folder / ".tmp-toy-1234", b"half a file")
     assert len(scan(store, "predictions").collect()) == 4
-    (folder / "toy-0000.parquet").touch()
+    put(folder / "toy-0000.parquet", b"")
     with pytest.raises(StoreError, match=r"toy-0000.parquet is empty \(0 bytes\)"):
         scan(store, "predictions")
 
 
 def test_a_lost_part_is_named(store: ResultStore) -> None:
     write(store, ["u1"])
-    next((store.root / "predictions").rglob("*.parquet")).unlink()
+    remove(files(store, "predictions")[0])
     with pytest.raises(StoreError, match="predictions lacks 1 of 1 parts that `units` names"):
         scan(store, "predictions")
 
@@ -135,8 +181,9 @@ def test_a_lost_part_is_named(store: ResultStore) -> None:
 def test_parts_of_an_older_minor_schema_are_read_with_nulls(store: ResultStore) -> None:
     write(store, ["u1"])
     write(store, ["u2"], step=1)
-    old = next((store.root / "component_scores").glob("model=*/step=0/*.parquet"))
-    pl.read_parquet(old).drop("entropy").write_parquet(old)
+    old = next(where for where in files(store, "component_scores") if where.parent.name == "step=0")
+    pl.read_parquet(read(old)).drop("entropy").write_parquet(rewritten := io.BytesIO())
+    put(old, rewritten.getvalue())
     rows = scan(store, "component_scores").collect()
     assert rows.group_by("step").agg(pl.col("entropy").null_count()).sort("step").rows() == [(0, 10), (1, 0)]
 

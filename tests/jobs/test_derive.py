@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 import analysis
+from dynamics import scores
 from dynamics.store import open_store, parts
 from jobs import derive
 from jobs.sweep import app as sweep_app
@@ -94,6 +97,32 @@ def test_derive_writes_the_same_rows_again_from_contributions(swept: Path) -> No
     assert "2 parts scored again, 0 fits added" in done.output
     for name, before in tables.items():
         assert analysis.load(swept, name).collect().equals(before)
+
+
+def test_derive_fills_in_the_answers_that_an_older_version_did_not_write(swept: Path) -> None:
+    before = fitted(swept)
+    for path in (swept / "prompt_scores").rglob("*.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns(["predictions", "tied"]), path)
+    older = fitted(swept)
+    assert older["predictions"].null_count() == len(older)
+    assert older.drop("predictions", "tied").equals(before.drop("predictions", "tied"))
+    done = CliRunner().invoke(derive.app, [str(swept)])
+    assert "2 parts scored again, 0 fits added, 8 fitted again" in done.output
+    assert fitted(swept).equals(before)
+    assert "again" not in CliRunner().invoke(derive.app, [str(swept)]).output.split("added")[1]
+
+
+def test_the_answers_of_a_fit_earn_its_accuracy(swept: Path) -> None:
+    ids = ["unit_id", "example_id"]
+    asked = analysis.load(swept, "predictions").filter(pl.col("split") == "test").sort(ids)
+    gold = asked.group_by("unit_id", maintain_order=True).agg("gold").collect()
+    rows = analysis.load(swept, "prompt_scores").filter(pl.col("predictions").is_not_null()).collect()
+    assert sorted(rows["method"].unique()) == ["calib_plus", "comp_rw", "heldout_t1"]
+    assert sorted(rows.filter(method="heldout_t1")["variant"].unique()) == ["split_half", "train_rows"]
+    for row in rows.join(gold, on="unit_id").iter_rows(named=True):
+        tied = np.array(row["tied"] or [0] * row["n_examples"], np.uint32)
+        earned = scores.decode(np.array(row["predictions"]), tied, 2)
+        assert scores.accuracy(earned, np.array(row["gold"])) == pytest.approx(row["accuracy"], abs=1e-12)
 
 
 def test_derive_of_no_results_is_refused(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
-from dynamics.store import open_store, read_units, scan
+from dynamics.store import ResultStore, open_store, read_units, scan
+from jobs.attempts import Job
 from jobs.executors import run_inline
 from jobs.fetching import at_hand, fetch, fetched
+from jobs.outcomes import Outcome
 from jobs.plan import read_plan
-from jobs.run_checkpoint import Outcome
 from jobs.sweep import app
 from jobs.units import CheckpointWork, expand, group
 from tests import hub_models as models
@@ -157,7 +158,7 @@ def test_fetching_and_computing_side_by_side(hub: FakeHub, tmp_path: Path) -> No
     works = group(plan, expand(plan), run="timed")
     size = len(models.single(0)["model.safetensors"])
 
-    def compute(work: CheckpointWork) -> list[Outcome]:
+    def compute(work: CheckpointWork, _: ResultStore) -> list[Outcome]:
         with at_hand(work) as checkpoint:
             assert checkpoint.folder is not None
             assert (checkpoint.folder / "model.safetensors").stat().st_size == size
@@ -171,8 +172,9 @@ def test_fetching_and_computing_side_by_side(hub: FakeHub, tmp_path: Path) -> No
         with at_hand(replace(work, run="download alone")):
             pass
     download = time.perf_counter() - started
+    job = Job(compute, open_store(tmp_path / "out", create=True), plan.limits)
     started = time.perf_counter()
-    assert len(list(run_inline(works, compute, ahead=2))) == n
+    assert len(list(run_inline(works, job, ahead=2))) == n
     assert time.perf_counter() - started <= 1.25 * max(download, n * seconds)
 
 

@@ -22,19 +22,12 @@ from jobs.plan import read_plan
 from jobs.sweep import app
 from jobs.units import expand
 from tests.models import write_plan
+from tests.results import rows
 
 
 def run(plan: Path, out: Path) -> Result:
     """`python -m jobs.sweep PLAN --out OUT --executor inline`."""
     return CliRunner().invoke(app, [str(plan), "--out", str(out), "--executor", "inline"])
-
-
-def rows(out: Path, table: str) -> pl.DataFrame:
-    """All rows of a table, sorted, without what depends on the clock."""
-    clock = ["load_seconds", "forward_seconds", "score_seconds", "peak_bytes", "created"]
-    found = analysis.load(out, table).collect().drop(clock, strict=False)
-    order = ["unit_id", "split", "component", "example_id", "method", "variant", "n_labelled"]
-    return found.sort([name for name in order if name in found.columns])
 
 
 def test_a_sweep_writes_every_table_and_again_recomputes_nothing(
@@ -93,7 +86,7 @@ def test_a_new_template_computes_only_the_new_prompts(tmp_path: Path, suite_fold
     tasks[0]["templates"] = ["plain", "cue"]
     wider = run(write_plan(tmp_path / "b.toml", suite_folder, tasks=tasks), tmp_path / "out")
     assert "4 units, 2 already done, 2 to run" in wider.output
-    assert len(list((tmp_path / "out/plans").iterdir())) == 2
+    assert len(list((tmp_path / "out/plans").glob("*.toml"))) == 2
 
 
 def test_the_same_cell_with_other_settings_is_refused(tmp_path: Path, suite_folder: Path) -> None:
@@ -278,7 +271,7 @@ def test_out_that_cannot_be_used_is_refused(
     (tmp_path / "file").touch()
     assert "is a file; results need a folder" in run(plan, tmp_path / "file").output
     assert "cannot make" in run(plan, tmp_path / "file" / "below").output
-    monkeypatch.setenv("RAY_JOB_ID", "raysubmit_1")
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     inside_job = run(plan, Path("out"))
     assert inside_job.exit_code == 2
     assert "--out out is relative: inside a Ray job" in inside_job.output

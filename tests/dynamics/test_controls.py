@@ -1,0 +1,104 @@
+"""Controls: labels that say nothing, weights that were drawn; both the same again from the same seed."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dynamics.checkpoints import Checkpoint, find_checkpoints, load_model
+from dynamics.controls import control_name, controlled_rows, shuffled_labels
+from dynamics.partition import select_rows
+from dynamics.random_init import random_init
+from dynamics.tasks import Row, Task, TaskRows, Template
+
+LENDER = Task("lender", 2, ("a", "b"), (Template("t", "{text} {label}"),), lambda _: ROWS, "made here")
+BORROWER = replace(LENDER, name="borrower", demonstrations_of="lender")
+ROWS = TaskRows(
+    pool=tuple(Row(f"pool-{i}", {"text": "ab"[i % 2]}, i % 2) for i in range(200)),
+    test=tuple(Row(f"test-{i}", {"text": "ab"[i % 2]}, i % 2) for i in range(200)),
+)
+"""Every text is its label."""
+
+
+def golds(rows: tuple[Row, ...]) -> list[int]:
+    return [row.gold for row in rows]
+
+
+def test_only_labels_change_and_their_counts_stay() -> None:
+    shuffled = shuffled_labels(LENDER, ROWS, seed=0)
+    for before, after in ((ROWS.pool, shuffled.pool), (ROWS.test, shuffled.test)):
+        assert [replace(row, gold=0) for row in before] == [replace(row, gold=0) for row in after]
+        assert Counter(golds(before)) == Counter(golds(after))
+        assert golds(before) != golds(after)
+    assert shuffled == shuffled_labels(LENDER, ROWS, seed=0) != shuffled_labels(LENDER, ROWS, seed=1)
+    assert golds(shuffled.pool) != golds(shuffled.test)
+
+
+def test_the_control_is_named_in_the_column_and_others_leave_rows_alone() -> None:
+    assert controlled_rows(LENDER, ROWS, control_name("shuffled_labels", 3)) == shuffled_labels(LENDER, ROWS, 3)
+    for control in ("none", control_name("random_init", 3)):
+        assert controlled_rows(LENDER, ROWS, control) is ROWS
+
+
+def test_no_label_says_anything_of_a_text_nor_of_another_rows_label() -> None:
+    """Who reads the label off the text is right on half of all chosen rows, over seeds; demonstrations included."""
+    ask = {"demo_seed": 0, "n_shots": 8, "n_test": 100, "n_train": 24}
+    right: dict[str, list[float]] = {"demonstrations": [], "train": [], "test": []}
+    for seed in range(200):
+        chosen = select_rows(LENDER, shuffled_labels(LENDER, ROWS, seed), **ask)
+        for part, shares in right.items():
+            shares.append(np.mean([row.gold == "ab".index(row.fields["text"]) for row in getattr(chosen, part)]))
+    for part, n in (("demonstrations", 8), ("train", 24), ("test", 100)):
+        assert np.mean(right[part]) == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(200 * n))
+    correlation = np.corrcoef(right["train"], right["test"])[0, 1]
+    assert abs(correlation) < 4 / np.sqrt(200)
+
+
+def test_a_transfer_task_shares_its_demonstrations_with_the_lender() -> None:
+    lent, borrowed = (shuffled_labels(task, ROWS, seed=5) for task in (LENDER, BORROWER))
+    assert lent.pool == borrowed.pool
+    assert lent.test != borrowed.test
+
+
+@pytest.fixture
+def checkpoint(suite_folder: Path) -> Checkpoint:
+    return find_checkpoints("tiny", (4,), suite_folder)[0]
+
+
+def test_drawn_weights_are_the_seeds_own_and_leave_no_trace(checkpoint: Checkpoint) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    first = load_model(random_init(checkpoint, 0))
+    assert torch.equal(torch.rand(3), expected)
+    again, other = load_model(random_init(checkpoint, 0)), load_model(random_init(checkpoint, 1))
+    for (name, a), b in zip(first.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert not torch.equal(first.lm_head.weight, other.lm_head.weight)
+    assert not first.training
+    assert not any(parameter.requires_grad for parameter in first.parameters())
+
+
+def test_nothing_of_the_checkpoint_but_its_shape_is_left(checkpoint: Checkpoint) -> None:
+    trained, drawn = load_model(checkpoint), load_model(random_init(checkpoint, 0), dtype="bfloat16")
+    assert drawn.dtype == torch.bfloat16
+    of_drawn = dict(drawn.named_parameters())
+    assert {n: p.shape for n, p in trained.named_parameters()} == {n: p.shape for n, p in of_drawn.items()}
+    for name, parameter in trained.named_parameters():
+        assert not torch.allclose(parameter, of_drawn[name].float(), atol=1e-2), name
+
+
+def test_its_hash_says_what_decides_it(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = random_init(checkpoint, 0)
+    assert (one.step, one.tokens_seen, one.revision, one.init_seed) == (0, 0, "random_init-0", 0)
+    assert one.commit_sha == f"init:{one.content_hash}"
+    assert (one.flags, one.notes, str(one)) == ((), (), "tiny random_init-0")
+    others = [random_init(checkpoint, 1), random_init(replace(checkpoint, setup_hash="other"), 0)]
+    monkeypatch.setattr(torch, "__version__", "0")
+    others.append(random_init(checkpoint, 0))
+    assert len({one.content_hash, *(other.content_hash for other in others)}) == 4
+    monkeypatch.undo()
+    assert random_init(replace(checkpoint, content_hash="other weights"), 0).content_hash == one.content_hash

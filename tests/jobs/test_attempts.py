@@ -1,0 +1,132 @@
+"""What is tried again, and when a sweep stops: decisions, with no executor."""
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+from ray.exceptions import LocalRayletDiedError, NodeDiedError, ObjectLostError, OwnerDiedError, WorkerCrashedError
+from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
+from typer.testing import CliRunner
+
+from dynamics.errors import CheckpointError, DoubtfulUnit, Unreachable
+from jobs.attempts import TooManyFailures, again, stopping
+from jobs.outcomes import Outcome, kind_of
+from jobs.plan import Limits, read_plan
+from jobs.sweep import app
+from jobs.units import CheckpointWork, expand, group
+from tests.models import write_plan
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (WorkerCrashedError(), "passes"),
+        (NodeDiedError("gone"), "passes"),
+        (LocalRayletDiedError(), "passes"),
+        (ObjectLostError("a", None, ""), "passes"),
+        (OwnerDiedError("a", None, ""), "passes"),
+        (ConnectionResetError("peer left"), "passes"),
+        (TimeoutError("slow"), "passes"),
+        (OSError(errno.ESTALE, "Stale file handle"), "passes"),
+        (Unreachable("503 (6 attempts)"), "passes"),
+        (RayOutOfMemoryError("the node"), "memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "memory"),
+        (MemoryError(), "memory"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes"),
+            "memory",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "stays"),
+        (CheckpointError("is not what the Hub lists"), "stays"),
+        (DoubtfulUnit("parts miss the logits"), "stays"),
+        (ValueError("a bug"), "stays"),
+        (KeyError("out of memory"), "stays"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value,
+)
+def test_which_errors_pass(error: BaseException, kind: str) -> None:
+    assert kind_of(error) == kind
+
+
+@pytest.fixture
+def work(tmp_path: Path, suite_folder: Path) -> CheckpointWork:
+    """A checkpoint of ten units."""
+    plan = read_plan(write_plan(tmp_path / "plan.toml", suite_folder))
+    return group(plan, expand(plan))[0]
+
+
+def ended(work: CheckpointWork, *kinds: str) -> list[Outcome]:
+    """Outcomes of the first units: `done`, or failed with an error of a kind."""
+    status = ["done" if kind == "done" else "failed" for kind in kinds]
+    return [
+        Outcome(unit.unit_id, str(unit), how, kind="stays" if kind == "done" else kind)  # type: ignore[arg-type]
+        for unit, how, kind in zip(work.units, status, kinds, strict=False)
+    ]
+
+
+def test_only_what_may_pass_comes_again(work: CheckpointWork) -> None:
+    outcomes, retry = again(work, ended(work, "done", "passes", "stays", "passes"), Limits(attempts=2))
+    assert [outcome.status for outcome in outcomes] == ["done", "retried", "failed", "retried"]
+    assert retry is not None
+    assert retry.units == (work.units[1], work.units[3])
+    assert retry.token_budget == work.token_budget
+    assert retry.attempts == {work.units[1].unit_id: 1, work.units[3].unit_id: 1}
+    outcomes, none = again(retry, ended(retry, "passes", "passes"), Limits(attempts=2))
+    assert none is None
+    assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
+
+
+def test_memory_that_ran_out_halves_the_batch_and_no_further_than_one_token(work: CheckpointWork) -> None:
+    _, retry = again(work, ended(work, "passes", "memory"), Limits())
+    assert retry is not None
+    assert retry.token_budget == work.token_budget // 2
+    tiny = CheckpointWork(**{**vars(work), "token_budget": 1})
+    _, retry = again(tiny, ended(work, "memory"), Limits())
+    assert retry is not None
+    assert retry.token_budget == 1
+
+
+def test_the_rivals_of_a_finished_unit_come_again_without_the_unit(work: CheckpointWork) -> None:
+    owed = CheckpointWork(**{**vars(work), "units": work.units[:1], "owed": ((work.units[1], ()), (work.units[2], ()))})
+    failed = [Outcome(work.units[2].unit_id, "", "failed", kind="passes")]
+    _, retry = again(owed, failed, Limits())
+    assert retry is not None
+    assert retry.units == ()
+    assert retry.asked == (work.units[2],)
+
+
+@pytest.mark.parametrize(
+    ("failures", "stops_after"),
+    [([1, 1, 1, 1, 1, 1], 4), ([0, 1, 0, 1, 0, 1, 1, 1], 7), ([1, 0, 1, 0, 0, 0, 0], None), ([1, 1, 1], None)],
+)
+def test_a_sweep_that_goes_wrong_stops(failures: list[int], stops_after: int | None) -> None:
+    outcomes = [Outcome(str(n), "", "failed" if failed else "done") for n, failed in enumerate(failures)]
+    retried = [Outcome("r", "", "retried")] * 10
+    passed = []
+    try:
+        passed += [o for o in stopping([*retried, *outcomes], Limits(failed=0.5, after=4)) if o.status != "retried"]
+        stopped = None
+    except TooManyFailures as reason:
+        stopped = str(reason)
+    if stops_after is None:
+        assert stopped is None
+        assert passed == outcomes
+    else:
+        n_failed = sum(failures[:stops_after])
+        assert f"stopped: {n_failed} of the first {stops_after} units failed" in str(stopped)
+
+
+def test_the_limit_of_a_plan_ends_the_sweep_with_exit_1(
+    tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("nothing works")
+
+    monkeypatch.setattr("jobs.run_checkpoint.decompose", broken)
+    plan = write_plan(tmp_path / "plan.toml", suite_folder, limits={"failed": 0.2, "after": 5})
+    stopped = CliRunner().invoke(app, [str(plan), "--out", str(tmp_path / "out"), "--executor", "inline"])
+    assert stopped.exit_code == 1
+    assert "stopped: 5 of the first 5 units failed, more than [limits] failed = 0.2 allows" in stopped.output
+    assert "0 of 20 units done, 5 failed, 15 not run" in stopped.output
+    assert "failed: tiny step 0 sentiment/cue seed 0 4-shot: ValueError: nothing works" in stopped.output

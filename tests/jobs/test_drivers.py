@@ -1,0 +1,104 @@
+"""Who is at work on results: notes, and two sweeps on one store."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import jobs.run_checkpoint
+from dynamics.schema import TABLES
+from dynamics.store import ResultStore, open_store, read_notes, write_note
+from jobs.drivers import FORGOTTEN_SECONDS, STALE_SECONDS, Driver, announced, drivers, forget_old
+from jobs.outcomes import Outcome
+from jobs.sweep import app
+from tests.models import write_plan
+from tests.results import rows
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    return open_store(tmp_path / "out", create=True)
+
+
+def elsewhere(**changes: object) -> Driver:
+    """A sweep at work on another host."""
+    now = time.time()
+    return replace(Driver("run", "tiny", "another-host", 1, now - 10, now, 20), **changes)
+
+
+def leave(store: ResultStore, driver: Driver, **more: object) -> None:
+    write_note(store, "drivers", driver.run, {**asdict(driver), **more})
+
+
+def test_a_sweep_is_seen_while_it_is_at_work(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.drivers.BEAT_SECONDS", 0.01)
+    with announced(store, "mine", "tiny", 20) as note:
+        note(Outcome("u", "u", "done"))
+        deadline = time.monotonic() + 20
+        while not drivers(store)[0].done and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (driver,) = drivers(store)
+        assert (driver.run, driver.plan, driver.pid, driver.n_units) == ("mine", "tiny", os.getpid(), 20)
+        assert (driver.done, driver.failed) == (1, 0)
+    assert drivers(store) == []
+    assert read_notes(store, "drivers") == {}
+
+
+def test_the_silent_and_the_dead_are_not_at_work(store: ResultStore) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    leave(store, elsewhere(run="alive"), new_column="of a later version")
+    leave(store, elsewhere(run="silent", beat=time.time() - STALE_SECONDS - 1))
+    leave(store, elsewhere(run="dead", host=socket.gethostname(), pid=ended.pid))
+    write_note(store, "drivers", "foreign", {"host": "x"})
+    (store.root / "drivers" / "torn.json").write_text("{")
+    assert [driver.run for driver in drivers(store)] == ["alive"]
+
+
+def test_notes_of_the_long_dead_are_deleted(store: ResultStore) -> None:
+    leave(store, elsewhere(run="old", beat=time.time() - FORGOTTEN_SECONDS - 1))
+    leave(store, elsewhere(run="new"))
+    forget_old(store)
+    assert list(read_notes(store, "drivers")) == ["new"]
+
+
+def test_a_second_sweep_says_that_another_is_at_work(tmp_path: Path, suite_folder: Path) -> None:
+    store = open_store(tmp_path / "out", create=True)
+    leave(store, elsewhere())
+    plan = write_plan(tmp_path / "plan.toml", suite_folder)
+    done = CliRunner().invoke(app, [str(plan), "--out", str(tmp_path / "out"), "--executor", "inline"])
+    assert done.exit_code == 0
+    assert "another sweep is at work here (plan tiny, host another-host, process 1, last seen" in done.output
+
+
+def test_what_another_sweep_finishes_meanwhile_is_not_run_again_and_not_doubled(
+    tmp_path: Path, suite_folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second sweep of the plan runs from start to end while the first is in its first task."""
+    honest, calls = jobs.run_checkpoint.decompose, []
+    call = [
+        str(write_plan(tmp_path / "plan.toml", suite_folder)),
+        "--out",
+        str(tmp_path / "out"),
+        "--executor",
+        "inline",
+    ]
+
+    def slow(*args, **settings):
+        calls.append(1)
+        if len(calls) == 3:
+            assert CliRunner().invoke(app, call).exit_code == 0
+        return honest(*args, **settings)
+
+    monkeypatch.setattr("jobs.run_checkpoint.decompose", slow)
+    done = CliRunner().invoke(app, call)
+    assert "20 of 20 units done, 0 failed" in done.output
+    assert len(calls) == 10 + 20  # the first checkpoint's twice; the second was found done
+    for table in TABLES:
+        assert rows(tmp_path / "out", table).equals(rows(results, table)), table
