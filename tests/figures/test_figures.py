@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 import analysis
-from figures import FIGURES, component_heatmap, draw, emergence, style
+from figures import component_heatmap, emergence, style
 from figures.__main__ import app
 
 
@@ -50,23 +49,6 @@ def test_labels_of_the_step_axis_stay_few(last: int, most: int) -> None:
     shown = [label.get_text() for label in axes.get_xticklabels() if label.get_text()]
     assert shown[:2] == ["0", "1"]
     assert 3 <= len(shown) <= most
-
-
-@pytest.mark.parametrize("name", sorted(FIGURES))
-def test_the_same_input_gives_the_same_files_and_their_data(name: str, results: Path, tmp_path: Path) -> None:
-    drawn = draw(name, results, tmp_path / "a")
-    draw(name, results, tmp_path / "b")
-    if drawn.missing:
-        assert {p.suffix for p in drawn.files} == {".csv"}
-        return
-    assert {p.suffix for p in drawn.files} == {".png", ".svg", ".pdf", ".csv"}
-    assert {p.name for p in drawn.pictures} == {p.stem for p in drawn.files if p.suffix == ".pdf"}
-    assert drawn.caption.endswith(".")
-    for path in drawn.files:
-        assert path.stat().st_size > 0
-        if path.suffix in (".svg", ".pdf"):
-            assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
-    assert len(pl.read_csv(tmp_path / "a" / f"{name}.csv")) > 0
 
 
 def test_the_command_refuses_what_it_does_not_know(results: Path, tmp_path: Path) -> None:

@@ -73,9 +73,21 @@ def test_the_page_shows_every_figure_or_says_why_not(page: Path) -> None:
     assert "demo_seeds = 2" in html.unescape(text)
 
 
-def test_the_same_results_give_the_same_page(page: Path, tmp_path: Path) -> None:
+def test_the_same_results_give_the_same_files(page: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["--results", str(page.parents[1]), "--out", str(tmp_path)]).exit_code == 0
-    assert (tmp_path / "index.html").read_bytes() == page.read_bytes()
+    again = {path.name for path in tmp_path.iterdir()}
+    assert again == {path.name for path in page.parent.iterdir() if not path.name.startswith("probe-")}
+    assert {Path(name).suffix for name in again} == {".csv", ".html", ".pdf", ".png", ".svg"}
+    for name in sorted(again):
+        data = (tmp_path / name).read_bytes()
+        assert data
+        assert name.endswith(".png") or data == (page.parent / name).read_bytes(), name
+
+
+def test_every_figure_has_its_data_and_every_format_of_its_pictures(page: Path) -> None:
+    assert {f"{name}.csv" for name in FIGURES} <= {path.name for path in page.parent.iterdir()}
+    stems = [{path.stem for path in page.parent.glob(f"*.{suffix}")} for suffix in ("png", "svg", "pdf")]
+    assert stems[0] == stems[1] == stems[2]
 
 
 @pytest.mark.parametrize("width", [390, 1280])
