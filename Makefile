@@ -2,7 +2,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 OUT ?= demo
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test chaos lint format bench clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -15,6 +15,9 @@ demo: .venv/installed  ## run the main job on the embedded reference suite and d
 
 test: .venv/installed  ## all tests, offline, on CPU
 	$(PY) -m pytest
+
+chaos: .venv/installed  ## kill drivers, workers and a node of sweeps, and compare rows
+	$(PY) -m pytest -m chaos
 
 lint: .venv/installed  ## ruff, format and types
 	$(PY) -m ruff check .

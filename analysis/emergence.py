@@ -1,25 +1,26 @@
-"""When do components solve a task, and when does the full model? Curves over training with a null band.
+"""When do components solve a task, and when does the full model? Curves over training, their null and their intervals.
 
 T1 is the best component, chosen anew at every step and prompt on the test rows it is scored on; B1 the worst. Both are
-optimistic bounds: the best of many guessing components is above chance. The null band says how far: the test labels
-are permuted (the same permutations for every component, prompt and step, since components are far from independent)
-and the best component is chosen again. Last-T1 follows each prompt's best component at the last step back in time.
+optimistic bounds: the best of many guessing components is above chance. So every curve has a null in which its choice
+is made again on permuted labels (`analysis.relabelling`), and T1 is followed by curves chosen elsewhere:
+
+- `Last-T1`, `First-T1`: T1 of each prompt's last step, and of its first step above its null, followed through training;
+- `Held-out T1`: chosen on each half of the test rows, scored on the other;
+- `Cross-seed T1`: chosen on the other half under the other demonstration seeds, same template: what is left where label
+  words are drawn anew for every seed, so that a component which separates the classes points either way by luck;
+- `Labelled T1`, `COMP RW`, `Calib+`: chosen or fitted on K labelled training rows.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
 
-from analysis.answers import GROUP, StepAnswers, answers, groups
-from analysis.null import null_accuracy, permuted_labels
-from dynamics import scores
-from dynamics.errors import StoreError
+from analysis.answers import GROUP
+from analysis.choosing import SELECTED_ON
+from analysis.curves import LEVEL, Curve, GroupCurves, all_curves
+from analysis.onset import band, interval
 from dynamics.storage import Place
-
-SELECTED_ON = {"T1": "test", "B1": "test", "Last-T1": "test at the last step", "Full": None}
-
 
 SCHEMA = {
     "model": pl.String,
@@ -30,91 +31,83 @@ SCHEMA = {
     "step": pl.Int64,
     "tokens_seen": pl.Int64,
     "curve": pl.String,
+    "variant": pl.String,
+    "n_labelled": pl.Int64,
     "mean": pl.Float64,
     "sd": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "resampled": pl.String,
     "n_prompts": pl.Int64,
     "n_prompts_at_step": pl.Int64,
+    "n_seeds": pl.Int64,
     "n_examples": pl.Int64,
     "chance": pl.Float64,
     "selected_on": pl.String,
     "null_mean": pl.Float64,
     "null_q95": pl.Float64,
     "null_q99": pl.Float64,
+    "band": pl.Float64,
+    "swapped_mean": pl.Float64,
+    "swapped_q99": pl.Float64,
+    "swapped_band": pl.Float64,
 }
 
 
 def emergence(results: Place) -> pl.DataFrame:
-    """Mean and SD over prompts of T1, Last-T1, B1 and Full at every step, and the null of T1.
+    """Accuracy of every curve at every step.
 
     Returns:
-        One row per (model, dtype, control, task, n_shots, step, curve): tokens_seen, mean, sd, n_prompts (those that
-        every step has), n_prompts_at_step (those that this step has), n_examples, chance, selected_on, and on T1 rows
-        null_mean, null_q95, null_q99 of the mean over prompts.
+        One row per (model, dtype, control, task, n_shots, step, curve, variant, n_labelled): tokens_seen; mean and sd
+        over prompts; low, high: 95 % interval of the mean with what `resampled` names drawn again (null where it is
+        not known to cover); n_prompts (those that every step has, and the curve), n_prompts_at_step (those that this
+        step has), n_seeds, n_examples, chance, selected_on; null_mean, null_q95, null_q99 of the mean with permuted
+        labels, and `band`, which permuted curves exceed at ANY step with probability 1 %; swapped_mean, swapped_q99,
+        swapped_band: the same with the label words of each seed swapped, where seeds draw their words.
     """
-    scored = [list(_scored(results, group)) for group in groups(results)]
-    rows = [row for steps in scored if steps for row in _group(steps)]
-    if not rows:
-        raise StoreError(f"{results} holds no predictions of heads and MLPs that every step has; resume the sweep")
-    return pl.DataFrame(rows, schema=SCHEMA).sort(*GROUP, "curve", "step")
+    rows = [row for curves in all_curves(results) for curve in curves.curves for row in _rows(curves, curve)]
+    return pl.DataFrame(rows, schema=SCHEMA).sort(*GROUP, "curve", "variant", "n_labelled", "step")
 
 
-@dataclass(frozen=True)
-class _Step:
-    """Accuracies at one step: (prompt, component), (prompt,), and the null of T1 (prompt, permutation)."""
-
-    at: StepAnswers
-    by_component: np.ndarray
-    full: np.ndarray
-    null: np.ndarray
-
-    def only(self, prompts: Sequence[str]) -> "_Step":
-        """Some of the prompts, in the order given."""
-        keep = [self.at.prompts.index(prompt) for prompt in prompts]
-        return _Step(self.at, self.by_component[keep], self.full[keep], self.null[keep])
-
-
-def _scored(results: Place, group: tuple) -> Iterator[_Step]:
-    for at in answers(results, group):
-        permuted = permuted_labels(tuple(at.gold.tolist()), at.full.shape[-1])
-        yield _Step(
-            at,
-            by_component=np.stack([scores.accuracy(credit, at.gold) for credit in at.credit]),
-            full=np.array([scores.accuracy(credit, at.gold) for credit in at.full]),
-            null=null_accuracy(at.credit, permuted).max(1),
-        )
-
-
-def _group(steps: Sequence[_Step]) -> list[dict[str, object]]:
-    """The curves of one group, over the prompts that every step has: a curve must not change what it averages."""
-    common = sorted(set.intersection(*(set(step.at.prompts) for step in steps)))
-    if not common:
-        return []
-    kept = [step.only(common) for step in steps]
-    winner = kept[-1].by_component.argmax(1)
-    rows = []
-    for step in kept:
-        traced = np.take_along_axis(step.by_component, winner[:, None], 1)[:, 0]
-        best, worst = step.by_component.max(1), step.by_component.min(1)
-        for curve, values in (("T1", best), ("Last-T1", traced), ("B1", worst), ("Full", step.full)):
-            rows.append(_row(step, curve, values))
-    return rows
-
-
-def _row(step: _Step, curve: str, values: np.ndarray) -> dict[str, object]:
-    at, null = step.at, step.null.mean(0)
-    return {
-        **dict(zip(GROUP, at.group, strict=True)),
-        "step": at.step,
-        "tokens_seen": at.tokens_seen,
-        "curve": curve,
-        "mean": values.mean(),
-        "sd": values.std(ddof=1) if len(values) > 1 else None,
-        "n_prompts": len(values),
-        "n_prompts_at_step": len(at.prompts),
-        "n_examples": len(at.gold),
-        "chance": 1 / at.full.shape[-1],
-        "selected_on": SELECTED_ON[curve],
-        "null_mean": null.mean() if curve == "T1" else None,
-        "null_q95": np.quantile(null, 0.95) if curve == "T1" else None,
-        "null_q99": np.quantile(null, 0.99) if curve == "T1" else None,
+def _rows(curves: GroupCurves, curve: Curve) -> Iterator[dict[str, object]]:
+    shared = {
+        **dict(zip(GROUP, curves.asked.group, strict=True)),
+        "curve": curve.name,
+        "variant": curve.variant,
+        "n_labelled": curve.n_labelled,
+        "selected_on": SELECTED_ON[curve.name],
+        "n_seeds": int(curves.design.seed_of.max()) + 1,
+        "n_examples": len(curves.asked.example_id),
+        "chance": 1 / curves.design.n_labels,
+        "resampled": curves.design.resampled if curve.resampled is not None else None,
     }
+    columns = {"low": None, "high": None, **_of_null("null", curve.mean_null), **_of_null("swapped", curve.swapped)}
+    if curve.resampled is not None:
+        columns["low"], columns["high"] = (np.clip(end, 0, 1) for end in interval(curve.resampled))
+    for i, step in enumerate(curves.asked.steps):
+        values = curve.values[i][~np.isnan(curve.values[i])]
+        yield {
+            **shared,
+            "step": step,
+            "tokens_seen": curves.tokens_seen[i],
+            "mean": values.mean() if len(values) else None,
+            "sd": values.std(ddof=1) if len(values) > 1 else None,
+            "n_prompts": len(values),
+            "n_prompts_at_step": curves.asked.prompts_at[step],
+            **{name: None if column is None or np.isnan(column[i]) else column[i] for name, column in columns.items()},
+        }
+
+
+def _of_null(name: str, null: np.ndarray | None) -> dict[str, np.ndarray | None]:
+    """Columns of a null (step, replicate)."""
+    columns: dict[str, np.ndarray | None] = dict.fromkeys(
+        [f"{name}_mean", f"{name}_q99", "band" if name == "null" else f"{name}_band"]
+    )
+    if name == "null":
+        columns["null_q95"] = None
+    if null is None:
+        return columns
+    levels = {f"{name}_q95": 0.95, f"{name}_q99": 0.99}
+    found = {key: np.quantile(null, level, axis=1) for key, level in levels.items() if key in columns}
+    found |= {f"{name}_mean": null.mean(1), "band" if name == "null" else f"{name}_band": band(null, LEVEL)}
+    return {**columns, **found}

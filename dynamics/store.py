@@ -48,6 +48,8 @@ class ResultStore:
     """A folder of result tables, here or in an object store; the only code that knows file names."""
 
     root: Place
+    compacted: bool = False
+    """Whether it is a copy in few large files, which is read only."""
 
 
 @dataclass(frozen=True)

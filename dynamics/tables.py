@@ -63,7 +63,7 @@ def table(name: str, keys: Mapping[str, object], columns: Mapping[str, Sequence 
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def answers_by_id(values: np.ndarray, example_id: Sequence[str]) -> dict[str, list[int] | None]:
+def answers_by_id(values: np.ndarray, example_id: Sequence[str] | np.ndarray) -> dict[str, list[int] | None]:
     """The columns `predictions` and `tied` of `prompt_scores`: what is answered on each row, by ascending example_id.
 
     Args:

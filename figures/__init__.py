@@ -16,6 +16,9 @@ from figures.saving import rendered
 
 FIGURES = {
     "emergence": "figures.emergence:FIGURE",
+    "onsets": "figures.onsets:FIGURE",
+    "leads": "figures.leads:FIGURE",
+    "component_onsets": "figures.component_onsets:FIGURE",
     "reweighting_gain": "figures.reweighting_gain:FIGURE",
     "controls": "figures.controls:FIGURE",
     "component_heatmap": "figures.component_heatmap:FIGURE",

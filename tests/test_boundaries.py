@@ -36,11 +36,14 @@ TORCH_FREE = {
     "storage", "store", "tables",
 }  # fmt: skip
 NOT_REGISTERED = {
-    "analysis": {"accuracies", "answers", "loading", "null", "pairs", "seeds", "variance"},
+    "analysis": {
+        "accuracies", "answers", "choosing", "criteria", "curves", "fitted", "loading", "null", "onset", "pairs",
+        "relabelling", "seeds", "tally", "variance",
+    },
     "figures": {"report", "saving", "style", "wording"},
     "families": {"anatomy"},
     "tasks": {"custom", "files", "rows", "sources"},
-}
+}  # fmt: skip
 
 
 def modules() -> list[Path]:

@@ -20,8 +20,10 @@ def at(answers: np.ndarray, gold: np.ndarray = GOLD) -> StepAnswers:
     """One prompt whose components answer `answers` (example, component)."""
     n_labels = gold.max() + 1
     names = tuple(f"L0H{i}" for i in range(answers.shape[1]))
-    earned = np.eye(n_labels)[answers]
-    return StepAnswers(("toy",), 0, None, ("paper/0",), names, gold, earned[None], np.eye(n_labels)[gold][None])
+    ids = tuple(f"{i:05d}" for i in range(len(gold)))
+    return StepAnswers(
+        ("toy",), 0, None, ("paper/0",), names, ids, gold, n_labels, answers[None], None, gold[None], None
+    )
 
 
 def test_planted_kinds_are_found() -> None:

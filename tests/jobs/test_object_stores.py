@@ -71,6 +71,21 @@ def test_analyses_and_figures_read_and_write_buckets(s3: LocalS3, plan: Path, re
     assert read(place(f"s3://{bucket}/figures/emergence.png")).startswith(b"\x89PNG")
 
 
+def test_googles_store_holds_it_too(gs: str, plan: Path, results: Path) -> None:
+    out = f"gs://{gs}/out"
+    done = sweep(plan, out)
+    assert done.exit_code == 0, done.output
+    assert "20 already done" in sweep(plan, out).output
+    assert rows(out, "predictions").equals(rows(results, "predictions"))
+    told = CliRunner().invoke(analysis.__main__.app, ["emergence", "--results", out])
+    assert f"rows written to {out}/analysis/emergence.csv" in told.output
+    refused = sweep(plan, "gs://nobody/out")
+    assert (refused.exit_code, refused.output) == (
+        2,
+        "error: gs://nobody/out/store.json: there is no bucket nobody; make it, or name another\n",
+    )
+
+
 def test_a_death_before_the_commit_leaves_nothing_to_read_and_is_resumed(
     s3: LocalS3, plan: Path, results: Path
 ) -> None:

@@ -104,3 +104,16 @@ def test_the_offline_plan_names_no_repository_of_a_model() -> None:
     found = plan("real-offline.toml")
     assert found.data is not None
     assert all(model.folder is not None for model in found.models)
+
+
+def test_a_tilde_in_a_plans_paths_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    task = '[[define]]\nname = "own"\nfile = "~/rows.csv"\ncolumns = {}\nlabel_column = "l"\nlabels = [0, 1]\n'
+    (tmp_path / "plan.toml").write_text(
+        'name = "own"\ndata = "~/data"\nencoder = "~"\n[[models]]\nid = "m"\nfolder = "~/steps"\n[[tasks]]\n'
+        f'name = "own"\n{task}label_words = ["a", "b"]\ntemplates = []\n'
+    )
+    found = read_plan(tmp_path / "plan.toml")
+    home = tmp_path / "home"
+    assert found.models[0].folder == home / "steps"
+    assert (found.data_folder, found.encoder_folder, found.define[0].file) == (home / "data", home, home / "rows.csv")

@@ -1,0 +1,130 @@
+"""Does a component, or a few labels, show the task before the full model does? Leads in doublings of training."""
+
+from collections.abc import Iterator
+from math import comb
+
+import numpy as np
+import polars as pl
+
+from analysis.answers import GROUP
+from analysis.choosing import B1, FULL, SELECTED_ON
+from analysis.criteria import Margins, all_margins
+from analysis.curves import GroupCurves, all_curves
+from analysis.onset import interval, onset_of
+from dynamics.storage import Place
+
+SCHEMA = {
+    "model": pl.String,
+    "dtype": pl.String,
+    "control": pl.String,
+    "task": pl.String,
+    "n_shots": pl.Int64,
+    "curve": pl.String,
+    "variant": pl.String,
+    "n_labelled": pl.Int64,
+    "selected_on": pl.String,
+    "criterion": pl.String,
+    "lead": pl.Float64,
+    "bound": pl.String,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "undefined": pl.Float64,
+    "resampled": pl.String,
+    "n_prompts": pl.Int64,
+    "n_ahead": pl.Int64,
+    "n_behind": pl.Int64,
+    "n_undecided": pl.Int64,
+    "p_sign": pl.Float64,
+    "n_seeds": pl.Int64,
+    "n_seeds_ahead": pl.Int64,
+    "n_seeds_behind": pl.Int64,
+    "p_sign_seeds": pl.Float64,
+}
+
+
+def leads(results: Place) -> pl.DataFrame:
+    """Lead of every curve over Full, `log2(onset of Full) - log2(onset of the curve)`: positive where Full is later.
+
+    Returns:
+        One row per (model, dtype, control, task, n_shots, curve, variant, n_labelled, criterion): lead, in doublings;
+        bound (empty, `at least` where Full never emerges or the curve was above before the first checkpoint,
+        `at most` the other way round; the lead is then counted to the last or from the first checkpoint; `undefined`
+        where neither emerges or both were above before: lead is null); low, high: 95 % interval, both onsets from the
+        same replicates, null where it has no end; undefined: share of replicates without a lead, left out of it;
+        resampled; n_prompts, n_ahead, n_behind, n_undecided: prompts whose own curve emerges before, after, or
+        neither; p_sign: two-sided sign test over them; n_seeds, n_seeds_ahead, n_seeds_behind, p_sign_seeds: the
+        same with one vote per demonstration seed, since prompts of a seed share their demonstrations. Prompts and
+        seeds share the test rows, so both tests are about these rows. Null where a criterion is not for single prompts.
+    """
+    rows = [row for curves in all_curves(results) for row in _rows(curves)]
+    return pl.DataFrame(rows, schema=SCHEMA).sort(*GROUP, "curve", "variant", "n_labelled", "criterion")
+
+
+def sign_test(ahead: int, behind: int) -> float:
+    """Two-sided exact p that as many or more of the decided fall on one side if both sides are equally likely."""
+    n, most = ahead + behind, max(ahead, behind)
+    return min(1.0, 2 * sum(comb(n, k) for k in range(most, n + 1)) / 2**n)
+
+
+def _rows(curves: GroupCurves) -> Iterator[dict[str, object]]:
+    full = next(curve for curve in curves.curves if curve.name == FULL)
+    later = {margins.criterion: margins for margins in all_margins(curves, full)}
+    for curve in curves.curves:
+        if curve.name in (FULL, B1) or np.isnan(curve.mean).all():
+            continue
+        for margins in all_margins(curves, curve):
+            yield {
+                **dict(zip(GROUP, curves.asked.group, strict=True)),
+                "curve": curve.name,
+                "variant": curve.variant,
+                "n_labelled": curve.n_labelled,
+                "selected_on": SELECTED_ON[curve.name],
+                "criterion": margins.criterion,
+                **_lead(curves.axis, margins, later[margins.criterion]),
+                "resampled": curves.design.resampled,
+                **_votes(curves, margins, later[margins.criterion]),
+            }
+
+
+def _lead(axis: np.ndarray, mine: Margins, full: Margins) -> dict[str, object]:
+    first, second = (float(onset_of(axis, margins.mean).log2) for margins in (mine, full))
+    lead = np.clip(second, axis[0], axis[-1]) - np.clip(first, axis[0], axis[-1])
+    undefined = first == second and np.isinf(first)
+    with np.errstate(invalid="ignore"):  # never less never is NaN: not defined
+        again = onset_of(axis, full.resampled).log2 - onset_of(axis, mine.resampled).log2
+    low, high = interval(again)
+    return {
+        "lead": None if undefined else lead,
+        "bound": "undefined" if undefined else _bound(first, second),
+        "low": float(low) if np.isfinite(low) else None,
+        "high": float(high) if np.isfinite(high) else None,
+        "undefined": float(np.isnan(again).mean()),
+    }
+
+
+def _bound(mine: float, full: float) -> str:
+    if mine == -np.inf or full == np.inf:
+        return "at least"
+    return "at most" if mine == np.inf or full == -np.inf else ""
+
+
+def _votes(curves: GroupCurves, mine: Margins, full: Margins) -> dict[str, object]:
+    """Sign tests over prompts and over seeds."""
+    seed_of = curves.design.seed_of
+    counts: dict[str, object] = {"n_prompts": len(seed_of), "n_seeds": int(seed_of.max()) + 1}
+    if mine.prompts is None or full.prompts is None:
+        return counts
+    first, second = (onset_of(curves.axis, np.nan_to_num(own, nan=-1)).log2 for own in (mine.prompts, full.prompts))
+    sign = (second > first).astype(int) - (second < first).astype(int)
+    by_seed = np.sign(np.bincount(seed_of, weights=sign)).astype(int)
+    ahead, behind = int((sign > 0).sum()), int((sign < 0).sum())
+    seeds_ahead, seeds_behind = int((by_seed > 0).sum()), int((by_seed < 0).sum())
+    return counts | {
+        "n_ahead": ahead,
+        "n_behind": behind,
+        "n_undecided": len(sign) - ahead - behind,
+        "p_sign": sign_test(ahead, behind),
+        "n_seeds_ahead": seeds_ahead,
+        "n_seeds_behind": seeds_behind,
+        "p_sign_seeds": sign_test(seeds_ahead, seeds_behind),
+    }

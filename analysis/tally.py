@@ -1,0 +1,165 @@
+"""Reading a group's answers into accuracies per step: as they are, and in every replicate of `analysis.relabelling`.
+
+One step is held at a time. Predictions are read twice: a component chosen at one step and followed through all others
+is known only when that step has been read. The last step is read first, so that Last-T1 needs no second reading;
+First-T1 does.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from analysis import choosing
+from analysis.accuracies import of_group
+from analysis.answers import Asked, StepAnswers, answers, earned, unit_of
+from analysis.choosing import choose, pick
+from analysis.loading import counted
+from analysis.relabelling import Replicates, permuted, resampled, swapped
+from dynamics.selection import balanced_halves
+from dynamics.storage import Place
+
+PERMUTED, RESAMPLED, SWAPPED = "permuted", "resampled", "swapped"
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is the same at all steps.
+
+    Attributes:
+        gold: (example,).
+        n_labels: number of label words.
+        halves: indices of the examples in each half.
+        templates: per template, indices of its prompts.
+        seed_of: (prompt,) index of the demonstration seed.
+        replicates: kind -> replicates; `SWAPPED` only where seeds draw their label words.
+    """
+
+    gold: np.ndarray
+    n_labels: int
+    halves: tuple[np.ndarray, np.ndarray]
+    templates: tuple[tuple[int, ...], ...]
+    seed_of: np.ndarray
+    replicates: Mapping[str, Replicates]
+
+    @property
+    def resampled(self) -> str:
+        """What is drawn again in the replicates: one seed cannot be drawn again."""
+        return "seeds and examples" if self.seed_of.max() > 0 else "examples"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Accuracies by curve and step.
+
+    Attributes:
+        observed: curve -> step -> (prompt,).
+        null: curve -> step -> (prompt, permutation).
+        means: kind (`RESAMPLED`, `SWAPPED`) -> curve -> step -> (replicate,), mean over prompts.
+        best: kind -> step -> (prompt, replicate), index of the component that is T1.
+        tokens_seen: step -> tokens.
+    """
+
+    observed: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
+    null: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
+    means: dict[str, dict[str, dict[int, np.ndarray]]] = field(
+        default_factory=lambda: {kind: defaultdict(dict) for kind in (RESAMPLED, SWAPPED)}
+    )
+    best: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
+    tokens_seen: dict[int, int | None] = field(default_factory=dict)
+
+    def add(self, kind: str, curve: str, step: int, accuracy: np.ndarray) -> None:
+        """One curve's (prompt, replicate) at one step; of permuted labels, column 0 is the truth."""
+        if kind == PERMUTED:
+            self.observed[curve][step] = accuracy[:, 0].astype(np.float64)
+            self.null[curve][step] = accuracy[:, 1:].astype(np.float32)
+        else:
+            self.means[kind][curve][step] = mean_over_prompts(accuracy)
+
+
+def mean_over_prompts(values: np.ndarray) -> np.ndarray:
+    """Mean of (prompt, ...) over the prompts that have a value; NaN where none has."""
+    there = ~np.isnan(values)
+    return np.where(there, values, 0).sum(0) / np.where(there.any(0), there.sum(0), np.nan)
+
+
+def design_of(results: Place, asked: Asked) -> Design:
+    """The design of a group, from the first step's answers."""
+    at = next(answers(results, asked.group, asked, steps=asked.steps[:1]))
+    in_first = balanced_halves(at.gold, np.array(at.example_id))
+    halves = np.flatnonzero(in_first), np.flatnonzero(~in_first)
+    names = [prompt.rsplit("/", 1) for prompt in at.prompts]
+    templates = [tuple(i for i, (mine, _) in enumerate(names) if mine == one) for one in sorted({n for n, _ in names})]
+    seed_of = np.unique([int(seed) for _, seed in names], return_inverse=True)[1]
+    replicates: dict[str, Replicates] = {
+        PERMUTED: permuted(at.gold, halves, at.n_labels),
+        RESAMPLED: resampled(at.gold, halves),
+    }
+    if _seeds_draw_words(results, asked.group):
+        replicates[SWAPPED] = swapped(at.gold, halves, at.n_labels, seed_of)
+    return Design(at.gold, at.n_labels, halves, tuple(templates), seed_of, replicates)
+
+
+def read_choices(results: Place, asked: Asked, design: Design) -> Tally:
+    """First reading: Full, and every component that is chosen at the step it is scored at, or at the last."""
+    tally = Tally()
+    for at in answers(results, asked.group, asked, steps=asked.steps[::-1]):
+        tally.tokens_seen[at.step] = at.tokens_seen
+        unit = unit_of(at.tied, at.full_tied)
+        full = earned(at.full_labels, at.full_tied, at.n_labels, unit)
+        for kind, replicates in design.replicates.items():
+            tally.add(kind, choosing.FULL, at.step, replicates.alone(full) / (len(at.gold) * unit))
+            _choose(tally, kind, at, design, unit, last=asked.steps[-1])
+    return tally
+
+
+def read_traced(results: Place, asked: Asked, design: Design, tally: Tally, since: np.ndarray) -> None:
+    """Second reading: First-T1, the component that is T1 at a prompt's own step, at all steps.
+
+    Args:
+        since: (prompt,) step; -1 for a prompt that has none.
+    """
+    for at in answers(results, asked.group, asked):
+        unit = unit_of(at.tied)
+        for kind, replicates in design.replicates.items():
+            n_columns = tally.best[kind][at.step].shape[1]
+            traced = np.full((len(at.prompts), n_columns), np.nan)
+            for i in np.flatnonzero(since >= 0).tolist():
+                mine = earned(at.labels[i], None if at.tied is None else at.tied[i], at.n_labels, unit)
+                traced[i] = replicates.traced(i, mine, tally.best[kind][int(since[i])][i])
+            tally.add(kind, choosing.FIRST, at.step, traced / (len(at.gold) * unit))
+
+
+def _choose(tally: Tally, kind: str, at: StepAnswers, design: Design, unit: int, last: int) -> None:
+    """All curves of components at one step in one kind of replicate, one template after another."""
+    most = [len(half) * unit for half in design.halves]
+    found: dict[str, list[tuple[Sequence[int], np.ndarray]]] = defaultdict(list)
+    for prompts in design.templates:
+        counts = np.stack([_counts(at, design.replicates[kind], i, unit) for i in prompts], 1)
+        chosen = choose(counts, most)
+        found["best"].append((prompts, chosen.best))
+        followed = chosen.best if at.step == last else tally.best[kind][last][list(prompts)]
+        traced = pick(counts.sum(0), followed) / sum(most)
+        for curve, accuracy in (*chosen.accuracy.items(), (choosing.LAST, traced)):
+            found[curve].append((prompts, accuracy))
+    for curve, parts in found.items():
+        order = np.argsort(np.concatenate([prompts for prompts, _ in parts]))
+        together = np.concatenate([values for _, values in parts])[order]
+        if curve == "best":
+            tally.best[kind][at.step] = together.astype(np.uint16)
+        else:
+            tally.add(kind, curve, at.step, together)
+
+
+def _counts(at: StepAnswers, replicates: Replicates, prompt: int, unit: int) -> np.ndarray:
+    tied = None if at.tied is None else at.tied[prompt]
+    return replicates.counts(prompt, earned(at.labels[prompt], tied, at.n_labels, unit))
+
+
+def _seeds_draw_words(results: Place, group: tuple) -> bool:
+    """Whether demonstration seeds have label words of their own."""
+    units = counted(results, "units").filter(*of_group(group)).select("template", "demo_seed", "label_words").collect()
+    by_template = units.group_by("template").agg(pl.col("label_words").n_unique(), pl.col("demo_seed").n_unique())
+    return bool(((by_template["label_words"] > 1) & (by_template["demo_seed"] > 1)).any())
