@@ -28,6 +28,7 @@ ANALYSES = {
     "paper_tables": "analysis.paper_tables:paper_tables",
     "provenance": "analysis.provenance:provenance",
     "reweighting_gain": "analysis.reweighting_gain:reweighting_gain",
+    "scaling": "analysis.scaling:scaling",
     "seed_matching": "analysis.seed_matching:seed_matching",
     "seed_spread": "analysis.seed_spread:seed_spread",
     "sensitivity": "analysis.sensitivity:sensitivity",

@@ -113,7 +113,7 @@ def opened(where: Place) -> Iterator[pa.NativeFile]:
         StoreError: the object store refuses or cannot be reached.
     """
     with explained(where):
-        file = pa.OSFile(str(where)) if isinstance(where, Path) else _filesystem(where).open_input_file(str(where.path))
+        file = pa.OSFile(str(where)) if isinstance(where, Path) else filesystem(where).open_input_file(str(where.path))
         with file:
             yield file
 

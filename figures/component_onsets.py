@@ -45,7 +45,7 @@ def earliest(panel: pl.DataFrame) -> pl.DataFrame:
 
 def _panel(axes: Axes, panel: pl.DataFrame) -> None:
     rows = earliest(panel)
-    style.step_axis(axes, [0, int(panel["last_step"].max())])
+    style.step_axis(axes, [0, panel["last_step"][0]])
     left, right = axes.get_xlim()
     for y, row in enumerate(rows.iter_rows(named=True)):
         lollipop(axes, row, y, KINDS[row["kind"]], (left, right), hollow=False)
@@ -70,8 +70,8 @@ def caption(table: pl.DataFrame) -> str:
         when = "before the first step" if first["t"] is None else f"at step {first['t']:.0f}"
         said.append(f"{title}: {panel['emerges'].sum()} of {len(panel)}, {first['component']} first, {when}")
     return (
-        "Onset of every head's and MLP's mean accuracy over prompts: from here on above what permuted labels give any of "
-        f"them at any step with probability 1 %; at most {MOST} are drawn. {wording.by_panel(said)}."
+        "Onset of every head's and MLP's mean accuracy over prompts: from here on above what permuted labels give any "
+        f"of them at any step with probability 1 %; at most {MOST} are drawn. {wording.by_panel(said)}."
     )
 
 

@@ -46,7 +46,7 @@ def _panel(axes: Axes, curve: pl.DataFrame, titles: dict[str, int]) -> None:
     color = style.CURVES[curve["curve"][0]]["color"]
     several = any(":" in title for title in titles)
     there = curve.filter(pl.col("lead").is_not_null())
-    values = [0.0, *(value for row in there.select("lead", "low", "high").iter_rows() for value in row if value is not None)]
+    values = [0.0, *there.unpivot(["lead", "low", "high"])["value"].drop_nulls()]
     margin = 0.06 * (max(values) - min(values)) + 0.05
     ends = (min(values) - margin, max(values) + margin)
     axes.set_xlim(*ends)
@@ -86,9 +86,9 @@ def caption(table: pl.DataFrame) -> str:
         votes = f"{row['n_seeds_ahead']} seeds ahead, {row['n_seeds_behind']} behind, {wording.p(row['p_sign_seeds'])}"
         said.append(f"{title}: {bound}{wording.number(row['lead'])} ({low} to {high}; {votes})")
     return (
-        "log2 of the full model's onset less that of a curve, positive where the full model is later, 95 % intervals from "
-        "the same replicates; an arrow: a bound, since an onset lies outside the steps there are. Held-out T1, half way: "
-        f"{wording.by_panel(said)}."
+        "log2 of the full model's onset less that of a curve, positive where the full model is later, 95 % intervals "
+        "from the same replicates; an arrow: a bound, since an onset lies outside the steps there are. Held-out T1, "
+        f"half way: {wording.by_panel(said)}."
     )
 
 

@@ -40,8 +40,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
 
 def _panel(axes: Axes, panel: pl.DataFrame) -> None:
     rows = lines_of(panel)
-    last = panel["last_step"].max()
-    style.step_axis(axes, [int(panel["first_step"].min()), int(last)])
+    style.step_axis(axes, panel.select("first_step", "last_step").row(0))
     left, right = axes.get_xlim()
     for y, line in enumerate(rows):
         look = style.CURVES[line["curve"][0]]
@@ -102,9 +101,9 @@ def caption(table: pl.DataFrame) -> str:
         found = [f"{curve} {_when(panel.filter(curve=curve))}" for curve in ("T1", "Held-out T1", "Full")]
         said.append(f"{wording.name(panel, table)}: {wording.listing(found)}")
     return (
-        "First step from which a curve stays above what permuted labels reach anywhere with probability 1 % (filled), and "
-        "above half way from chance to its last value (hollow), with 95 % intervals. An arrow to the right: never; to the "
-        f"left: before the first step. Half way: {wording.by_panel(said)}."
+        "First step from which a curve stays above what permuted labels reach anywhere with probability 1 % (filled), "
+        "and above half way from chance to its last value (hollow), with 95 % intervals. An arrow to the right: never; "
+        f"to the left: before the first step. Half way: {wording.by_panel(said)}."
     )
 
 

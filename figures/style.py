@@ -186,6 +186,25 @@ def curve(
             axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
 
 
+def one_fit(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of a curve with several fits, the one with most labels, the default variant where it is there."""
+    if rows.is_empty():
+        return rows
+    best = rows.sort("n_labelled", pl.col("variant") == "default").row(-1, named=True)
+    return rows.filter(variant=best["variant"], n_labelled=best["n_labelled"])
+
+
+def interval(axes: Axes, rows: pl.DataFrame, look: Mapping[str, Any]) -> None:
+    """The columns `low` and `high` of a curve as a band, at step 0 as a bar; nothing where they are null."""
+    rows = rows.filter(pl.col("low").is_not_null() & pl.col("high").is_not_null()).sort("step")
+    for part, zero in ((rows.filter(pl.col("step") == 0), True), (rows.filter(pl.col("step") > 0), False)):
+        x, low, high = step_position(part["step"].to_numpy()), part["low"].to_numpy(), part["high"].to_numpy()
+        if zero:
+            axes.vlines(x, low, high, color=look["color"], linewidth=0.8)
+        else:
+            axes.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
+
+
 def chance_line(axes: Axes, y: float, label: str | None = None) -> None:
     """A dashed line where guessing is."""
     axes.axhline(y, color="0.45", linewidth=0.6, linestyle=(0, (5, 3)), zorder=0, label=label)
