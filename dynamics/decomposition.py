@@ -9,6 +9,7 @@ subtracts the mean in s). A head's part is `a_h W_O[h]`, so its contribution is 
 in brackets is computed once, and no d_model vector per head ever exists. (Paper, section 3.)
 """
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +17,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dynamics.batching import budget_for, in_batches
 from dynamics.components import Component, component_grid
 from dynamics.families import anatomy as find_anatomy
 from dynamics.families.anatomy import Anatomy, Block
-from dynamics.forward import LastToken, batches, last_token, shared_prefix
+from dynamics.forward import LastToken, last_token, shared_prefix
 from dynamics.prompts import PromptSet
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 5e-3}
@@ -95,36 +97,47 @@ class Readout:
     row_bias: Tensor
 
 
-def decompose(model: PreTrainedModel, prompts: PromptSet, *, token_budget: int = 16_384) -> Decomposition:
+Readouts = MutableMapping[tuple[int, ...], Readout]
+"""Label ids -> what reads contributions to them off one model's parts."""
+
+
+def decompose(
+    model: PreTrainedModel, prompts: PromptSet, *, token_budget: int | None = None, readouts: Readouts | None = None
+) -> Decomposition:
     """Run every example of a prompt set and split its label logits.
 
     Args:
         model: a causal language model in eval mode, of a supported family.
         prompts: token ids of the shared demonstrations and of each example.
-        token_budget: padded tokens per batch; changes speed and memory, not results.
+        token_budget: padded tokens per batch, None to fit free memory; changes speed and memory, not results.
+        readouts: those of this very model, filled and used again for prompt sets with the same label words.
 
     Raises:
         UnsupportedModel: the family is not covered.
     """
     anatomy = find_anatomy(model)
-    readout = read_out(anatomy, prompts.label_ids)
+    readouts = {} if readouts is None else readouts
+    if prompts.label_ids not in readouts:
+        readouts[prompts.label_ids] = read_out(anatomy, prompts.label_ids)
+    readout = readouts[prompts.label_ids]
     prefix = shared_prefix(anatomy, prompts.shared_ids)
-    groups = batches([len(ids) for ids in prompts.own_ids], len(prompts.shared_ids), token_budget)
-    parts = [
-        split_logits(anatomy, readout, last_token(anatomy, [prompts.own_ids[i] for i in g], prefix)) for g in groups
-    ]
-    back = np.argsort(np.concatenate(groups))
-    contributions = torch.cat([c for c, _ in parts]).cpu().numpy()[back]
-    full = torch.cat([f for _, f in parts]).cpu().numpy()[back]
+    lengths = [len(ids) for ids in prompts.own_ids]
+
+    def split(group: list[int]) -> tuple[Tensor, Tensor]:
+        return split_logits(anatomy, readout, last_token(anatomy, [prompts.own_ids[i] for i in group], prefix))
+
+    found = in_batches(split, lengths, len(prompts.shared_ids), budget_for(model, token_budget))
+    contributions, full = (result.numpy() for result in found)
     constant = readout.constant.cpu().numpy()
-    ends = (groups[0][0], groups[-1][-1])
+    by_length = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    ends = [by_length[0], by_length[-1]]
     return Decomposition(
         components=component_grid(anatomy.n_layers, anatomy.n_heads, attention_bias=anatomy.has_attention_bias),
         contributions=contributions,
         constant=constant,
         full=full,
         error=relative_error(contributions.sum(1, dtype=np.float64) + constant, full),
-        forward_error=relative_error(np.stack([own_logits(model, prompts, i) for i in ends]), full[list(ends)]),
+        forward_error=relative_error(np.stack([own_logits(model, prompts, i) for i in ends]), full[ends]),
     )
 
 

@@ -2,10 +2,10 @@
 
 The demonstrations of a prompt set are the same for all its examples, so their keys and values are computed once and
 each example pays for its own tokens only. Batches are padded on the right: under a causal mask no real token sees a
-pad, and positions count from the prompt's start, so a ragged batch equals one-by-one passes.
+pad, and positions count from the prompt's start, so a ragged batch equals one-by-one passes. In the last block only
+the last token goes on from the heads, through W_O and the MLP, since nobody reads the others.
 """
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
-from transformers import DynamicCache
 
 from dynamics.families.anatomy import Anatomy
+from dynamics.prefix import SharedPrefix
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class LastToken:
 
 
 def last_token(
-    anatomy: Anatomy, token_ids: Sequence[Sequence[int]], prefix: DynamicCache | None = None, *, pad_id: int = 0
+    anatomy: Anatomy, token_ids: Sequence[Sequence[int]], prefix: SharedPrefix | None = None, *, pad_id: int = 0
 ) -> LastToken:
     """One forward pass over a batch of prompts (or, after `prefix`, of their last parts).
 
     Args:
         anatomy: where the model keeps its parts.
         token_ids: one non-empty list of ids per example, of any lengths.
-        prefix: keys and values of the tokens that all examples share, from `shared_prefix`; left as it was.
+        prefix: keys and values of the tokens that all examples share, from `shared_prefix`.
         pad_id: any valid id; pads are never seen by a real token.
     """
-    lengths = torch.tensor([len(ids) for ids in token_ids], device=anatomy.device)
-    with _capture(anatomy, lengths - 1) as kept:
+    last = _last(anatomy, token_ids)
+    with _only_at(anatomy, last), _capture(anatomy, last) as kept:
         hidden_states(anatomy, token_ids, prefix, pad_id=pad_id)
     blocks = range(anatomy.n_layers)
     normed_attention = any(block.attention_post_norm for block in anatomy.blocks)
@@ -66,59 +66,83 @@ def last_token(
     )
 
 
+def last_state(
+    anatomy: Anatomy, token_ids: Sequence[Sequence[int]], prefix: SharedPrefix | None = None, *, pad_id: int = 0
+) -> Tensor:
+    """The final norm's output at each example's last token: (example, d_model). Arguments as for `last_token`."""
+    last = _last(anatomy, token_ids)
+    with _only_at(anatomy, last):
+        hidden = hidden_states(anatomy, token_ids, prefix, pad_id=pad_id)
+    return hidden[torch.arange(len(last), device=last.device), last]
+
+
 def hidden_states(
-    anatomy: Anatomy, token_ids: Sequence[Sequence[int]], prefix: DynamicCache | None = None, *, pad_id: int = 0
+    anatomy: Anatomy, token_ids: Sequence[Sequence[int]], prefix: SharedPrefix | None = None, *, pad_id: int = 0
 ) -> Tensor:
     """The final norm's output at every token of a batch: (example, position, d_model), pads included.
 
     Arguments as for `last_token`.
     """
     width = max(map(len, token_ids))
-    padded = torch.tensor([[*ids, *[pad_id] * (width - len(ids))] for ids in token_ids], device=anatomy.device)
-    cache = None
-    if prefix is not None:
-        cache = copy.deepcopy(prefix)
-        cache.batch_repeat_interleave(len(token_ids))
+    padded = _on_device([[*ids, *[pad_id] * (width - len(ids))] for ids in token_ids], anatomy.device)
     with torch.inference_mode():
-        output = anatomy.backbone(input_ids=padded, past_key_values=cache, use_cache=cache is not None)
+        output = anatomy.backbone(input_ids=padded, past_key_values=prefix, use_cache=prefix is not None)
     return output.last_hidden_state
 
 
-def shared_prefix(anatomy: Anatomy, token_ids: Sequence[int]) -> DynamicCache | None:
+def shared_prefix(anatomy: Anatomy, token_ids: Sequence[int]) -> SharedPrefix | None:
     """Keys and values of the tokens that all examples of a prompt set begin with; None when there are none."""
     if not token_ids:
         return None
-    with torch.inference_mode():
-        output = anatomy.backbone(input_ids=torch.tensor([token_ids], device=anatomy.device), use_cache=True)
-    return output.past_key_values
+    ids = _on_device([token_ids], anatomy.device)
+    with torch.inference_mode(), _only_at(anatomy, _last(anatomy, [token_ids])):
+        output = anatomy.backbone(input_ids=ids, use_cache=True)
+    return SharedPrefix(output.past_key_values)
 
 
-def batches(lengths: Sequence[int], shared: int, token_budget: int) -> list[list[int]]:
-    """Example positions grouped by length, longest first, so that a batch's padded tokens fit the budget.
+def _last(anatomy: Anatomy, token_ids: Sequence[Sequence[int]]) -> Tensor:
+    """Position of each example's last token: (example,)."""
+    return _on_device([len(ids) - 1 for ids in token_ids], anatomy.device)
 
-    Args:
-        lengths: own tokens of each example.
-        shared: tokens of the shared prefix, whose keys and values each example of a batch holds too.
-        token_budget: padded tokens a batch may hold, the shared ones included; a single example always passes.
+
+def _on_device(values: Sequence[Any], device: torch.device) -> Tensor:
+    """Integers on a device, by a transfer that a GPU's queue of work need not wait for."""
+    return torch.tensor(values, pin_memory=device.type == "cuda").to(device, non_blocking=True)
+
+
+@contextmanager
+def _only_at(anatomy: Anatomy, last: Tensor) -> Iterator[None]:
+    """In the last block, run W_O and the MLP at the positions `last` (example,) only.
+
+    What they return has one position, which the block adds to all of its residual stream: right at `last`, and
+    meaningless elsewhere.
     """
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    groups: list[list[int]] = []
-    for i in order:
-        if groups and (shared + lengths[groups[-1][0]]) * (len(groups[-1]) + 1) <= token_budget:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return groups
+    rows = torch.arange(len(last), device=last.device)
+
+    def cut(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return inputs[0][rows, last].unsqueeze(1), *inputs[1:]
+
+    block = anatomy.blocks[-1]
+    modules = (block.attention_output, block.feed_forward or block.mlp)
+    handles = [module.register_forward_pre_hook(cut) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager
 def _capture(anatomy: Anatomy, last: Tensor) -> Iterator[dict[str, Tensor]]:
-    """Hooks that keep the rows at `last` (example,) of every part; removed on leaving, even by an error."""
+    """Hooks that keep the rows at `last` (example,) of every part; removed on leaving, even by an error.
+
+    Entered inside `_only_at`, so that where that leaves one position its hooks see it.
+    """
     kept: dict[str, Tensor] = {}
     rows = torch.arange(len(last), device=last.device)
 
     def keep(name: str, hidden: Tensor) -> None:
-        kept[name] = hidden[rows, last]
+        kept[name] = hidden[:, 0] if hidden.shape[1] == 1 else hidden[rows, last]
 
     def on_input(module: nn.Module, name: str) -> RemovableHandle:
         def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from dynamics.batching import budget_for, in_batches
 from dynamics.decomposition import label_rows, own_logits, relative_error
 from dynamics.families import anatomy as find_anatomy
-from dynamics.forward import batches, hidden_states, shared_prefix
+from dynamics.forward import last_state, shared_prefix
 from dynamics.prompts import PromptSet
 
 
@@ -26,13 +27,13 @@ class FullAnswers:
     forward_error: float
 
 
-def full_answers(model: PreTrainedModel, prompts: PromptSet, *, token_budget: int = 16_384) -> FullAnswers:
+def full_answers(model: PreTrainedModel, prompts: PromptSet, *, token_budget: int | None = None) -> FullAnswers:
     """Run every prompt of a set; equal to the `full` of its decomposition, at the price of one forward pass.
 
     Args:
         model: a causal language model in eval mode, of a supported family.
         prompts: token ids; those that share nothing are simply run whole.
-        token_budget: padded tokens per batch; changes speed and memory, not results.
+        token_budget: padded tokens per batch, None to fit free memory; changes speed and memory, not results.
 
     Raises:
         UnsupportedModel: the family is not covered.
@@ -40,13 +41,13 @@ def full_answers(model: PreTrainedModel, prompts: PromptSet, *, token_budget: in
     anatomy = find_anatomy(model)
     rows, bias = label_rows(anatomy, prompts.label_ids)
     prefix = shared_prefix(anatomy, prompts.shared_ids)
-    groups = batches([len(ids) for ids in prompts.own_ids], len(prompts.shared_ids), token_budget)
-    answered = []
-    for group in groups:
-        own = [prompts.own_ids[i] for i in group]
-        last = torch.tensor([len(ids) - 1 for ids in own])
-        normed = hidden_states(anatomy, own, prefix)[torch.arange(len(own)), last]
-        answered.append(normed.float() @ rows.T + bias)
-    logits = torch.cat(answered).cpu().numpy()[np.argsort(np.concatenate(groups))]
-    shortest = groups[-1][-1]
+    lengths = [len(ids) for ids in prompts.own_ids]
+
+    def answer(group: list[int]) -> tuple[torch.Tensor]:
+        last = last_state(anatomy, [prompts.own_ids[i] for i in group], prefix)
+        return (last.float() @ rows.T + bias,)
+
+    budget = budget_for(model, token_budget)
+    logits = in_batches(answer, lengths, len(prompts.shared_ids), budget)[0].numpy()
+    shortest = min(range(len(lengths)), key=lambda i: (lengths[i], i))
     return FullAnswers(logits, relative_error(own_logits(model, prompts, shortest), logits[shortest]))

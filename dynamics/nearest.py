@@ -15,10 +15,11 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from dynamics.batching import budget_for, in_batches
 from dynamics.checkpoints import hash_files
 from dynamics.errors import CheckpointError, DoubtfulUnit
 from dynamics.families import anatomy as find_anatomy
-from dynamics.forward import batches, hidden_states
+from dynamics.forward import hidden_states
 from dynamics.tasks import Row
 
 Embed = Callable[[Sequence[str]], np.ndarray]
@@ -76,7 +77,7 @@ def nearest(queries: np.ndarray, pool: np.ndarray, n: int) -> np.ndarray:
 
 
 def checkpoint_embedder(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, token_budget: int = 16_384
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, token_budget: int | None = None
 ) -> Embed:
     """Vectors from a causal language model of a supported family: the mean of its final norm's output.
 
@@ -89,12 +90,12 @@ def checkpoint_embedder(
     def embed(texts: Sequence[str]) -> np.ndarray:
         ids = [own[:limit] for own in tokenizer(list(texts))["input_ids"]]
         skipped = [int(len(own) > 1 and own[0] == tokenizer.bos_token_id) for own in ids]
-        return _pooled(lambda batch: hidden_states(anatomy, batch), ids, skipped, token_budget)
+        return _pooled(lambda batch: hidden_states(anatomy, batch), ids, skipped, budget_for(model, token_budget))
 
     return embed
 
 
-def encoder_embedder(folder: Path, *, device: str = "cpu", token_budget: int = 16_384) -> Embed:
+def encoder_embedder(folder: Path, *, device: str = "cpu", token_budget: int | None = None) -> Embed:
     """Vectors from a sentence encoder's folder, by mean pooling over all its tokens, special ones too, in float32.
 
     Texts longer than it reads are cut. Two positions are left free, since some encoders count positions from the
@@ -117,7 +118,7 @@ def encoder_embedder(folder: Path, *, device: str = "cpu", token_budget: int = 1
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         ids = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
-        return _pooled(run, ids, [0] * len(ids), token_budget)
+        return _pooled(run, ids, [0] * len(ids), budget_for(model, token_budget))
 
     return embed
 
@@ -153,12 +154,14 @@ def _pooled(
     token_budget: int,
 ) -> np.ndarray:
     """The mean (text, d) of each text's hidden states after the first `skipped` tokens, float32, pads left out."""
-    groups = batches([len(ids) for ids in token_ids], 0, token_budget)
-    means = []
-    for group in groups:
+
+    def means(group: list[int]) -> tuple[Tensor]:
         hidden = run([token_ids[i] for i in group])
-        means += [hidden[row, skipped[i] : len(token_ids[i])].float().mean(0) for row, i in enumerate(group)]
-    return torch.stack(means).cpu().numpy()[np.argsort(np.concatenate(groups))]
+        return (
+            torch.stack([hidden[row, skipped[i] : len(token_ids[i])].float().mean(0) for row, i in enumerate(group)]),
+        )
+
+    return in_batches(means, [len(ids) for ids in token_ids], 0, token_budget)[0].numpy()
 
 
 def _unit_length(vectors: np.ndarray) -> np.ndarray:

@@ -78,7 +78,7 @@ class Asked:
 
 
 def rival_scores(
-    model: PreTrainedModel, asked: Asked, rivals: Sequence[Rival], vectors: Vectors, *, token_budget: int = 16_384
+    model: PreTrainedModel, asked: Asked, rivals: Sequence[Rival], vectors: Vectors, *, token_budget: int | None = None
 ) -> list[dict[str, object]]:
     """Rows of `prompt_scores` (without the keys), one per rival, on the unit's own test rows.
 
@@ -87,7 +87,7 @@ def rival_scores(
         asked: the unit's rows and wording.
         rivals: which methods, with which K.
         vectors: embeds rows for prompt_selection; one for all units of a task embeds every row once.
-        token_budget: padded tokens per batch.
+        token_budget: padded tokens per batch, None to fit free memory.
 
     Raises:
         DoubtfulUnit: the batched pass is not the model's own, or an embedding is not finite.
@@ -167,7 +167,7 @@ def _fit_each(
 
 
 def _score(
-    model: PreTrainedModel, asked: Asked, rival: Rival, vectors: Vectors, token_budget: int
+    model: PreTrainedModel, asked: Asked, rival: Rival, vectors: Vectors, token_budget: int | None
 ) -> dict[str, object]:
     """One row; null with a reason where the setting has no meaning."""
     shared = {

@@ -1,16 +1,15 @@
-"""Where bytes lie: a folder of this machine or an object store, behind six verbs.
+"""Where bytes lie: a folder of this machine or an object store, behind seven verbs.
 
     put     a whole file or none
     read    all of it
+    opened  it, to read from here and there
     exists  whether something is there
     names   what lies directly in a folder
     entries the files below a folder, by pattern
     delete  one file
 
-A place is a `Path`, or an `ObjectPath` for `s3://` and `gs://`. Credentials come from the environment of each process
-(`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, with boto3 `AWS_PROFILE`;
-`GOOGLE_APPLICATION_CREDENTIALS`), as the stores' own tools take them; none is kept, passed on or printed. Files are
-written and listed through pyarrow, and scanned by Polars, which finds columns and rows in ranges of an object.
+A place is a `Path`, or an `ObjectPath` for `s3://` and `gs://`. Files are written and listed through pyarrow, and
+scanned by Polars, which finds columns and rows in ranges of an object.
 """
 
 import os
@@ -19,59 +18,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import polars as pl
 import pyarrow as pa
 from pyarrow import fs
 
 from dynamics.errors import StoreError, unknown
+from dynamics.object_stores import CREDENTIALS, ObjectPath, explanation, filesystem, scan_options
 
 TEMPORARY = ".tmp-"
 """What the name of a file begins with while it is written."""
-_CREDENTIALS = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE,",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-}
-_RETRIES, _CONNECT_SECONDS, _REQUEST_SECONDS = 3, 5, 30
-
-
-@dataclass(frozen=True)
-class ObjectPath:
-    """A place in an object store, `scheme://bucket/key`; behaves as a `Path` where it can."""
-
-    scheme: str
-    path: PurePosixPath
-
-    def __truediv__(self, name: str) -> "ObjectPath":
-        return ObjectPath(self.scheme, self.path / name)
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.path}"
-
-    @property
-    def name(self) -> str:
-        """Last part of the key."""
-        return self.path.name
-
-    @property
-    def stem(self) -> str:
-        """The name without its suffix."""
-        return self.path.stem
-
-    @property
-    def parent(self) -> "ObjectPath":
-        """The folder that holds it."""
-        return ObjectPath(self.scheme, self.path.parent)
-
-    def with_name(self, name: str) -> "ObjectPath":
-        """Another place in the same folder."""
-        return ObjectPath(self.scheme, self.path.with_name(name))
 
 
 Place = Path | ObjectPath
@@ -95,7 +53,7 @@ def place(text: Place | str) -> Place:
         return text
     uri = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]+):(/+)(.*)", str(text), re.DOTALL)
     if uri is None:
-        return Path(text).expanduser()
+        return at_home(Path(text))
     scheme, slashes, rest = uri.groups()
     if scheme not in ("file", "s3", "gs"):
         raise StoreError(unknown("address", f"{scheme}://", ["s3://", "gs://", "file://", "a folder"]))
@@ -103,10 +61,15 @@ def place(text: Place | str) -> Place:
         return _local(str(text))
     bucket, _, key = rest.partition("/")
     if "@" in bucket or ":" in bucket or re.search(r"[?#]", rest):
-        raise StoreError(f"an {scheme}:// address holds bucket and key only; set {_CREDENTIALS[scheme]} instead")
+        raise StoreError(f"an {scheme}:// address holds bucket and key only; set {CREDENTIALS[scheme]} instead")
     if slashes != "//" or not bucket or ".." in key.split("/"):
         raise StoreError(f"{text} names no bucket and key; write {scheme}://BUCKET/FOLDER")
     return ObjectPath(scheme, PurePosixPath(rest))
+
+
+def at_home(path: Path) -> Path:
+    """The path with a `~` at its front as the user's home; a shell expands it in arguments only, and not after `=`."""
+    return path.expanduser() if path.parts[:1] == ("~",) else path
 
 
 def put(where: Place, data: bytes | pa.Buffer) -> None:
@@ -121,8 +84,11 @@ def put(where: Place, data: bytes | pa.Buffer) -> None:
     if isinstance(where, Path):
         _put_file(where, data)
         return
-    with explained(where), _filesystem(where).open_output_stream(str(where.path)) as stream:
-        stream.write(data)
+    try:
+        with explained(where), filesystem(where).open_output_stream(str(where.path)) as stream:
+            stream.write(data)
+    except FileNotFoundError as error:
+        raise StoreError(explanation(where, "NO_SUCH_BUCKET")) from error
 
 
 def read(where: Place) -> bytes:
@@ -134,8 +100,22 @@ def read(where: Place) -> bytes:
     """
     if isinstance(where, Path):
         return where.read_bytes()
-    with explained(where), _filesystem(where).open_input_stream(str(where.path)) as stream:
+    with explained(where), filesystem(where).open_input_stream(str(where.path)) as stream:
         return stream.read()
+
+
+@contextmanager
+def opened(where: Place) -> Iterator[pa.NativeFile]:
+    """A file to read parts of.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        StoreError: the object store refuses or cannot be reached.
+    """
+    with explained(where):
+        file = pa.OSFile(str(where)) if isinstance(where, Path) else filesystem(where).open_input_file(str(where.path))
+        with file:
+            yield file
 
 
 def exists(where: Place) -> bool:
@@ -143,14 +123,16 @@ def exists(where: Place) -> bool:
     if isinstance(where, Path):
         return where.exists()
     with explained(where):
-        return _filesystem(where).get_file_info(str(where.path)).type != fs.FileType.NotFound
+        return filesystem(where).get_file_info(str(where.path)).type != fs.FileType.NotFound
 
 
 def names(folder: Place) -> list[str]:
     """Names of what lies directly in a folder, sorted; none where there is no folder."""
     if isinstance(folder, Path):
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return sorted(info.base_name for info in _infos(folder, recursive=False))
+    # Google's client names no folders unless it lists what is in them
+    infos = _infos(folder, recursive=folder.scheme == "gs")
+    return sorted({PurePosixPath(info.path).relative_to(folder.path).parts[0] for info in infos})
 
 
 def entries(folder: Place, pattern: str) -> list[Entry]:
@@ -175,7 +157,7 @@ def delete(where: Place) -> None:
             where.unlink(missing_ok=True)
         else:
             with explained(where):
-                _filesystem(where).delete_file(str(where.path))
+                filesystem(where).delete_file(str(where.path))
     except FileNotFoundError:
         return
     except OSError as error:
@@ -183,19 +165,8 @@ def delete(where: Place) -> None:
 
 
 def polars_options(where: Place) -> dict[str, Any]:
-    """How Polars reaches a place, as arguments of its scans: the endpoint and region that this module uses."""
-    if isinstance(where, Path):
-        return {}
-    options: dict[str, Any] = {"max_retries": _RETRIES}
-    if where.scheme == "s3":
-        filesystem = _filesystem(where)
-        assert isinstance(filesystem, fs.S3FileSystem)
-        options |= {"aws_region": filesystem.region, "aws_allow_http": "true"}
-        options |= {"aws_endpoint_url": endpoint} if (endpoint := _endpoint()) else {}
-    if where.scheme == "s3" and (profile := os.environ.get("AWS_PROFILE")):
-        # left to itself, Polars takes the keys of the default profile
-        return {"storage_options": options, "credential_provider": pl.CredentialProviderAWS(profile_name=profile)}
-    return {"storage_options": options}
+    """How Polars reaches a place, as arguments of its scans."""
+    return {} if isinstance(where, Path) else scan_options(where)
 
 
 @contextmanager
@@ -208,67 +179,17 @@ def explained(where: Place) -> Iterator[None]:
     except (OSError, pa.ArrowException) as error:
         if isinstance(where, Path):
             raise
-        raise StoreError(_explanation(where, str(error))) from error
-
-
-def _explanation(where: ObjectPath, error: str) -> str:
-    """One line for what an object store, or the way to it, said."""
-    bucket, key = where.path.parts[0], _CREDENTIALS[where.scheme]
-    causes = {
-        r"NO_?SUCH_?BUCKET|bucket does not exist": f": there is no bucket {bucket}; make it, or name another",
-        r"NETWORK_CONNECTION|sending request": _unreachable(where),
-        r"ACCESS_?DENIED|INVALID_?ACCESS|SIGNATURE|TOKEN|FORBIDDEN|PERMISSION|\b40[13]\b": (
-            f": access is refused; set {key} in the environment of every node, of an account that may list, read and "
-            f"write in {bucket}"
-        ),
-        r"REDIRECT|AUTHORIZATION_?HEADER|\b301\b": f": bucket {bucket} is in another region; set AWS_REGION",
-        r"connect|resolve|timed? ?out|UNAVAILABLE|SLOW_?DOWN|\b50\d\b": _unreachable(where),
-        "": f": {error.strip().splitlines()[0]}; mend it, then resume",
-    }
-    return f"{where}{next(text for cause, text in causes.items() if re.search(cause, error, re.IGNORECASE))}"
-
-
-def _unreachable(where: ObjectPath) -> str:
-    shown = re.sub(r"//.*@", "//", _endpoint() or "not set")
-    endpoint = f" and AWS_ENDPOINT_URL ({shown})" if where.scheme == "s3" else ""
-    return f" cannot be reached; check the network{endpoint}, then resume"
+        raise StoreError(explanation(where, str(error))) from error
 
 
 def _infos(folder: ObjectPath, *, recursive: bool) -> list[fs.FileInfo]:
-    """What lies in a folder; a bucket that is not there is refused, which `allow_not_found` would hide."""
+    """What lies in a folder; an S3 bucket that is not there is refused, which `allow_not_found` would hide."""
+    selector = fs.FileSelector(str(folder.path), recursive=recursive, allow_not_found=folder.scheme == "gs")
     try:
         with explained(folder):
-            return _filesystem(folder).get_file_info(fs.FileSelector(str(folder.path), recursive=recursive))
+            return filesystem(folder).get_file_info(selector)
     except FileNotFoundError:
         return []
-
-
-def _filesystem(where: ObjectPath) -> fs.FileSystem:
-    return _s3(_endpoint()) if where.scheme == "s3" else _gs()
-
-
-def _endpoint() -> str | None:
-    """Another S3 than Amazon's."""
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
-
-
-@lru_cache
-def _s3(endpoint: str | None) -> fs.FileSystem:
-    """One client per process and endpoint; waits are bounded, so that a wrong address is told in seconds."""
-    if os.environ.get("AWS_PROFILE") and find_spec("boto3") is None:
-        raise StoreError("AWS_PROFILE needs boto3 (pip install boto3); or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY")
-    return fs.S3FileSystem(
-        endpoint_override=endpoint,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_RETRIES),
-        connect_timeout=_CONNECT_SECONDS,
-        request_timeout=_REQUEST_SECONDS,
-        allow_delayed_open=True,  # a small file is one PUT
-    )
-
-
-@lru_cache
-def _gs() -> fs.FileSystem:
-    return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=_REQUEST_SECONDS))
 
 
 def _local(uri: str) -> Path:

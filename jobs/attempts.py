@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from dynamics.batching import halved
 from dynamics.errors import Refusal, StoreError
 from dynamics.store import ResultStore, finished_units
 from jobs.outcomes import Outcome, record_failures
@@ -68,7 +69,7 @@ def again(
     back = {o.unit_id: o.kind for o in outcomes if o.status == "failed" and o.kind != "stays"}
     if not back or work.attempt >= limits.attempts:
         return list(outcomes), None
-    budget = max(1, work.token_budget // 2) if "memory" in back.values() else work.token_budget
+    budget = halved(work.token_budget) if "memory" in back.values() else work.token_budget
     retry = replace(
         work,
         units=tuple(unit for unit in work.units if unit.unit_id in back),

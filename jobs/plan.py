@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.descent import FitSettings
 from dynamics.errors import PlanError, unknown
@@ -17,6 +17,7 @@ from dynamics.fits import Fit, heldout_fits
 from dynamics.nearest import encoder_hash
 from dynamics.reweighting import VARIANTS
 from dynamics.rivals import CHECKPOINT, PROMPT_SELECTION, STANDARD, Rival
+from dynamics.storage import at_home
 from dynamics.tasks import Task, Template, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
@@ -24,6 +25,7 @@ from dynamics.tasks.sources import pinned, repositories
 Count = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Shots = Annotated[int, Field(ge=0, le=1000)]
+LocalPath = Annotated[Path, AfterValidator(at_home)]
 
 
 class _Strict(BaseModel):
@@ -77,7 +79,7 @@ class ModelPlan(_Strict):
     """
 
     id: Annotated[str, Field(min_length=1)]
-    folder: Path | None = None
+    folder: LocalPath | None = None
     revision: str | None = None
     tokens_per_step: Annotated[int, Field(ge=1)] | None = None
     steps: Literal["all", "paper", "dense"] | StepRange | Annotated[tuple[Count, ...], Field(min_length=1)] = "all"
@@ -117,9 +119,9 @@ class CustomTask(_Strict):
     """A task without code: a `[[define]]` entry, which `[[tasks]]` entries name. See docs/custom-tasks.md."""
 
     name: str
-    file: Path | None = None
-    train_file: Path | None = None
-    test_file: Path | None = None
+    file: LocalPath | None = None
+    train_file: LocalPath | None = None
+    test_file: LocalPath | None = None
     columns: dict[str, str]
     label_column: str
     labels: tuple[bool | int | str, ...]
@@ -224,7 +226,8 @@ class SweepPlan(_Strict):
     tasks: Annotated[tuple[TaskPlan, ...], Field(min_length=1)]
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
-    token_budget: Annotated[int, Field(ge=1)] = 16_384
+    token_budget: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Padded tokens per batch; `auto` fits them to free memory. Changes speed and memory, not results."""
     resources: Resources = Resources()
     limits: Limits = Limits()
     hub: HubPlan = HubPlan()
@@ -235,9 +238,9 @@ class SweepPlan(_Strict):
     """What runs beside the untouched checkpoints; `dynamics.controls` says what each is."""
     control_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
     """Seeds of every control; 10 means seeds 0 to 9."""
-    encoder: Path | None = None
+    encoder: LocalPath | None = None
     """Folder of a sentence encoder that finds PromptS's nearest examples, instead of the checkpoint itself."""
-    data: Path | None = None
+    data: LocalPath | None = None
     """Folder that holds the datasets' files, for clusters without network."""
     revisions: dict[str, str] = {}
     """Dataset repository -> the commit to read it at."""

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics.checkpoints import load_model, load_tokenizer
 from dynamics.controls import controlled_rows
-from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE, Decomposition, decompose
+from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE, Decomposition, Readouts, decompose
 from dynamics.errors import DoubtfulUnit
 from dynamics.prompts import PARTITION_SEED, PromptSet, build_prompts
 from dynamics.schema import METHOD_VERSION
@@ -56,10 +56,11 @@ def run_checkpoint(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
         except Exception as error:  # whatever it was, it concerns this checkpoint and must not stop the others
             return record_failures(store, work, [(unit, error) for unit in work.asked])
         shared = {"device": device, "load_seconds": time.perf_counter() - started}
+        readouts: Readouts = {}
         outcomes: list[Outcome] = []
         # a part for each control: a task's ten controls at once would be ten times the memory
         for _, units in groupby(work.units, key=lambda unit: (unit.task, unit.control)):
-            outcomes += _run_task(store, model, tokenizer, list(units), work, shared)
+            outcomes += _run_task(store, model, tokenizer, list(units), readouts, work, shared)
         return outcomes + record_failures(store, work, run_owed(store, model, tokenizer, work))
 
 
@@ -73,6 +74,7 @@ def _run_task(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     units: list[WorkUnit],
+    readouts: Readouts,
     work: CheckpointWork,
     shared: dict[str, object],
 ) -> list[Outcome]:
@@ -84,7 +86,7 @@ def _run_task(
         try:
             task = work.tasks[unit.task]
             rows = rows or controlled_rows(task, task.load(work.data), unit.control)
-            done.append(_run_unit(unit, model, tokenizer, rows, work, shared))
+            done.append(_run_unit(unit, model, tokenizer, rows, readouts, work, shared))
         except Exception as error:  # one unit's failure must not stop the others
             failed.append((unit, error))
     if done:
@@ -102,6 +104,7 @@ def _run_unit(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: TaskRows,
+    readouts: Readouts,
     work: CheckpointWork,
     shared: dict[str, object],
 ) -> _Finished:
@@ -119,7 +122,7 @@ def _run_unit(
         max_length=model.config.max_position_embeddings,
     )
     started = time.perf_counter()
-    split = decompose(model, prompts, token_budget=work.token_budget)
+    split = decompose(model, prompts, token_budget=work.token_budget, readouts=readouts)
     gate(split, unit.dtype)
     ran = time.perf_counter()
     tables = unit_tables(

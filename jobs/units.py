@@ -81,6 +81,7 @@ class CheckpointWork:
 
     Attributes:
         units: those without results.
+        token_budget: padded tokens per batch; None to fit free memory.
         owed: units, with or without results, and the rivals that they lack.
         encoder: folder of the sentence encoder; None where the checkpoint itself embeds.
         run: identifies the sweep among those that share a cache.
@@ -95,7 +96,7 @@ class CheckpointWork:
     checkpoint: Checkpoint
     units: tuple[WorkUnit, ...]
     device: str
-    token_budget: int
+    token_budget: int | None
     n_threads: int
     tasks: Mapping[str, Task]
     data: Path | None
@@ -183,12 +184,15 @@ def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Seque
     for unit in (*units, *(unit for unit, _ in owed)):
         by_checkpoint.setdefault(unit.checkpoint, []).append(unit)
     to_run = {unit.unit_id for unit in units}
+    owed_by: dict[Checkpoint, list[Owed]] = {}
+    for pair in owed:
+        owed_by.setdefault(pair[0].checkpoint, []).append(pair)
     return [
         CheckpointWork(
             checkpoint,
             tuple(unit for unit in dict.fromkeys(of) if unit.unit_id in to_run),
             plan.device,
-            plan.token_budget,
+            None if plan.token_budget == "auto" else plan.token_budget,
             n_threads=max(1, int(plan.resources_of(checkpoint.model).num_cpus)),
             tasks={unit.task: plan.task_by_name[unit.task] for unit in of},
             data=plan.data_folder,
@@ -196,7 +200,7 @@ def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Seque
             run=run,
             disk_bytes=disk_bytes(plan),
             keep=plan.hub.keep,
-            owed=tuple(pair for pair in owed if pair[0].checkpoint == checkpoint),
+            owed=tuple(owed_by.get(checkpoint, ())),
             encoder=plan.encoder_folder,
             resources=plan.resources_of(checkpoint.model),
         )

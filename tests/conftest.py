@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from dynamics.reference import suite
 from jobs.sweep import app
+from tests.gs_server import serve_gs
 from tests.hub_server import FakeHub, serve
 from tests.models import tiny_neox, tiny_suite, write_plan
 from tests.s3_server import LocalS3, environment_of, serve_s3
@@ -65,6 +66,14 @@ def s3(s3_server: LocalS3) -> Iterator[LocalS3]:
     s3_server.refuse = lambda _method, _path: None
     with environment_of(s3_server):
         yield s3_server
+
+
+@pytest.fixture
+def gs(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket in a local Google Cloud Storage."""
+    with serve_gs() as host:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", host)
+        yield "lab"
 
 
 @pytest.fixture

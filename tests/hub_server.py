@@ -1,7 +1,8 @@
 """A local Hub: enough of the API for the real huggingface_hub client, with faults that tests switch on.
 
 Serves `/api/models/{repo}/refs`, `/api/models/{repo}/tree/{sha}` in pages, and `/{repo}/resolve/{sha}/{file}` with
-ETag, X-Repo-Commit and Range, as the Hub does: git blob ids for small files, sha256 for weights (LFS).
+ETag, X-Repo-Commit and Range, as the Hub does: git blob ids for small files, sha256 for weights and Parquet (LFS). The
+repo of a dataset is `datasets/{repo}`.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-LFS_SUFFIXES = (".safetensors", ".bin")
+LFS_SUFFIXES = (".safetensors", ".bin", ".parquet")
 
 
 @dataclass
@@ -193,7 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Link"] = f'<{following}{start + self.hub.page_size}>; rel="next"'
         self._json(entries[start : start + self.hub.page_size], fault, headers)
 
-    def _file(self, repo: str, sha: str, path: str, fault: Fault | None) -> None:
+    def _file(self, repo: str, revision: str, path: str, fault: Fault | None) -> None:
+        sha = self.hub.branches.get(repo, {}).get(revision, revision)
         content = self.hub.trees.get(sha, {}).get(path)
         if content is None or repo not in self.hub.branches:
             self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": sha})

@@ -50,6 +50,7 @@ class Block:
         attention_bias: (d_model,) bias of W_O, or None.
         mlp: the module whose output is added to the residual stream as the MLP part, its own bias included.
         attention_post_norm: RMS norm applied to the projection's output before it is added, or None.
+        feed_forward: where the MLP's own work begins, if `mlp` is only the norm after it.
     """
 
     attention_output: nn.Module
@@ -57,6 +58,7 @@ class Block:
     attention_bias: Tensor | None
     mlp: nn.Module
     attention_post_norm: Norm | None = None
+    feed_forward: nn.Module | None = None
 
 
 @dataclass(frozen=True)

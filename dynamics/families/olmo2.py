@@ -25,4 +25,5 @@ def _block(layer: nn.Module, n_heads: int) -> Block:
         attention_bias=o_proj.bias,
         mlp=layer.get_submodule("post_feedforward_layernorm"),
         attention_post_norm=rms_norm(layer.get_submodule("post_attention_layernorm")),
+        feed_forward=layer.get_submodule("mlp"),
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pyarrow.ipc
-from huggingface_hub import hf_hub_download
 
-from dynamics.errors import PlanError, unknown
+from dynamics.errors import CheckpointError, PlanError, unknown
+from dynamics.hub.datasets import fetch_dataset_file
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,12 @@ def hub_file(repo: str, path: str, revision: str) -> Found:
     """One file of a dataset repository, from the cache or the network.
 
     Raises:
-        PlanError: it cannot be had; one line with the first line of the client's own reason.
+        PlanError: it cannot be had, or is damaged; one line with the first line of the client's own reason.
     """
     try:
-        cached = Path(hf_hub_download(repo, path, repo_type="dataset", revision=revision))
-    except Exception as error:  # the client's errors have no common base below this
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise PlanError(
-            f"cannot get {path} of dataset {repo} at revision {revision} from the Hub "
-            f"({type(error).__name__}: {reason[:160]})"
-        ) from error
+        cached = fetch_dataset_file(repo, path, revision)
+    except CheckpointError as error:
+        raise PlanError(f"cannot get {error}") from error
     commit = re.search(r"/snapshots/([0-9a-f]{40})/", cached.as_posix())
     exact = f" ({commit[1]})" if commit and commit[1] != revision else ""
     return Found((cached,), f"{repo}@{revision}{exact} {path}")

@@ -202,13 +202,13 @@ def test_halves_keep_an_only_row_for_the_test() -> None:
 def test_from_the_hub_the_commit_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def download(repo: str, path: str, *, repo_type: str, revision: str) -> str:
-        asked.append((repo, path, repo_type, revision))
-        return str(write(tmp_path / "snapshots" / COMMIT / path))
+    def fetch(repo: str, path: str, revision: str) -> Path:
+        asked.append((repo, path, revision))
+        return write(tmp_path / "snapshots" / COMMIT / path)
 
-    monkeypatch.setattr(task_files, "hf_hub_download", download)
+    monkeypatch.setattr(task_files, "fetch_dataset_file", fetch)
     rows = SST2()
-    assert asked[1] == ("stanfordnlp/sst2", "data/train-00000-of-00001.parquet", "dataset", "main")
+    assert asked[1] == ("stanfordnlp/sst2", "data/train-00000-of-00001.parquet", "main")
     assert f"stanfordnlp/sst2@main ({COMMIT}) data/train-00000-of-00001.parquet: 8 of 8 rows" in rows.source
     wic = get_task("wic")
     monkeypatch.setattr(task_files, "read_tables", lambda _: TABLE)
@@ -222,11 +222,11 @@ def test_a_plan_can_pin_a_commit_for_a_transfer_task_and_its_lender(
 ) -> None:
     asked = {}
 
-    def download(repo: str, path: str, *, revision: str, **_: str) -> str:
+    def fetch(repo: str, path: str, revision: str) -> Path:
         asked[repo] = revision
-        return str(write(tmp_path / path, TABLE.with_columns(text=pl.col("sentence"))))
+        return write(tmp_path / path, TABLE.with_columns(text=pl.col("sentence")))
 
-    monkeypatch.setattr(task_files, "hf_hub_download", download)
+    monkeypatch.setattr(task_files, "fetch_dataset_file", fetch)
     yelp = pinned(get_task("yelp"), {"stanfordnlp/sst2": COMMIT, "google/boolq": "other"})
     rows = yelp.load(None)
     assert asked == {"stanfordnlp/sst2": COMMIT, "fancyzhx/yelp_polarity": "main"}
@@ -260,7 +260,7 @@ def test_offline_is_one_clear_line_and_no_traceback(tmp_path: Path) -> None:
 
 
 def test_what_is_not_on_the_hub_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(task_files, "hf_hub_download", lambda *_, **__: pytest.fail("asked the Hub"))
+    monkeypatch.setattr(task_files, "fetch_dataset_file", lambda *_: pytest.fail("asked the Hub"))
     for folder in (None, tmp_path):
         with pytest.raises(PlanError, match=r"MedNLI is credentialed: sign its data use agreement at physionet.org"):
             get_task("mednli").load(folder)

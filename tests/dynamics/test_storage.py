@@ -7,16 +7,20 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 import pytest
 
-from dynamics import storage
+from dynamics import object_stores, storage
 from dynamics.errors import StoreError
-from dynamics.storage import ObjectPath, Place, entries, exists, names, place, polars_options, put, read
+from dynamics.object_stores import ObjectPath
+from dynamics.storage import Place, entries, exists, names, place, polars_options, put, read
 from tests.s3_server import CREDENTIALS, LocalS3
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", "s3", "gs"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A folder that does not exist yet, in each kind of place."""
-    return place(f"s3://{request.getfixturevalue('s3').bucket()}/a b") if request.param == "s3" else tmp_path / "a b"
+    if request.param == "folder":
+        return tmp_path / "a b"
+    server = request.getfixturevalue(request.param)
+    return place(f"{request.param}://{server if request.param == 'gs' else server.bucket()}/a b")
 
 
 @pytest.mark.parametrize(
@@ -172,18 +176,18 @@ def test_both_clients_take_the_same_credentials(s3: LocalS3, tmp_path: Path, mon
             monkeypatch.setenv("AWS_PROFILE", profile)
             monkeypatch.delenv("AWS_ACCESS_KEY_ID")
             monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-        storage._s3.cache_clear()
+        object_stores._s3.cache_clear()
         s3.keys.clear()
         put(where, buffer.getvalue())
         pl.scan_parquet(str(where), **polars_options(where)).collect()
         assert s3.keys == {key}
-    storage._s3.cache_clear()
+    object_stores._s3.cache_clear()
 
 
 def test_a_profile_that_only_the_writer_could_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "lab")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(storage, "find_spec", lambda _: None)
-    storage._s3.cache_clear()
+    monkeypatch.setattr(object_stores, "find_spec", lambda _: None)
+    object_stores._s3.cache_clear()
     with pytest.raises(StoreError, match=r"AWS_PROFILE needs boto3 \(pip install boto3\); or set AWS_ACCESS_KEY_ID"):
         names(place("s3://b/x"))

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from dynamics import storage
+from dynamics import object_stores
 from dynamics import store as store_module
 from dynamics.components import component_grid
 from dynamics.errors import StoreError
@@ -77,7 +77,7 @@ def remove(where: Place) -> None:
     if isinstance(where, Path):
         where.unlink()
     else:
-        storage._filesystem(where).delete_file(str(where.path))
+        object_stores.filesystem(where).delete_file(str(where.path))
 
 
 def test_rows_come_back_with_the_schema_of_the_contract(store: ResultStore) -> None:

@@ -10,11 +10,14 @@ from typer.testing import CliRunner
 import analysis
 import analysis.__main__
 import figures.__main__
+import jobs.compact
 import jobs.derive
 import jobs.preflight
+import jobs.status
 import jobs.sweep
+import jobs.verify
 from dynamics.errors import StoreError
-from dynamics.storage import entries, names, place, read
+from dynamics.storage import delete, entries, names, place, read
 from dynamics.store import open_store, part_files, read_units
 from tests.models import write_plan
 from tests.s3_server import LocalS3
@@ -69,6 +72,21 @@ def test_analyses_and_figures_read_and_write_buckets(s3: LocalS3, plan: Path, re
     assert drawn.exit_code == 0, drawn.output
     assert names(place(f"s3://{bucket}/figures")) == ["emergence.csv", "emergence.png", "emergence.svg"]
     assert read(place(f"s3://{bucket}/figures/emergence.png")).startswith(b"\x89PNG")
+
+
+def test_googles_store_holds_it_too(gs: str, plan: Path, results: Path) -> None:
+    out = f"gs://{gs}/out"
+    done = sweep(plan, out)
+    assert done.exit_code == 0, done.output
+    assert "20 already done" in sweep(plan, out).output
+    assert rows(out, "predictions").equals(rows(results, "predictions"))
+    told = CliRunner().invoke(analysis.__main__.app, ["emergence", "--results", out])
+    assert f"rows written to {out}/analysis/emergence.csv" in told.output
+    refused = sweep(plan, "gs://nobody/out")
+    assert (refused.exit_code, refused.output) == (
+        2,
+        "error: gs://nobody/out/store.json: there is no bucket nobody; make it, or name another\n",
+    )
 
 
 def test_a_death_before_the_commit_leaves_nothing_to_read_and_is_resumed(
@@ -137,3 +155,25 @@ def test_what_polars_meets_on_its_way_is_one_line_too(s3: LocalS3, plan: Path) -
     refused = CliRunner().invoke(analysis.__main__.app, ["emergence", "--results", out])
     assert (refused.exit_code, refused.output.count("\n")) == (2, 1), refused.output
     assert refused.output.startswith("error: ")
+
+
+def test_status_verify_and_compact_work_on_buckets(s3: LocalS3, plan: Path, results: Path) -> None:
+    bucket = s3.bucket()
+    out, few = f"s3://{bucket}/out", f"s3://{bucket}/few"
+    sweep(plan, out)
+    assert CliRunner().invoke(jobs.status.app, [out]).exit_code == 0
+    made = CliRunner().invoke(jobs.compact.app, [out, "--to", few])
+    assert made.exit_code == 0, made.output
+    for folder in (out, few):
+        for options in ([], ["--quick"]):
+            sound = CliRunner().invoke(jobs.verify.app, [folder, *options])
+            assert sound.exit_code == 0, sound.output
+    for table in ("contributions", "predictions", "units"):
+        assert rows(few, table).equals(rows(results, table))
+    assert "is or lies in" in CliRunner().invoke(jobs.compact.app, [out, "--to", f"{out}/few"]).output
+    lost = part_files(open_store(out), "predictions")[0].place
+    delete(lost)
+    assert "problem (lost)" in CliRunner().invoke(jobs.verify.app, [out]).output
+    assert "deleted" in CliRunner().invoke(jobs.verify.app, [out, "--repair"]).output
+    assert "already done, 6 to run" in sweep(plan, out).output
+    assert CliRunner().invoke(jobs.verify.app, [out]).exit_code == 0

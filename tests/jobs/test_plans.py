@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import jobs.plan
+from analysis.seeds import families
 from dynamics.grids import GRIDS
 from dynamics.tasks import TASKS
 from jobs.plan import SweepPlan, read_plan
@@ -73,6 +74,26 @@ def test_the_dynamics_plans_have_the_papers_steps_and_those_between(name: str) -
     assert "contrast" not in cell.templates
 
 
+@pytest.mark.parametrize(("name", "n_models"), [("pythia-scaling", 7), ("polypythias-160m", 16)])
+def test_plans_over_models_ask_all_of_them_the_same_at_published_steps(name: str, n_models: int) -> None:
+    found = plan(f"{name}.toml")
+    assert len({model.id for model in found.models}) == len(found.models) == n_models
+    (steps,) = {model.steps for model in found.models}
+    assert isinstance(steps, tuple)
+    assert set(steps) <= set(GRIDS["all"])
+    assert (steps[0], steps[-1]) == (0, 143000)
+    assert all("contrast" not in cell.templates and len(cell.templates) == 3 for cell in found.tasks)
+
+
+def test_the_seed_plan_holds_three_families_of_seeds() -> None:
+    found = families(model.id for model in plan("polypythias-160m.toml").models)
+    assert {varies: len(models) for (_, varies), models in found.items()} == {
+        "data-seed": 4,
+        "seed": 10,
+        "weight-seed": 4,
+    }
+
+
 def test_the_quick_plan_asks_only_for_published_steps() -> None:
     steps = plan("pythia-70m-quick.toml").models[0].steps
     assert isinstance(steps, tuple)
@@ -83,3 +104,16 @@ def test_the_offline_plan_names_no_repository_of_a_model() -> None:
     found = plan("real-offline.toml")
     assert found.data is not None
     assert all(model.folder is not None for model in found.models)
+
+
+def test_a_tilde_in_a_plans_paths_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    task = '[[define]]\nname = "own"\nfile = "~/rows.csv"\ncolumns = {}\nlabel_column = "l"\nlabels = [0, 1]\n'
+    (tmp_path / "plan.toml").write_text(
+        'name = "own"\ndata = "~/data"\nencoder = "~"\n[[models]]\nid = "m"\nfolder = "~/steps"\n[[tasks]]\n'
+        f'name = "own"\n{task}label_words = ["a", "b"]\ntemplates = []\n'
+    )
+    found = read_plan(tmp_path / "plan.toml")
+    home = tmp_path / "home"
+    assert found.models[0].folder == home / "steps"
+    assert (found.data_folder, found.encoder_folder, found.define[0].file) == (home / "data", home, home / "rows.csv")

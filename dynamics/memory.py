@@ -1,0 +1,100 @@
+"""What a forward pass and its decomposition hold in memory, from a model's shape alone; no torch.
+
+With T padded tokens in a batch (each counted with the shared ones before it), in elements of the pass's dtype:
+
+    activations     T * max(12 d_model, 4 d_model + 3 d_ff)     of one block, the next block's take their place
+    shared keys     2 d_kv * (n_layers * shared + T)            every layer's prefix, one layer's copies for the batch
+
+and what decomposition adds to them, in float32 elements:
+
+    contributions   2 * n_examples * n_components * n_labels    twice while batches are joined
+    readout         n_layers * d_heads * n_labels + d_heads * d_model * (half precision)
+    last tokens     2 * n_batch * n_layers * (d_heads + d_model) as they are kept, and as they are split
+
+`docs/performance.md` sets the formulae beside what was measured.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from dynamics.errors import CheckpointError
+
+BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
+_FLOAT32 = 4
+_NAMES = {
+    "n_layers": ("num_hidden_layers", "n_layer"),
+    "n_heads": ("num_attention_heads", "n_head"),
+    "d_model": ("hidden_size", "n_embd"),
+}
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The sizes that decide memory.
+
+    Attributes:
+        n_layers, n_heads, d_model: of the model.
+        d_heads: width of all heads of a block together.
+        d_kv: width of all keys of a block together; less than d_heads where heads share keys.
+        d_ff: width inside an MLP.
+    """
+
+    n_layers: int
+    n_heads: int
+    d_model: int
+    d_heads: int
+    d_kv: int
+    d_ff: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Self:
+        """Read off a config.json, or a config's `to_dict()`.
+
+        Raises:
+            CheckpointError: it gives no layers, heads or width.
+        """
+        n_layers, n_heads, d_model = (_first(config, *names) for names in _NAMES.values())
+        d_head = config.get("head_dim") or d_model // n_heads
+        return cls(
+            n_layers=n_layers,
+            n_heads=n_heads,
+            d_model=d_model,
+            d_heads=n_heads * d_head,
+            d_kv=(config.get("num_key_value_heads") or n_heads) * d_head,
+            d_ff=config.get("intermediate_size") or config.get("n_inner") or 4 * d_model,
+        )
+
+    @property
+    def n_components(self) -> int:
+        """The embedding, and heads, MLP and attention bias of every layer."""
+        return 1 + self.n_layers * (self.n_heads + 2)
+
+
+def bytes_per_token(shape: ModelShape, dtype: str) -> int:
+    """What one more padded token of a batch takes, its share of a layer's keys included."""
+    return BYTES_OF[dtype] * (max(12 * shape.d_model, 4 * shape.d_model + 3 * shape.d_ff) + 2 * shape.d_kv)
+
+
+def batch_bytes(shape: ModelShape, dtype: str, token_budget: int, n_shared: int = 0) -> int:
+    """What a forward pass of a full batch takes beside the weights."""
+    prefix = 2 * shape.n_layers * shape.d_kv * n_shared * BYTES_OF[dtype]
+    return token_budget * bytes_per_token(shape, dtype) + prefix
+
+
+def decomposition_bytes(shape: ModelShape, dtype: str, *, n_examples: int, n_labels: int, n_batch: int) -> int:
+    """What decomposing adds to the forward passes of `n_examples`, in batches of up to `n_batch`."""
+    widened = shape.d_heads * shape.d_model if dtype != "float32" else 0
+    elements = (
+        2 * n_examples * shape.n_components * n_labels,
+        shape.n_layers * shape.d_heads * n_labels + widened,
+        2 * n_batch * shape.n_layers * (shape.d_heads + shape.d_model),
+    )
+    return _FLOAT32 * sum(elements)
+
+
+def _first(config: Mapping[str, Any], *names: str) -> int:
+    value = next((config[name] for name in names if config.get(name) is not None), None)
+    if not isinstance(value, int):
+        raise CheckpointError(f"config.json does not give {' or '.join(names)}; is it a language model?")
+    return value

@@ -1,0 +1,234 @@
+"""Verify: a sound folder is called sound, every planted fault is named, and repair lets the same sweep mend it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+import analysis
+from dynamics.sealing import encode
+from dynamics.store import open_store
+from jobs.drivers import announced
+from jobs.sweep import app as sweep_app
+from jobs.verify import app
+from tests.models import write_plan
+
+TABLES = {"predictions": ["unit_id", "example_id", "split"], "component_scores": ["unit_id", "split", "component"]}
+
+
+def run(out: Path, *options: str) -> Result:
+    """`python -m jobs.verify OUT`."""
+    return CliRunner().invoke(app, [str(out), *options])
+
+
+def kinds(out: Path, *options: str) -> set[str]:
+    """Kinds of the problems found."""
+    return {problem["kind"] for problem in json.loads(run(out, "--json", *options).output)["problems"]}
+
+
+def remarks(out: Path) -> dict[str, int]:
+    """Kinds of the remarks, counted."""
+    return {remark["kind"]: remark["count"] for remark in json.loads(run(out, "--json").output)["remarks"]}
+
+
+def sweep(plan: Path, out: Path) -> str:
+    """Run a plan; what it printed."""
+    done = CliRunner().invoke(sweep_app, [str(plan), "--out", str(out), "--executor", "inline"])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture
+def out(results: Path, tmp_path: Path) -> Path:
+    """A copy of a sound folder."""
+    return shutil.copytree(results, tmp_path / "out")
+
+
+def one(out: Path, table: str) -> Path:
+    """The first file of a table, a part's own."""
+    return min(path for path in (out / table).rglob("*.parquet") if path.name.count(".") == 1)
+
+
+def change(table: str, edit: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[Path], None]:
+    """Rewrite a file with other rows, sealed as if it had been written so."""
+
+    def apply(out: Path) -> None:
+        path = one(out, table)
+        rows = pq.read_table(path)
+        path.write_bytes(encode(edit(pl.DataFrame(rows)).to_arrow().cast(rows.schema), table))
+
+    return apply
+
+
+def truncate(table: str) -> Callable[[Path], None]:
+    return lambda out: one(out, table).write_bytes(one(out, table).read_bytes()[:-40])
+
+
+def empty(table: str) -> Callable[[Path], None]:
+    return lambda out: one(out, table).write_bytes(b"")
+
+
+def lose(table: str) -> Callable[[Path], None]:
+    return lambda out: one(out, table).unlink()
+
+
+def flip_a_byte(out: Path) -> None:
+    data = bytearray(one(out, "predictions").read_bytes())
+    data[len(data) // 3] ^= 1
+    one(out, "predictions").write_bytes(data)
+
+
+def swap_two_files(out: Path) -> None:
+    first, second = sorted((out / "predictions").rglob("*.parquet"))[::2]
+    data = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(data)
+
+
+def other_fits_file(out: Path) -> None:
+    """The same fits once more, under the name of another set of fits."""
+    path = min(path for path in (out / "prompt_scores").rglob("*.parquet") if path.name.count(".") == 2)
+    shutil.copy(path, path.with_name(path.name.replace(path.name.split(".")[1], "0" * 8)))
+
+
+def double(rows: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([rows, rows.head(1)])
+
+
+def spoil(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(pl.col("full").list.eval(pl.element() + 0.01))
+
+
+FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "truncated": (truncate("predictions"), "damaged"),
+    "truncated commit": (truncate("units"), "damaged"),
+    "empty": (empty("contributions"), "damaged"),
+    "one bit": (flip_a_byte, "damaged"),
+    "lost": (lose("component_scores"), "lost"),
+    "a row too few": (change("predictions", lambda rows: rows.head(-1)), "rows"),
+    "a row twice": (change("predictions", double), "double"),
+    "a score twice": (change("component_scores", double), "double"),
+    "a unit lost with its rows": (change("units", lambda rows: rows.head(-1)), "rows"),
+    "another step's rows": (swap_two_files, "misplaced"),
+    "no rows": (change("contributions", lambda rows: rows.head(0)), "rows"),
+    "parts that do not sum": (change("contributions", spoil), "values"),
+    "lists cut": (change("contributions", lambda r: r.with_columns(pl.col("contributions").list.head(3))), "values"),
+    "beyond the gate": (change("units", lambda r: r.with_columns(decomposition_error=pl.lit(1e-3))), "error"),
+    "a gate of NaN": (change("units", lambda r: r.with_columns(forward_error=pl.lit(float("nan")))), "error"),
+    "no provenance": (change("units", lambda r: r.with_columns(forward_id=pl.lit(None, pl.String))), "metadata"),
+    "fits twice": (other_fits_file, "double"),
+}
+
+
+def test_a_sound_folder_is_sound_and_is_left_as_it_is(results: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
+    found = run(results)
+    assert found.exit_code == 0, found.output
+    assert "20 finished units" in found.output
+    assert found.output.splitlines()[-1] == "sound"
+    assert run(results, "--quick", "--repair").exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in results.rglob("*")} == before
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_named_and_repair_leaves_only_what_a_sweep_computes_again(out: Path, fault: str) -> None:
+    plant, kind = FAULTS[fault]
+    plant(out)
+    found = run(out)
+    assert found.exit_code == 1
+    assert kind in kinds(out)
+    assert f"remedy: `python -m jobs.verify {out} --repair` removes it" in found.output
+    assert "deleted" in run(out, "--repair").output
+    assert kinds(out, "--quick") <= {"missing", "fits"}
+
+
+@pytest.mark.parametrize("fault", ["truncated commit", "lost", "fits twice"])
+def test_the_same_sweep_mends_what_was_repaired(out: Path, results: Path, fault: str) -> None:
+    FAULTS[fault][0](out)
+    run(out, "--repair")
+    sweep(results.parent / "plan.toml", out)
+    assert run(out).exit_code == 0, run(out).output
+    for table, order in TABLES.items():
+        mended, sound = (analysis.load(folder, table).collect().sort(order) for folder in (out, results))
+        assert mended.equals(sound)
+
+
+def test_lost_weights_are_fitted_again_without_a_model(
+    tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [{"name": "sentiment", "templates": ["plain"], "demo_seeds": 2, "n_test": 12, "n_train": 10}]
+    plan = write_plan(tmp_path / "plan.toml", suite_folder, tasks=tasks, fits={"n_labelled": [8]})
+    sweep(plan, out := tmp_path / "out")
+    assert run(out).exit_code == 0
+    lost = min((out / "reweightings").rglob("*.parquet"))
+    lost.unlink()
+    assert kinds(out, "--quick") == {"fits"}
+    assert f"fits {lost.name.split('.')[1]}" in run(out).output
+    assert "deleted 1 files" in run(out, "--repair").output
+    monkeypatch.setattr("jobs.run_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
+    sweep(plan, out)
+    assert run(out).exit_code == 0
+
+
+@pytest.mark.parametrize("fault", ["truncated", "empty", "lost", "a row too few", "beyond the gate"])
+def test_what_footers_and_keys_show_is_found_quickly(out: Path, fault: str) -> None:
+    plant, kind = FAULTS[fault]
+    plant(out)
+    assert kind in kinds(out, "--quick")
+
+
+def test_planned_units_and_fits_that_are_not_there_are_problems(out: Path) -> None:
+    one(out, "units").unlink()
+    found = json.loads(run(out, "--json").output)
+    (missing,) = (problem for problem in found["problems"] if problem["kind"] == "missing")
+    assert missing["what"] == "6 planned units are not there"
+    assert missing["remedy"] == "give the same sweep command again"
+    assert remarks(out)["orphan"] == 6  # five tables, and the fits' scores and weights, less the one of `units`
+
+
+def test_a_raced_unit_and_leftovers_are_remarks(out: Path) -> None:
+    part = one(out, "units")
+    rows = pl.read_parquet(part)
+    for table in TABLES.keys() | {"units", "contributions", "prompt_scores", "reweightings"}:
+        for path in (out / table / part.parent.relative_to(out / "units")).glob(f"{part.stem}.*parquet"):
+            other = path.with_name(path.name.replace(part.stem, "sentiment-" + "a" * 16))
+            copy = pl.read_parquet(path)
+            copy = copy.with_columns(part=pl.lit("a" * 16)) if table == "units" else copy
+            copy.write_parquet(other)
+    (part.parent / ".tmp-sentiment-1").touch()
+    (part.parent / "notes.txt").touch()
+    assert remarks(out).keys() >= {"raced", "temporary", "foreign", "unsealed"}
+    assert remarks(out)["raced"] == len(rows)
+    assert kinds(out) == {"rows"}  # the copy's name is no hash of its units, which a true race's is
+
+
+def test_two_results_for_a_cell_are_a_conflict(out: Path) -> None:
+    rows = pl.DataFrame(pq.read_table(one(out, "units")))
+    other = rows.head(1).with_columns(unit_id=pl.lit("f" * 16), part=pl.lit("b" * 16))
+    path = one(out, "units").with_name("sentiment-" + "b" * 16 + ".parquet")
+    path.write_bytes(encode(other.to_arrow().cast(pa.schema(pq.read_schema(one(out, "units")))), "units"))
+    assert "conflict" in kinds(out)
+    assert run(out).exit_code == 1
+
+
+def test_nothing_is_repaired_while_a_sweep_is_at_work(out: Path) -> None:
+    truncate("predictions")(out)
+    with announced(open_store(out), "run1", "tiny", 20):
+        refused = run(out, "--repair")
+        assert "note: at work" in run(out).output
+    assert refused.exit_code == 2
+    assert "repair when it has ended" in refused.output
+    assert one(out, "predictions").exists()
+
+
+def test_no_results_is_a_wrong_call(tmp_path: Path) -> None:
+    refused = run(tmp_path)
+    assert refused.exit_code == 2
+    assert "holds no results" in refused.output
