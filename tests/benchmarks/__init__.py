@@ -1,0 +1,23 @@
+"""Speed and memory as ratios: one file per question, one line each in `BENCHMARKS`; run by `make bench`.
+
+Each function measures ways of doing the same thing in turns, run after run, so that whatever else the machine does
+meets all of them, and returns `Row`s. Seconds are never compared with a number written down here, only with each other.
+"""
+
+BENCHMARKS = {
+    "whole": "tests.benchmarks.passes:whole_prompts",
+    "shared": "tests.benchmarks.passes:shared_demonstrations",
+    "hooks": "tests.benchmarks.hooks:against_hooks",
+    "memory": "tests.benchmarks.memory:peak_memory",
+    "fits": "tests.benchmarks.fits:reweighting_fits",
+    "growth": "tests.benchmarks.growth:exponents",
+    "sweep": "tests.benchmarks.sweep:share_of_forward_passes",
+}
+"""What `make bench` runs, in order."""
+
+APART = {
+    "memory-large": "tests.benchmarks.memory:peak_memory_of_larger_models",
+    "profile": "tests.benchmarks.profile:top_five",
+    "peers": "tests.benchmarks.peers:against_transformer_lens",
+}
+"""Run by name only: they take long, or an environment of their own (`make bench-peers`)."""

@@ -1,6 +1,7 @@
 """Batches hold every example once, within the budget; running out of memory changes nothing but their size."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -68,6 +69,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_larger_ones_after_it_too(error:
     assert in_batches(run, [5] * 40, 0, 60)[0].tolist() == list(range(40))
     first_fit = next(i for i, size in enumerate(tried) if size <= room)
     assert max(tried[first_fit:]) <= room
+    assert all(later <= earlier // 2 for earlier, later in pairwise(tried[: first_fit + 1]))
 
 
 def test_one_example_that_does_not_fit_is_the_callers_error() -> None:

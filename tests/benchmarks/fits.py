@@ -1,18 +1,14 @@
-"""Speed of reweighting against plain torch autograd loops, interleaved in one run; prints JSON.
+"""Speed of reweighting against plain torch autograd loops."""
 
-`OPENBLAS_NUM_THREADS=1 python -m pytest tests/benchmarks/bench_reweighting.py -m benchmark -s`
-"""
-
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from time import perf_counter
+from itertools import cycle
 
 import numpy as np
-import pytest
 import torch
 
 from dynamics.reweighting import VARIANTS, fit
+from tests.benchmarks.timing import Row, in_turns
 
 N_PROBLEMS, N_ROWS, N_COMPONENTS, N_LABELS, EPOCHS = 30, 24, 1056, 4, 300
 PAPER = replace(VARIANTS["paper"], max_epochs=EPOCHS)
@@ -39,25 +35,24 @@ def autograd_loop(contributions: np.ndarray, gold: np.ndarray, forward: Callable
         optimiser.step()
 
 
-@pytest.mark.benchmark
-def test_reweighting_speed() -> None:
+def reweighting_fits() -> list[Row]:
+    """The fits of one checkpoint against a plain autograd loop."""
     rng = np.random.default_rng(0)
     gold = np.arange(N_ROWS) % N_LABELS
     remainder = np.zeros((N_ROWS, N_LABELS), np.float32)
-    ways = {
-        "closed_form": lambda c: fit(c, gold, PAPER),
+    problems = [rng.normal(0, 0.05, (N_ROWS, N_COMPONENTS, N_LABELS)).astype(np.float32) for _ in range(N_PROBLEMS)]
+    ways: dict[str, Callable[[np.ndarray], object]] = {
+        "closed form": lambda c: fit(c, gold, PAPER),
         "default": lambda c: fit(c, gold, VARIANTS["default"], remainder),
         "autograd": lambda c: autograd_loop(c, gold, product_and_sum),
-        "autograd_contraction": lambda c: autograd_loop(c, gold, contraction),
+        "autograd contraction": lambda c: autograd_loop(c, gold, contraction),
     }
-    seconds = dict.fromkeys(ways, 0.0)
-    for problem in range(-1, N_PROBLEMS):
-        contributions = rng.normal(0, 0.05, (N_ROWS, N_COMPONENTS, N_LABELS)).astype(np.float32)
-        for way, run in ways.items():
-            start = perf_counter()
-            run(contributions)
-            seconds[way] += (problem >= 0) * (perf_counter() - start)
-    ratios = {f"{way}_over_autograd": round(seconds[way] / seconds["autograd"], 4) for way in ways if way != "autograd"}
-    to_contraction = round(seconds["closed_form"] / seconds["autograd_contraction"], 4)
-    report = {"seconds": {way: round(s, 3) for way, s in seconds.items()}, **ratios}
-    print(json.dumps({**report, "closed_form_over_autograd_contraction": to_contraction}))
+    waiting = {way: cycle(problems) for way in ways}
+    times = in_turns({way: lambda way=way, run=run: run(next(waiting[way])) for way, run in ways.items()}, N_PROBLEMS)
+    on = f"{N_PROBLEMS} fits of {N_COMPONENTS} components x {N_LABELS} labels x {N_ROWS} rows, {EPOCHS} epochs"
+    rows = [
+        Row(f"fits, {way} / autograd loop", on, times.ratio(way, "autograd"), 0.25, note=times.note(way, "autograd"))
+        for way in ("closed form", "default")
+    ]
+    to_contraction = times.ratio("closed form", "autograd contraction")
+    return [*rows, Row("fits, closed form / autograd by one contraction", on, to_contraction)]

@@ -1,0 +1,64 @@
+"""`python -m tests.benchmarks [NAME ...] [--json FILE]`: measure, print one table, write JSON."""
+
+import json
+import os
+import platform
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Annotated
+
+import torch
+import transformers
+import typer
+
+from dynamics.errors import PlanError, refusals_exit_2, unknown
+from tests.benchmarks import APART, BENCHMARKS
+from tests.benchmarks.timing import Row
+
+TASKS = {**BENCHMARKS, **APART}
+
+
+def run(
+    names: Annotated[list[str] | None, typer.Argument(help="some of: " + ", ".join(TASKS), metavar="[NAME]...")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="where to write the rows")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="threads of torch, for every way alike")] = 1,
+) -> None:
+    """Measure, and say which targets were met. Exit code 1 where one was missed."""
+    with refusals_exit_2():
+        for name in names or ():
+            if name not in TASKS:
+                raise PlanError(unknown("benchmark", name, TASKS))
+    torch.set_num_threads(threads)
+    transformers.logging.set_verbosity_error()
+    rows: list[Row] = []
+    for name in names or BENCHMARKS:
+        for row in resolve_name(TASKS[name])():
+            rows.append(row)
+            typer.echo(_line(row))
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps({"machine": machine(threads), "rows": [row.record for row in rows]}, indent=1))
+    raise typer.Exit(int(any(row.met is False for row in rows)))
+
+
+def machine(threads: int) -> dict[str, object]:
+    """What it ran on: kinds and versions, no names."""
+    return {
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _line(row: Row) -> str:
+    sign = ">=" if row.at_least else "<="
+    target = "" if row.target is None else f"{sign} {row.target:.3g}"
+    state = {True: "met", False: "MISSED", None: ""}[row.met]
+    return f"{row.name:38} {row.on:44} {row.value:8.3f} {target:9} {state:6} {row.note}"
+
+
+if __name__ == "__main__":
+    typer.run(run)

@@ -1,0 +1,90 @@
+"""How seconds grow with examples, components and labels: the exponent of a power law; and with shots, only reported."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import numpy as np
+import torch
+
+from dynamics.decomposition import decompose, read_out, split_logits
+from dynamics.families import anatomy
+from dynamics.forward import last_token
+from dynamics.prompts import PromptSet
+from tests.benchmarks.timing import Row, in_turns
+from tests.benchmarks.workloads import TOKENS, model_of, n_tokens, neox_config, pythia, real_prompts
+
+RUNS = 7
+
+
+def exponents() -> Iterator[Row]:
+    """Examples and components on whole decompositions, labels on what they change: the split of the logits."""
+    of = {"examples": _by_examples(), "components": _by_layers(), "labels": _by_labels()}
+    for name, (on, ways) in of.items():
+        yield _row(name, on, ways)
+    yield from _by_shots()
+
+
+def _row(name: str, on: str, ways: Mapping[int, Callable[[], object]]) -> Row:
+    times = in_turns({str(size): run for size, run in ways.items()}, RUNS)
+    median = [float(np.median(times.wall[str(size)])) for size in ways]
+    slope = float(np.polyfit(np.log(list(ways)), np.log(median), 1)[0])
+    note = ", ".join(f"{size}: {seconds / median[0]:.2f}" for size, seconds in zip(ways, median, strict=True))
+    return Row(f"growth with {name}, exponent", on, slope, 1.05, note=f"seconds as multiples of the first, {note}")
+
+
+def random_prompts(n_examples: int, n_labels: int = 2, own: int = 24, shared: int = 96) -> PromptSet:
+    """Drawn token ids of one length."""
+    rng = np.random.default_rng(0)
+    return PromptSet(
+        task="random",
+        template="random",
+        demo_seed=0,
+        n_shots=0,
+        label_words=tuple(map(str, range(n_labels))),
+        label_ids=tuple(range(10, 10 + n_labels)),
+        shared_ids=tuple(rng.integers(2, 900, shared).tolist()),
+        own_ids=tuple(tuple(rng.integers(2, 900, own).tolist()) for _ in range(n_examples)),
+        split=("test",) * n_examples,
+        example_id=tuple(map(str, range(n_examples))),
+        gold=(0,) * n_examples,
+    )
+
+
+def _by_examples() -> tuple[str, dict[int, Callable[[], object]]]:
+    model = model_of(neox_config(6, 8, 256, 1_000))
+    sizes = (32, 64, 128, 256)
+    ways = {n: partial(decompose, model, random_prompts(n), token_budget=TOKENS) for n in sizes}
+    return "6 layers x 256, 24 own and 96 shared tokens", ways
+
+
+def _by_layers() -> tuple[str, dict[int, Callable[[], object]]]:
+    models = [model_of(neox_config(n_layers, 8, 256, 1_000)) for n_layers in (3, 6, 12, 24)]
+    prompts = random_prompts(64)
+    ways = {1 + 10 * len(m.gpt_neox.layers): partial(decompose, m, prompts, token_budget=TOKENS) for m in models}
+    return "3 to 24 layers x 256, 64 prompts", ways
+
+
+def _by_labels() -> tuple[str, dict[int, Callable[[], object]]]:
+    model = model_of(neox_config(6, 8, 512, 1_000))
+    parts = anatomy(model)
+    with torch.inference_mode():
+        last = last_token(parts, random_prompts(128, own=8, shared=8).own_ids)
+        ways = {
+            n: partial(split_logits, parts, read_out(parts, tuple(range(10, 10 + n))), last) for n in (2, 4, 8, 16, 32)
+        }
+    return "split of the logits, 6 layers x 512, 128 prompts", ways
+
+
+def _by_shots() -> list[Row]:
+    """Real SST-2 prompts up to about 512 shared tokens: seconds per example as multiples of those without shots."""
+    model, shots = pythia("70m"), (0, 1, 4, 8, 16)
+    prompts = {n: real_prompts("sst2", 32, n_shots=n) for n in shots}
+    tokens = {n: np.array(n_tokens(prompts[n])) for n in shots}
+    times = in_turns({str(n): partial(decompose, model, prompts[n], token_budget=TOKENS) for n in shots}, 3)
+    rows = []
+    for n in shots[1:]:
+        every, new = tokens[n] / tokens[0]
+        note = f"{len(prompts[n].shared_ids)} shared tokens; {new:.2f} times the tokens read, {every:.2f} of all tokens"
+        on = f"70m, 32 of sst2, {n} shots, 3 runs"
+        rows.append(Row("growth with shots / without shots", on, times.ratio(str(n), "0"), note=note))
+    return rows
