@@ -10,14 +10,12 @@
 A component that always says the same is exactly at chance on balanced rows, hence neither good nor bad.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import polars as pl
 
 from analysis.answers import GROUP, StepAnswers, all_answers
-from analysis.null import family_thresholds, null_accuracy, permuted_labels
-from dynamics import scores
+from analysis.confusion import accuracy, confusion, shares
+from analysis.null import family_thresholds, null_by_prompt
 from dynamics.storage import Place
 
 LEVEL = 0.05
@@ -35,7 +33,7 @@ def component_kinds(results: Place) -> pl.DataFrame:
         n_components, n_prompts, n_examples, chance, good_above and bad_below (mean thresholds on accuracy), level.
     """
     return (
-        component_kinds_by_prompt(results)
+        pl.concat([_table(at).drop("components") for at in all_answers(results)])
         .group_by(*GROUP, "step", "kind", maintain_order=True)
         .agg(
             pl.col("count").mean(),
@@ -59,8 +57,7 @@ def component_kinds_by_prompt(results: Place) -> pl.DataFrame:
         One row per (model, dtype, control, task, n_shots, step, template, demo_seed, kind): count, share of
         n_components, components (names separated by spaces), n_examples, chance, good_above, bad_below.
     """
-    rows = [row for at in all_answers(results) for row in _rows(at)]
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return pl.concat([_table(at) for at in all_answers(results)])
 
 
 def masks(at: StepAnswers) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
@@ -69,38 +66,45 @@ def masks(at: StepAnswers) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarra
     Returns:
         kind -> (prompt, component) bool, and the thresholds (prompt,) of good and of bad.
     """
-    permuted = permuted_labels(tuple(at.gold.tolist()), at.full.shape[-1])
-    above, below = family_thresholds(null_accuracy(at.credit, permuted), LEVEL)
-    accuracy = np.stack([scores.accuracy(credit, at.gold) for credit in at.credit])
-    top_share = at.credit.mean(1).max(-1)
+    above, below = _thresholds(at)
+    counts = confusion(at)
+    right, top_share = accuracy(counts), shares(counts).max(-1)
     of = {
-        "good": accuracy > above[:, None] + SAME,
-        "bad": accuracy < below[:, None] - SAME,
+        "good": right > above[:, None] + SAME,
+        "bad": right < below[:, None] - SAME,
         "label_biased": top_share >= 1 - SAME,
         "nearly_label_biased": top_share >= NEARLY - SAME,
     }
     return {**of, "unremarkable": ~np.any(list(of.values()), axis=0)}, above, below
 
 
-def _rows(at: StepAnswers) -> Iterator[dict[str, object]]:
+def _thresholds(at: StepAnswers) -> tuple[np.ndarray, np.ndarray]:
+    """Of good and of bad, (prompt,) each."""
+    above, below = zip(*(family_thresholds(null[None], LEVEL) for null in null_by_prompt(at)), strict=True)
+    return np.concatenate(above), np.concatenate(below)
+
+
+def _table(at: StepAnswers) -> pl.DataFrame:
+    """One step's rows of `component_kinds_by_prompt`."""
     of, above, below = masks(at)
     names = np.array(at.components)
-    for i, prompt in enumerate(at.prompts):
-        template, seed = prompt.rsplit("/", 1)
-        for kind in KINDS:
-            mine = of[kind][i]
-            yield {
-                **dict(zip(GROUP, at.group, strict=True)),
-                "step": at.step,
-                "template": template,
-                "demo_seed": int(seed),
-                "kind": kind,
-                "count": int(mine.sum()),
-                "share": float(mine.mean()),
-                "components": " ".join(names[mine]),
-                "n_components": len(names),
-                "n_examples": len(at.gold),
-                "chance": 1 / at.full.shape[-1],
-                "good_above": float(above[i]),
-                "bad_below": float(below[i]),
-            }
+    prompts = [prompt.rsplit("/", 1) for prompt in at.prompts]
+    rows = [
+        {
+            "template": template,
+            "demo_seed": int(seed),
+            "kind": kind,
+            "count": int(of[kind][i].sum()),
+            "share": float(of[kind][i].mean()),
+            "components": " ".join(names[of[kind][i]]),
+            "n_components": len(names),
+            "n_examples": len(at.gold),
+            "chance": 1 / at.n_labels,
+            "good_above": float(above[i]),
+            "bad_below": float(below[i]),
+        }
+        for i, (template, seed) in enumerate(prompts)
+        for kind in KINDS
+    ]
+    keys = {**dict(zip(GROUP, at.group, strict=True)), "step": at.step}
+    return pl.DataFrame([{**keys, **row} for row in rows])

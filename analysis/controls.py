@@ -10,12 +10,13 @@ and the interval is over seeds: `accuracy +- t(0.975, n_seeds - 1) * seed_sd / s
 
 from collections.abc import Iterator
 
+import numpy as np
 import polars as pl
 from scipy.special import stdtrit
 
 from analysis.accuracies import method_scores, n_labels
 from analysis.answers import GROUP, StepAnswers, answers, groups
-from analysis.null import null_accuracy, permuted_labels
+from analysis.null import null_by_prompt
 from dynamics.storage import Place
 
 KEYS = ["model", "dtype", "task", "n_shots", "method", "variant", "n_labelled"]
@@ -112,6 +113,6 @@ def _control_answers(results: Place) -> Iterator[StepAnswers]:
 
 
 def _best_by_luck(at: StepAnswers) -> list[tuple]:
-    null = null_accuracy(at.credit, permuted_labels(tuple(at.gold.tolist()), at.full.shape[-1]))
-    best, worst = float(null.max(1).mean()), float(null.min(1).mean())
+    extremes = [(null.max(0).mean(), null.min(0).mean()) for null in null_by_prompt(at)]
+    best, worst = np.mean(extremes, 0).tolist()
     return [(*at.group, at.step, "oracle_t1", best), (*at.group, at.step, "oracle_b1", worst)]

@@ -8,13 +8,10 @@ With more labels there is no such x; `top_share`, the share of the label predict
 lies within `max(0, top_share - 1 + 1/k) <= y <= 1 + 1/k - top_share` for k labels in equal number.
 """
 
-from collections.abc import Iterator
-
-import numpy as np
 import polars as pl
 
 from analysis.answers import GROUP, StepAnswers, all_answers
-from dynamics import scores
+from analysis.confusion import accuracy, confusion, recalls, shares
 from dynamics.components import parse_component
 from dynamics.storage import Place
 
@@ -27,40 +24,32 @@ def diamond(results: Place) -> pl.DataFrame:
         rows on which the label is predicted), recall (accuracy on the label's rows), accuracy, top_share (mean over
         prompts of the largest share of any label), n_prompts, n_examples, n_labels. Ties count 1/n_tied.
     """
-    rows = [row for at in all_answers(results) for row in _rows(at)]
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return pl.concat([_table(at) for at in all_answers(results)])
 
 
-def recalls(credit: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """Accuracy on each label's own rows: (prompt, example, component, label), (example,) -> (prompt, component, label).
-
-    NaN for a label without rows.
-    """
-    there = [credit[..., y][:, gold == y].mean(1) if (gold == y).any() else None for y in range(credit.shape[-1])]
-    missing = np.full((credit.shape[0], credit.shape[2]), np.nan)
-    return np.stack([missing if recall is None else recall for recall in there], -1)
-
-
-def _rows(at: StepAnswers) -> Iterator[dict[str, object]]:
-    accuracy = np.stack([scores.accuracy(credit, at.gold) for credit in at.credit]).mean(0)
-    share = at.credit.mean(1)
-    recall = recalls(at.credit, at.gold).mean(0)
-    for j, name in enumerate(at.components):
-        component = parse_component(name)
-        for label in range(share.shape[-1]):
-            yield {
-                **dict(zip(GROUP, at.group, strict=True)),
-                "step": at.step,
-                "component": name,
-                "kind": component.kind,
-                "layer": component.layer,
-                "head": component.head,
-                "label": label,
-                "share": float(share[:, j, label].mean()),
-                "recall": None if np.isnan(recall[j, label]) else float(recall[j, label]),
-                "accuracy": float(accuracy[j]),
-                "top_share": float(share[:, j].max(-1).mean()),
-                "n_prompts": len(at.prompts),
-                "n_examples": len(at.gold),
-                "n_labels": share.shape[-1],
-            }
+def _table(at: StepAnswers) -> pl.DataFrame:
+    """One step's rows."""
+    counts = confusion(at)
+    share, recall = shares(counts), recalls(counts).mean(0)
+    components = [parse_component(name) for name in at.components]
+    by_component = pl.DataFrame(
+        {
+            "component": at.components,
+            "kind": [component.kind for component in components],
+            "layer": [component.layer for component in components],
+            "head": [component.head for component in components],
+            "label": [list(range(at.n_labels))] * len(components),
+            "share": share.mean(0).tolist(),
+            "recall": recall.tolist(),
+            "accuracy": accuracy(counts).mean(0),
+            "top_share": share.max(-1).mean(0),
+        }
+    )
+    rows = by_component.explode("label", "share", "recall").with_columns(pl.col("recall").fill_nan(None))
+    keys = {**dict(zip(GROUP, at.group, strict=True)), "step": at.step}
+    sizes = {"n_prompts": len(at.prompts), "n_examples": len(at.gold), "n_labels": at.n_labels}
+    fixed = [
+        pl.lit(value, pl.Int64 if isinstance(value, int) else None).alias(name)
+        for name, value in (keys | sizes).items()
+    ]
+    return rows.with_columns(fixed).select(*keys, *rows.columns, *sizes)

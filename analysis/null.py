@@ -1,9 +1,12 @@
 """What luck gives: accuracies on permuted labels, the same permutations for all components, prompts and checkpoints."""
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
+
+from analysis.answers import StepAnswers, earned, unit_of
 
 N_PERMUTATIONS, NULL_SEED = 1000, 0
 
@@ -27,6 +30,15 @@ def null_accuracy(credit: np.ndarray, permuted: np.ndarray) -> np.ndarray:
     shares = np.rint(credit * unit).astype(dtype).transpose(0, 2, 1, 3).reshape(n_prompts * n_components, -1)
     counts = shares @ permuted.reshape(n_examples * n_labels, -1).astype(dtype, copy=False)
     return counts.astype(np.float64).reshape(n_prompts, n_components, -1) / (unit * n_examples)
+
+
+def null_by_prompt(at: StepAnswers) -> Iterator[np.ndarray]:
+    """Every prompt's accuracies on permuted labels, (component, permutation) each, one prompt held at a time."""
+    permuted = permuted_labels(tuple(at.gold.tolist()), at.n_labels)
+    unit = unit_of(at.tied)
+    for prompt in range(len(at.prompts)):
+        tied = None if at.tied is None else at.tied[[prompt]]
+        yield null_accuracy(earned(at.labels[[prompt]], tied, at.n_labels, unit) / unit, permuted)[0]
 
 
 @lru_cache(maxsize=2)

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from analysis.answers import GROUP, StepAnswers, all_answers
+from analysis.confusion import accuracy, confusion
 from analysis.consistency import TOP
 from analysis.variance import SOURCES, Split, split_variance
-from dynamics import scores
 from dynamics.storage import Place
 
 SUBJECTS = ("Full", "T1", f"top-{TOP}", "components")
@@ -63,16 +63,24 @@ def _prompts(at: StepAnswers) -> list[tuple[str, int]]:
     return [(template, int(seed)) for template, seed in named]
 
 
-def _hits(credit: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """(prompt, example, ..., label) -> (prompt, example, ...), what each answer earns."""
-    return np.stack([scores.at_gold(earned, gold) for earned in credit])
+def _hits(at: StepAnswers, components: slice | np.ndarray) -> np.ndarray:
+    """What some components' answers earn: (prompt, example, component), ties 1/n_tied."""
+    tied = None if at.tied is None else at.tied[..., components]
+    return _earned(at.labels[..., components], tied, at.gold[:, None])
+
+
+def _earned(labels: np.ndarray, tied: np.ndarray | None, gold: np.ndarray) -> np.ndarray:
+    alone = labels == gold
+    if tied is None:
+        return alone.astype(float)
+    among = (tied >> gold.astype(np.uint32)) & 1
+    return np.where(tied > 0, among / np.maximum(np.bitwise_count(tied), 1), alone)
 
 
 def _component_blocks(at: StepAnswers) -> Iterator[Split]:
     prompts = _prompts(at)
     for first in range(0, len(at.components), _BLOCK):
-        hits = _hits(at.credit[:, :, first : first + _BLOCK], at.gold)
-        yield split_variance(prompts, hits, at.gold)
+        yield split_variance(prompts, _hits(at, slice(first, first + _BLOCK)), at.gold)
 
 
 def _components(at: StepAnswers) -> Split:
@@ -86,12 +94,11 @@ def _components(at: StepAnswers) -> Split:
 
 def _best(at: StepAnswers, components: Split) -> Split:
     """Full, T1 and top-5 as subjects."""
-    by_prompt = np.stack([scores.accuracy(earned, at.gold) for earned in at.credit])
-    winner = by_prompt.argmax(1)
-    full = _hits(at.full, at.gold)
-    best = np.stack([scores.at_gold(at.credit[p, :, j], at.gold) for p, j in enumerate(winner)])
+    winner = accuracy(confusion(at)).argmax(1)
+    full = _earned(at.full_labels, at.full_tied, at.gold)
+    best = np.stack([_hits(at, np.array([j]))[p, :, 0] for p, j in enumerate(winner)])
     top = np.argsort(-np.round(components.accuracy, 9), kind="stable")[:TOP]
-    mean = _hits(at.credit[:, :, np.sort(top)], at.gold).mean(2)
+    mean = _hits(at, np.sort(top)).mean(2)
     return split_variance(_prompts(at), np.stack([full, best, mean], 2), at.gold)
 
 

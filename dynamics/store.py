@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import polars as pl
 import pyarrow as pa
@@ -38,7 +38,7 @@ from dynamics.storage import (
     read,
 )
 
-_MARKER = "store.json"
+MARKER = "store.json"
 CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
 """What identifies a unit to a reader."""
 
@@ -76,7 +76,7 @@ def open_store(root: Place | str, *, create: bool = False) -> ResultStore:
     root = place(root)
     if isinstance(root, Path) and root.exists() and not root.is_dir():
         raise StoreError(f"{root} is a file; results need a folder, name another one")
-    marker = root / _MARKER
+    marker = root / MARKER
     if not exists(marker):
         there = [name for name in names(root) if not name.startswith(TEMPORARY)]
         if not create:
@@ -84,19 +84,22 @@ def open_store(root: Place | str, *, create: bool = False) -> ResultStore:
         if there:
             raise StoreError(f"{root} holds files that are not results of this suite; name an empty or new folder")
         put(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode())
-    version = _version(marker)
+    content = _content(marker)
+    version = content["schema_version"]
     if version != SCHEMA_VERSION:
         raise StoreError(
             f"{root} was written with schema version {version}, this is version {SCHEMA_VERSION}; "
             "read it with the release that wrote it, or sweep into a new folder"
         )
-    return ResultStore(root)
+    if create and "compacted_from" in content:
+        raise StoreError(f"{root} is a compacted copy, only for reading; sweep into {content['compacted_from']}")
+    return ResultStore(root, compacted="compacted_from" in content)
 
 
-def _version(marker: Place) -> int:
+def _content(marker: Place) -> dict[str, Any]:
     content = read(marker)
     try:
-        return json.loads(content)["schema_version"]
+        return {"schema_version": json.loads(content)["schema_version"], **json.loads(content)}
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{marker} cannot be read ({error}); restore it or name another folder") from error
 
@@ -169,7 +172,13 @@ def rewrite_scores(store: ResultStore, part: Part, tables: Sequence[Mapping[str,
 
 
 def parts(store: ResultStore) -> list[Part]:
-    """The committed parts, sorted."""
+    """The committed parts, sorted.
+
+    Raises:
+        StoreError: the results are a compacted copy.
+    """
+    if store.compacted:
+        raise StoreError(f"{store.root} is a compacted copy, only for reading; use what it was made from")
     done = read_units(store).filter(pl.col("status") == "done")
     rows = done.select("model", "step", "task", "part").unique().sort("model", "step", "task", "part")
     return [Part(*row) for row in rows.iter_rows()]
@@ -228,11 +237,20 @@ def delete_note(store: ResultStore, folder: str, name: str) -> None:
 
 
 def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
-    """The units of one checkpoint that are done, each with the part that holds it; no other file is read."""
-    there = entries(part_path(store, "units", Part(model, step, "", "")).parent, "*.parquet")
-    files = [entry for entry in there if "-failed-" not in entry.place.name]
-    with explained(store.root):
-        rows = _scan_files(files, "units").select("unit_id", "part").collect()
+    """The units of one checkpoint that are done, each with the part that holds it; no other file is read.
+
+    Raises:
+        StoreError: a file of theirs cannot be read.
+    """
+    folder = part_path(store, "units", Part(model, step, "", "")).parent
+    files = [entry for entry in entries(folder, "*.parquet") if "-failed-" not in entry.place.name]
+    try:
+        with explained(store.root):
+            rows = _scan_files(files, "units").select("unit_id", "part").collect()
+    except pl.exceptions.PolarsError as error:
+        raise StoreError(
+            f"{folder} holds a file that cannot be read; run the same sweep again: it says which"
+        ) from error
     return dict(reversed(list(rows.iter_rows())))
 
 
@@ -263,6 +281,8 @@ def scan(store: ResultStore, table: str) -> pl.LazyFrame:
         raise StoreError(f"{store.root} holds no finished unit yet; run or resume the sweep")
     if table == "units":
         return done.lazy()
+    if store.compacted:
+        return _scan_files(part_files(store, table), table)
     kept = done.select("unit_id", "part")
     committed = set(kept["part"].to_list())
     files = [entry for entry in part_files(store, table) if _part_of(entry) in committed]
@@ -286,7 +306,7 @@ def part_files(store: ResultStore, table: str) -> list[Entry]:
     Raises:
         StoreError: a part is empty, which readers would skip without a word, or cut off.
     """
-    files = entries(store.root / table, "model=*/step=*/*.parquet")
+    files = entries(store.root / table, "model=*/*.parquet" if store.compacted else "model=*/step=*/*.parquet")
     for entry in files:
         if entry.size < 12 or _last_bytes(entry.place) != b"PAR1":
             cause = "empty (0 bytes)" if entry.size == 0 else "cut off or not Parquet"
@@ -321,6 +341,21 @@ def _kept(store: ResultStore, rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([done, failed.join(done, on=CELL, how="anti")]).sort("unit_id")
 
 
+def belongs(entry: Entry) -> tuple[Part, str | None]:
+    """The part that a file of a table holds rows of, and the name of its fits where it holds those."""
+    step, model = entry.place.parent.name, entry.place.parent.parent.name
+    task, _, rest = entry.place.name.removesuffix(".parquet").rpartition("-")
+    name, _, fits = rest.partition(".")
+    if task.endswith("-failed"):
+        task, name = task.removesuffix("-failed"), f"failed-{name}"
+    return Part(unquote(model.removeprefix("model=")), int(step.removeprefix("step=")), task, name), fits or None
+
+
+def read_files(files: Sequence[Entry], table: str) -> pl.DataFrame:
+    """All rows of some files of a table, committed or not."""
+    return _scan_files(files, table).collect()
+
+
 def _part_of(entry: Entry) -> str:
     """The part a file belongs to: its own name, or what stands before the name of the fits."""
     return entry.place.stem.rsplit("-", 1)[-1].split(".")[0]
@@ -334,7 +369,8 @@ def _scan_files(files: Sequence[Entry], table: str, **options: Any) -> pl.LazyFr
     """
     if not files:
         return pl.LazyFrame(schema=_polars_schema(table))
-    keyed = str(files[0].place.parent).count("=") == 2
+    folder = files[0].place.parent
+    keyed = folder.name.startswith("step=") and str(folder).count("=") == 2
     return pl.scan_parquet(
         [str(entry.place) for entry in files],
         schema=_polars_schema(table),

@@ -1,24 +1,39 @@
-"""`python -m figures [NAME] --results DIR --out DIR2`: draw one figure, or all."""
+"""`python -m figures [NAME] --results DIR --out DIR2`: draw one figure, or all and a page that shows them."""
 
 from typing import Annotated
 
 import typer
 
+import analysis
 from dynamics.errors import refusals_exit_2
 from dynamics.storage import place
-from figures import FIGURES, draw
+from figures import FIGURES, Drawn, draw, draw_if_there
+from figures.report import write_report
 
 
 def main(
     results: Annotated[str, typer.Option(help="folder that a sweep wrote, or its s3:// or gs:// URI")],
-    out: Annotated[str, typer.Option(help="folder or URI for the pictures and the data behind them")],
+    out: Annotated[str | None, typer.Option(help="folder or URI for all it draws; default RESULTS/figures")] = None,
     name: Annotated[str | None, typer.Argument(help=f"one of: {', '.join(FIGURES)}; all if left out")] = None,
 ) -> None:
-    """Regenerate figures from the Parquet results."""
+    """Regenerate figures from the Parquet results; with all of them, index.html: figures, tables and provenance."""
     with refusals_exit_2():
-        for each in [name] if name else FIGURES:
-            for path in draw(each, place(results), place(out)):
-                typer.echo(path)
+        store = place(results)
+        folder = place(out) if out else store / "figures"
+        if name:
+            _say(draw(name, store, folder))
+            return
+        analysis.load(store, "units")
+        drawn = [_say(draw_if_there(each, store, folder)) for each in FIGURES]
+        typer.echo(write_report(drawn, store, folder))
+
+
+def _say(drawn: Drawn) -> Drawn:
+    for path in drawn.files:
+        typer.echo(path)
+    if drawn.missing:
+        typer.echo(f"{drawn.name}: nothing to draw. {drawn.missing}", err=True)
+    return drawn
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

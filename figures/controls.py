@@ -6,7 +6,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import FigureOf, style
+from figures import FigureOf, style, wording
 
 METHODS = {
     "full": "Full",
@@ -14,7 +14,7 @@ METHODS = {
     "prompt_selection": "PromptS",
     "calib_plus": "Calib+",
     "comp_rw": "COMP RW",
-    "heldout_t1": "held-out T1",
+    "heldout_t1": "Held-out T1",
     "oracle_t1": "T1",
     "oracle_b1": "B1",
 }
@@ -44,8 +44,6 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
 
     Of each control and of the trained model the last step is drawn.
     """
-    if table.is_empty():
-        return {"controls": style.notice("No control here, nor a step 0: sweep a plan with `controls`.")}
     several = table["model"].n_unique() > 1
     panels = table.partition_by(PANEL, maintain_order=True)
     return {name: _page(page, several_models=several) for name, page in style.pages("controls", panels, 6).items()}
@@ -63,7 +61,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(-0.02, 1.02)
         first = {**panel.row(0, named=True), "control": "none"}
-        axes.set_title(style.panel_title(first, several_models=several_models), loc="left")
+        style.title(axes, style.panel_title(first, several_models=several_models))
     for name in ("trained", *sorted({control for panel in panels for control in panel["control"]}), "expected"):
         grid[0].plot([], [], label=name, linestyle="none", **{"color": "0.2", **LOOKS[name]})
     figure.supxlabel("test accuracy")
@@ -96,4 +94,27 @@ def _name(method: str, variant: str, n_labelled: int) -> str:
     return ", ".join([METHODS[method], *shown])
 
 
-FIGURE = FigureOf(analysis="controls", draw=draw)
+def caption(table: pl.DataFrame) -> str:
+    """Which method lies furthest from guessing under a control."""
+    under = table.filter(pl.col("control").is_in(["random_init", "shuffled_labels"]), pl.col("distance").is_not_null())
+    text = (
+        "Test accuracy trained and under controls, at the last step of each; bars: 95 % intervals over a control's "
+        "seeds; ticks: what guessing gives."
+    )
+    if under.is_empty():
+        return text
+    far = under.sort(pl.col("distance").abs(), descending=True).row(0, named=True)
+    method = _name(far["method"], far["variant"], far["n_labelled"])
+    return (
+        f"{text} Furthest from guessing under a control: {method} on {far['task']} with {NAMES[far['control']]}, "
+        f"{wording.number(far['accuracy'])} against {wording.number(far['expected'])} ({far['distance']:+.1f} SD)."
+    )
+
+
+FIGURE = FigureOf(
+    analysis="controls",
+    question="What do the methods reach where nothing can be known?",
+    draw=draw,
+    caption=caption,
+    missing="No control here, nor a step 0 before other steps: sweep a plan with `controls`.",
+)

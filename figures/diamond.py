@@ -21,7 +21,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
     """
     several = table["model"].n_unique() > 1
     shown = spread(table["step"].unique().sort().to_list())
-    pages = style.pages("diamond", table.partition_by(style.PANEL, maintain_order=True), 8)
+    pages = style.pages("diamond", table.partition_by(style.PANEL, maintain_order=True), 6)
     return {name: _page(page, shown, several_models=several) for name, page in pages.items()}
 
 
@@ -33,9 +33,9 @@ def _page(panels: list[pl.DataFrame], shown: list[int], *, several_models: bool)
         for axes, step in zip(row, shown, strict=True):
             _panel(axes, panel.filter(step=step), first["n_labels"])
         title = style.panel_title(first, several_models=several_models)
-        row[0].set_title(f"{title}\nstep {style.format_step(shown[0])}", loc="left", fontsize=7)
-        for axes, step in zip(row[1:], shown[1:], strict=True):
-            axes.set_title(f"\n{style.format_step(step)}", loc="left", fontsize=7)
+        row[0].annotate(title, (0, 1), (0, 18), "axes fraction", "offset points", fontsize=8, annotation_clip=False)
+        for axes, step in zip(row, shown, strict=True):
+            axes.set_title(f"step {style.format_step(step)}", loc="left", fontsize=7)
         middle = "share answered with label 1" if first["n_labels"] == 2 else "share of the label answered most"
         row[len(row) // 2].set_xlabel(middle, fontsize=7)
     figure.supylabel("test accuracy")
@@ -66,7 +66,7 @@ def _panel(axes: Axes, rows: pl.DataFrame, n_labels: int) -> None:
             linewidths=0.3,
             edgecolors="0.2",
         )
-    axes.axhline(1 / n_labels, color="0.45", linewidth=0.6, linestyle=(0, (5, 3)), zorder=0)
+    style.chance_line(axes, 1 / n_labels)
     low = 0 if n_labels == 2 else 1 / n_labels
     axes.set_xticks([low, 1], ["0" if n_labels == 2 else f"1/{n_labels}", "1"])
     axes.set_yticks([0, 0.5, 1])
@@ -82,4 +82,20 @@ def _outline(axes: Axes, n_labels: int) -> None:
     axes.plot(x, y, color="0.6", linewidth=0.7, zorder=0)
 
 
-FIGURE = FigureOf(analysis="diamond", draw=draw)
+def caption(table: pl.DataFrame) -> str:
+    """Which steps are shown, and what the axes mean."""
+    steps = table["step"].unique().sort().to_list()
+    shown = f" {len(spread(steps))} of {len(steps)} steps are shown." if len(steps) > MOST_STEPS else ""
+    return (
+        "Every component (dot: head, square: MLP) by what it answers and how often it is right, means over prompts: "
+        "good components at the top, bad ones at the bottom, label-biased ones in the corners at chance; the outline "
+        f"is what balanced test rows allow.{shown}"
+    )
+
+
+FIGURE = FigureOf(
+    analysis="diamond",
+    question="Are components right, wrong, or always of one opinion?",
+    draw=draw,
+    caption=caption,
+)

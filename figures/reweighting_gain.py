@@ -1,14 +1,15 @@
 """What a few labels unlock, over training: Full, Calib+, COMP RW and held-out T1 in one panel."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import FigureOf, style
+from figures import FigureOf, style, wording
 
-NAMES = {"full": "Full", "calib_plus": "Calib+", "comp_rw": "COMP RW", "heldout_t1": "held-out T1"}
+NAMES = {"full": "Full", "calib_plus": "Calib+", "comp_rw": "COMP RW", "heldout_t1": "Held-out T1"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {"linestyle": (0, (3, 1.5)), "markerfacecolor": "white"},
     "official_code": {"linestyle": (0, (1, 1.2)), "markersize": 1.8},
@@ -19,7 +20,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
-    """One panel per task, shots and number of labelled examples; means over prompts, no bands: too many curves."""
+    """One panel per task, shots and number of labelled examples: accuracies, and what is gained over the full model.
+
+    Means over prompts; a band of +-1 SD only around gains of the default variants: more would hide each other.
+    """
     panels = [
         (panel.filter(_belongs(k)), k)
         for panel in table.partition_by(style.PANEL, maintain_order=True)
@@ -27,13 +31,16 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
     ]
     several = table["model"].n_unique() > 1
     missing = [name for method, name in NAMES.items() if method not in table["method"]]
-    starts = range(0, len(panels), 9)
-    return {
-        "reweighting_gain" if i == 0 else f"reweighting_gain-{i // 9 + 1}": _page(
-            panels[i : i + 9], missing, several_models=several
-        )
-        for i in starts
+    accuracies = {
+        name: _page(page, missing, several_models=several)
+        for name, page in style.pages("reweighting_gain", panels, 9).items()
     }
+    gains = [(panel.filter(pl.col("method") != "full"), k) for panel, k in panels if k is not None]
+    differences = {
+        name: _page(page, missing, several_models=several, gain=True)
+        for name, page in style.pages("reweighting_gain_over_full", gains, 9).items()
+    }
+    return accuracies | differences
 
 
 def labelled(panel: pl.DataFrame) -> list[int | None]:
@@ -47,32 +54,36 @@ def _belongs(k: int | None) -> pl.Expr:
     return without_labels if k is None else without_labels | (pl.col("n_labelled") == k)
 
 
-def _page(panels: list[tuple[pl.DataFrame, int | None]], missing: list[str], *, several_models: bool) -> Figure:
+def _page(
+    panels: Sequence[tuple[pl.DataFrame, int | None]], missing: list[str], *, several_models: bool, gain: bool = False
+) -> Figure:
     figure, grid = style.panel_grid(len(panels))
     names: dict[str, str] = {}
     for axes, (panel, k) in zip(grid, panels, strict=True):
-        names |= _panel(axes, panel)
-        first = panel.row(0, named=True)
-        title = style.panel_title(first, several_models=several_models)
-        axes.set_title(title if k is None else f"{title}, K = {k}", loc="left", fontsize=7.5)
-    figure.supylabel("test accuracy")
+        names |= _panel(axes, panel, gain=gain)
+        title = style.panel_title(panel.row(0, named=True), several_models=several_models)
+        style.title(axes, title if k is None else f"{title}, K = {k}", size=7.5)
+    figure.supylabel("accuracy gained over the full model" if gain else "test accuracy")
     absent = f"\nnot in these results: {', '.join(missing)}" if missing else ""
-    figure.supxlabel(f"training step (log scale; 0 apart){absent}")
+    figure.supxlabel(f"{style.STEP_LABEL}{absent}")
     style.legend_above(figure, grid, dict(sorted(names.items())), columns=3)
     return figure
 
 
-def _panel(axes: Axes, panel: pl.DataFrame) -> dict[str, str]:
+def _panel(axes: Axes, panel: pl.DataFrame, *, gain: bool) -> dict[str, str]:
     """Draw the curves; returns their legend."""
     legend = {}
+    y, sd = ("gain", "gain_sd") if gain else ("accuracy", None)
     for method, name in NAMES.items():
         for (variant,), rows in sorted(panel.filter(method=method).partition_by("variant", as_dict=True).items()):
             label = f"{name}, {variant.replace('_', ' ')}" if variant else name
             legend[label] = label
-            style.curve(axes, rows, look(name, str(variant)), label, y="accuracy", sd=None, limits=(0, 1))
-    axes.axhline(panel["chance"][0], color="0.45", linewidth=0.6, linestyle=(0, (5, 3)), zorder=0)
-    style.step_axis(axes, panel["step"].to_list())
-    axes.set_ylim(-0.02, 1.02)
+            with_band = sd if variant in ("default", "") else None
+            style.curve(axes, rows, look(name, str(variant)), label, y=y, sd=with_band, limits=(-1, 1))
+    style.chance_line(axes, 0.0 if gain else panel["chance"][0])
+    style.time_axis(axes, panel)
+    if not gain:
+        axes.set_ylim(-0.02, 1.02)
     return legend
 
 
@@ -82,4 +93,24 @@ def look(name: str, variant: str) -> dict[str, Any]:
     return {**style.CURVES[name], "linestyle": "-", "linewidth": 1.1, "markersize": 2.8, **apart}
 
 
-FIGURE = FigureOf(analysis="reweighting_gain", draw=draw)
+def caption(table: pl.DataFrame) -> str:
+    """The largest gain of COMP RW in every panel, and when."""
+    said = []
+    for panel in table.partition_by(style.PANEL, maintain_order=True):
+        gains = panel.filter(pl.col("method") == "comp_rw", pl.col("gain").is_not_null())
+        if len(gains):
+            top = gains.sort("gain", descending=True).row(0, named=True)
+            step = style.format_step(top["step"])
+            said.append(
+                f"{wording.name(panel, table)}: {wording.number(top['gain'])} at step {step} (K = {top['n_labelled']})"
+            )
+    largest = f" Largest gain of COMP RW over the full model: {wording.by_panel(said)}." if said else ""
+    return f"What K labelled examples buy, beside the full model, means over prompts.{largest}"
+
+
+FIGURE = FigureOf(
+    analysis="reweighting_gain",
+    question="What do a few labels unlock, and when in training?",
+    draw=draw,
+    caption=caption,
+)

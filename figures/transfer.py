@@ -4,7 +4,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import FigureOf, style
+from figures import FigureOf, style, wording
 
 SETTING = ["model", "dtype", "control", "n_shots"]
 CURVES = {"T1": "oracle_1", "Full": "full", "Transfer-1": "transfer_1"}
@@ -20,7 +20,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
     across = table.filter(pl.col("matched") == "task", pl.col("source") != pl.col("target"))
     pairs = table.filter(matched="prompt")
     if across.is_empty() and pairs.is_empty():
-        return {"transfer": style.notice("No two tasks here with equally many labels and shots: nothing to transfer.")}
+        return {}
     pairs = across if pairs.is_empty() else pairs
     panels = pairs.partition_by(*SETTING, "source", "target", maintain_order=True)
     several = table["model"].n_unique() > 1
@@ -40,14 +40,14 @@ def _curves(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
         for curve, column in CURVES.items():
             look = style.CURVES[curve]
             style.curve(axes, panel, look, curve, y=column, sd=f"{column}_sd", limits=(0, 1))
-        axes.axhline(first["chance"], color="0.45", linewidth=0.6, linestyle=(0, (5, 3)), zorder=0)
-        style.step_axis(axes, panel["step"].to_list())
+        style.chance_line(axes, first["chance"])
+        style.time_axis(axes, panel)
         axes.set_ylim(-0.02, 1.02)
         tasks = {**first, "task": f"{first['source']} → {first['target']}"}
         title = style.panel_title(tasks, several_models=several_models)
-        axes.set_title(f"{title} ({first['n_prompts']} prompts)", loc="left", fontsize=7.5)
+        style.title(axes, f"{title} ({wording.prompts(first['n_prompts'])})", size=7.5)
     figure.supylabel("accuracy on the second task")
-    figure.supxlabel("training step (log scale; 0 apart)")
+    figure.supxlabel(style.STEP_LABEL)
     style.legend_above(figure, grid, LEGEND, columns=2)
     return figure
 
@@ -79,7 +79,28 @@ def _matrix(axes: Axes, panel: pl.DataFrame, *, several_models: bool) -> None:
     axes.set_yticks(range(len(tasks)), tasks)
     step = style.format_step(first["step"])
     title = style.panel_title({**first, "task": f"step {step}"}, several_models=several_models)
-    axes.set_title(f"{title}, {round(1 / first['chance'])} labels", loc="left", fontsize=7.5)
+    style.title(axes, f"{title}, {round(1 / first['chance'])} labels", size=7.5)
 
 
-FIGURE = FigureOf(analysis="transfer", draw=draw)
+def caption(table: pl.DataFrame) -> str:
+    """Transfer at the last step, pair by pair."""
+    across = table.filter(pl.col("source") != pl.col("target"))
+    last = across.filter(pl.col("step") == pl.col("step").max().over("model"))
+    said = [
+        f"{row['source']} → {row['target']}: {wording.number(row['transfer_1'])}"
+        f" against {wording.number(row['oracle_1'])}"
+        for row in last.sort("transfer_1", descending=True).iter_rows(named=True)
+    ]
+    return (
+        "Accuracy on one task of the component that is best on another, beside the task's own best and the full model; "
+        f"means over prompts, shaded ±1 SD. At the last step, against the task's own best: {wording.listing(said)}."
+    )
+
+
+FIGURE = FigureOf(
+    analysis="transfer",
+    question="Does the best component of one task solve another?",
+    draw=draw,
+    caption=caption,
+    missing="No two tasks here have equally many labels and shots: nothing to transfer.",
+)

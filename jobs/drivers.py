@@ -8,10 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 from dynamics.errors import StoreError
 from dynamics.store import ResultStore, delete_note, read_notes, write_note
-from jobs.outcomes import Outcome
+
+if TYPE_CHECKING:  # status reads notes, and should not wait for torch
+    from jobs.outcomes import Outcome
 
 FOLDER = "drivers"
 BEAT_SECONDS, STALE_SECONDS, FORGOTTEN_SECONDS = 15.0, 90.0, 7 * 86_400.0
@@ -48,7 +51,7 @@ class Driver:
         return f"plan {self.plan}, host {self.host}, process {self.pid}, last seen {seen:.0f} s ago"
 
 
-Note = Callable[[Outcome], None]
+Note = Callable[["Outcome"], None]
 
 
 @contextmanager
@@ -93,7 +96,7 @@ def forget_old(store: ResultStore) -> None:
             delete_note(store, FOLDER, name)
 
 
-def noted(outcomes: Iterable[Outcome], note: Note) -> Iterator[Outcome]:
+def noted(outcomes: "Iterable[Outcome]", note: Note) -> "Iterator[Outcome]":
     """The outcomes, each noted as it passes."""
     for outcome in outcomes:
         note(outcome)

@@ -21,6 +21,7 @@ from dynamics.store import ResultStore, open_store, read_units
 from jobs.calibration import Calibration, calibrate
 from jobs.placement import weight_bytes
 from jobs.plan import SweepPlan, read_plan
+from jobs.rivals import owed_rivals
 from jobs.units import CheckpointWork, WorkUnit, disk_bytes, expand, group, plan_checkpoints, to_run
 
 WORKER_OVERHEAD = 700_000_000
@@ -67,9 +68,10 @@ class ModelReport:
 class Preflight:
     """What a sweep would do.
 
-    Bytes throughout. `download_bytes` counts equal files once and leaves out what the cache has. `api_calls` are those
-    a sweep makes from now on, the listings of commits being kept; `file_requests` is the most it makes. The limits are
-    the Hub's, in 5 minutes.
+    Bytes throughout. `n_rivals` counts the (unit, setting) pairs of Standard and PromptS that are not done, each a
+    pass over a unit's test rows; their checkpoints are fetched for them. `download_bytes` counts equal files once and
+    leaves out what the cache has. `api_calls` are those a sweep makes from now on, the listings of commits being kept;
+    `file_requests` is the most it makes. The limits are the Hub's, in 5 minutes.
     """
 
     plan: str
@@ -77,6 +79,7 @@ class Preflight:
     models: tuple[ModelReport, ...]
     n_units: int
     n_done: int
+    n_rivals: int
     download_bytes: int
     peak_disk_bytes: int
     contributions_bytes: int
@@ -120,7 +123,8 @@ def preflight(
     units = expand(plan, running)
     done = set() if store is None else set(read_units(store).filter(status="done")["unit_id"])
     missing = [unit for unit in units if unit.unit_id not in done]
-    works = group(plan, missing, run="preflight")
+    owed = owed_rivals(store, units, plan.rival_settings)
+    works = group(plan, missing, run="preflight", owed=owed)
     refuse_impossible(plan, works)
     needed = {work.checkpoint for work in works}
     cells = _cells(plan)
@@ -134,6 +138,7 @@ def preflight(
         models=models,
         n_units=len(units),
         n_done=len(units) - len(missing),
+        n_rivals=sum(len(rivals) for _, rivals in owed),
         download_bytes=sum(_to_fetch(needed).values()),
         peak_disk_bytes=peak_disk(plan, works),
         contributions_bytes=sum(_contributions(unit, n_components[unit.checkpoint.model], cells) for unit in missing),
@@ -180,6 +185,8 @@ def describe(found: Preflight) -> list[str]:
     """The report as lines."""
     wrong = [c for c in found.checkpoints if c.flags or c.notes]
     lines = [f"{found.plan}: {found.n_units} units, {found.n_done} already done"]
+    if found.n_rivals:
+        lines.append(f"  and {found.n_rivals} passes over units' test rows, for Standard and PromptS")
     for model in found.models:
         weights = sorted({c.weights for c in found.checkpoints if c.model == model.model})
         lines.append(

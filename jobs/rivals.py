@@ -24,10 +24,12 @@ from dynamics.tasks import TaskRows
 from jobs.units import CheckpointWork, Owed, WorkUnit
 
 
-def owed_rivals(store: ResultStore, units: Sequence[WorkUnit], rivals: Sequence[Rival]) -> list[Owed]:
-    """The units that lack some of the rivals, done or not, each with what it lacks."""
+def owed_rivals(store: ResultStore | None, units: Sequence[WorkUnit], rivals: Sequence[Rival]) -> list[Owed]:
+    """The units that lack some of the rivals, done or not, each with what it lacks; without a store all lack all."""
     if not rivals:
         return []
+    if store is None:
+        return [(unit, tuple(rivals)) for unit in units]
     done = read_units(store).filter(status="done")
     there: set[tuple[object, ...]] = set()
     if len(done):

@@ -11,6 +11,7 @@ import typer
 
 from dynamics.errors import refusals_exit_2
 from dynamics.store import ResultStore, open_store, read_planned, read_units
+from jobs.drivers import Driver, drivers
 
 STATES = ("done", "running", "failed", "missing")
 RECENT = timedelta(hours=1)
@@ -51,6 +52,7 @@ class Status:
         units_per_minute: in the last hour of work; None before the second unit.
         eta_seconds: until nothing is missing; None where nothing is or nobody is at work.
         failures: by error, the most frequent first.
+        drivers: sweeps at work; what is missing of their plans counts as running.
     """
 
     total: Count
@@ -60,6 +62,7 @@ class Status:
     units_per_minute: float | None
     eta_seconds: float | None
     failures: tuple[Failure, ...]
+    drivers: tuple[Driver, ...]
 
 
 def status(store: ResultStore, now: datetime) -> Status:
@@ -70,19 +73,23 @@ def status(store: ResultStore, now: datetime) -> Status:
     """
     units, plans = read_units(store), read_planned(store)
     recorded = {name: planned for name, planned in sorted(plans.items()) if planned is not None}
-    states = _states(units, list(recorded.values()))
+    at_work = tuple(drivers(store))
+    plans_at_work = {driver.plan for driver in at_work}
+    running = [planned for name, planned in recorded.items() if name.rpartition("-")[0] in plans_at_work]
+    states = _states(units, list(recorded.values()), running)
     done = units.filter(pl.col("status") == "done", pl.col("created").is_not_null()).with_columns(cost=_COST)
     speed = _speed(done)
     failed = units.filter(status="failed").group_by("error_class", "error").len()
-    at_work = any(now - created < AT_WORK for created in done["created"].top_k(1))
+    active = at_work or any(now - created < AT_WORK for created in done["created"].top_k(1))
     return Status(
         total=_count("all", states),
         models=tuple(_count(str(key[0]), rows) for key, rows in sorted(states.group_by("model"))),
         plans=tuple(_count(name, states.join(p, on="unit_id", how="semi")) for name, p in recorded.items()),
         unrecorded=tuple(sorted(set(plans) - set(recorded))),
         units_per_minute=speed.units_per_second * 60 if speed else None,
-        eta_seconds=_left(states, done) / speed.work_per_second if speed and at_work else None,
+        eta_seconds=_left(states, done) / speed.work_per_second if speed and active else None,
         failures=tuple(Failure(*row) for row in failed.sort("len", "error", descending=[True, False]).iter_rows()),
+        drivers=at_work,
     )
 
 
@@ -98,13 +105,15 @@ class _Speed:
     work_per_second: float
 
 
-def _states(units: pl.DataFrame, planned: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def _states(units: pl.DataFrame, planned: Sequence[pl.DataFrame], running: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """unit_id, model, step and state of every unit that is planned or there."""
     keys = ["unit_id", "model", "step"]
     there = units.select(*keys, state=pl.col("status"))
     asked = pl.concat([there.select(keys), *(p.select(keys) for p in planned)]).unique("unit_id")
+    at_work = pl.concat([there.select("unit_id").clear(), *(p.select("unit_id") for p in running)])
+    absent = pl.when(pl.col("unit_id").is_in(at_work["unit_id"].implode())).then(pl.lit("running"))
     return asked.join(there.select("unit_id", "state"), on="unit_id", how="left").with_columns(
-        pl.col("state").fill_null("missing")
+        pl.col("state").fill_null(absent.otherwise(pl.lit("missing")))
     )
 
 
@@ -141,6 +150,7 @@ def lines(found: Status) -> list[str]:
     text += [
         f"plan {name}: kept without its units; give its sweep command again to record them" for name in found.unrecorded
     ]
+    text += [f"at work: {driver.line}" for driver in found.drivers]
     text += [f"failed, {f.units} units: {f.error_class}: {f.error}" for f in found.failures[:20]]
     if found.units_per_minute is not None:
         text.append(f"{found.units_per_minute:.1f} units a minute in the last hour of work")

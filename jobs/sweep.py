@@ -1,6 +1,5 @@
 """`python -m jobs.sweep PLAN --out OUT`: run what the plan asks for and the results do not hold yet."""
 
-import os
 import uuid
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,7 +12,7 @@ import typer
 
 from dynamics.controls import RANDOM_INIT
 from dynamics.errors import StoreError, refusals_exit_2
-from dynamics.storage import Place, place
+from dynamics.storage import place
 from dynamics.store import CELL, ResultStore, open_store, parts, read_units, save_plan
 from jobs.attempts import Job, TooManyFailures, stopping
 from jobs.derive import derive
@@ -26,6 +25,7 @@ from jobs.preflight import refuse_impossible
 from jobs.progress import list_failures, with_progress
 from jobs.rivals import owed_rivals
 from jobs.run_checkpoint import run_checkpoint
+from jobs.submitted import refuse_relative
 from jobs.units import CheckpointWork, Owed, WorkUnit, expand, group, plan_checkpoints, planned_table, to_run
 
 Executor = Literal["ray", "inline"]
@@ -45,7 +45,7 @@ def sweep(
         plan = read_plan(plan_file)
         units = _expand(plan)
         root = place(out)
-        _refuse_relative_in_job(root)
+        refuse_relative("--out", root)
         store = open_store(root, create=True)
         missing = missing_units(store, units)
         save_plan(store, plan.name, plan_file.read_text(), planned_table(plan, units))
@@ -175,12 +175,6 @@ _DRAWN = pl.when(pl.col("control").str.starts_with(RANDOM_INIT)).then("control")
 def _weights_at(unit: WorkUnit) -> tuple[str, int, str | None]:
     c = unit.checkpoint
     return c.model, c.step, None if c.init_seed is None else unit.control
-
-
-def _refuse_relative_in_job(out: Place) -> None:
-    """A submitted job runs in a copy of the working directory that is deleted after it."""
-    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") and isinstance(out, Path) and not out.is_absolute():
-        raise StoreError(f"--out {out} is relative: inside a Ray job its files would be deleted; give an absolute path")
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -10,6 +10,7 @@ from dynamics.audit.findings import Audit
 from dynamics.audit.folder import audit, repair
 from dynamics.errors import StoreError, refusals_exit_2
 from dynamics.store import open_store
+from jobs.drivers import drivers
 
 SHOWN = 20
 
@@ -28,12 +29,16 @@ def verify(
         store = open_store(out)
         if mend and store.compacted:
             raise StoreError(f"{out} is a compacted copy: repair what it was made from, and compact it again")
+        at_work = drivers(store)
+        if mend and at_work:
+            raise StoreError(f"a sweep is at work on {out} ({at_work[0].line}); repair when it has ended")
         found = audit(store, quick=quick)
         deleted = repair(store, found.problems) if mend else []
     if as_json:
         typer.echo(json.dumps({**asdict(found), "deleted": deleted}, indent=2))
     else:
-        typer.echo("\n".join(lines(found, out, deleted)))
+        notes = [f"note: at work, so that units may be missing still: {driver.line}" for driver in at_work]
+        typer.echo("\n".join([*notes, *lines(found, out, deleted)]))
     if found.problems:
         raise typer.Exit(1)
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from urllib.parse import unquote
 
 import polars as pl
 
@@ -11,9 +10,8 @@ from dynamics.audit.findings import Audit, Problem, Remark, Removal
 from dynamics.audit.units import check_commits, check_names, check_plans, check_tables, committed
 from dynamics.schema import TABLES
 from dynamics.storage import TEMPORARY, Entry, delete, entries
-from dynamics.store import Part, ResultStore, part_path, read_planned
+from dynamics.store import ResultStore, belongs, part_path, read_planned
 
-FAILED = "failed"
 _FITTED = ("prompt_scores", "reweightings")
 
 
@@ -34,7 +32,7 @@ def audit(store: ResultStore, *, quick: bool = False) -> Audit:
             if (strange := _strange(entry)) is not None:
                 remarks.append(strange)
             else:
-                files.append(inspect(table, entry, None if store.compacted else _belongs(entry), quick=quick))
+                files.append(inspect(table, entry, None if store.compacted else Removal(*belongs(entry)), quick=quick))
     problems = [problem for one in files for problem in one.problems]
     remarks += [remark for one in files for remark in one.remarks]
     units = committed(files)
@@ -78,18 +76,6 @@ def _files_of(store: ResultStore, removal: Removal) -> Iterator:
 
 def _pattern(store: ResultStore) -> str:
     return "model=*/*" if store.compacted else "model=*/step=*/*"
-
-
-def _belongs(entry: Entry) -> Removal:
-    """The part, and the fits, that a file's place and name say."""
-    step, model = entry.place.parent.name, entry.place.parent.parent.name
-    task, _, rest = entry.place.name.removesuffix(".parquet").rpartition("-")
-    name, _, fits = rest.partition(".")
-    if task.endswith(f"-{FAILED}"):
-        task, name = task.removesuffix(f"-{FAILED}"), f"{FAILED}-{name}"
-    return Removal(
-        Part(unquote(model.removeprefix("model=")), int(step.removeprefix("step=")), task, name), fits or None
-    )
 
 
 def _strange(entry: Entry) -> Remark | None:

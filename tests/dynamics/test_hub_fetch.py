@@ -145,6 +145,24 @@ def test_offline_the_cache_serves_and_nothing_is_deleted(hub: FakeHub, monkeypat
     assert not hub.requests
 
 
+def test_a_model_is_opened_without_pickled_objects_and_without_remote_code(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loader's own defaults may change, and a malicious file shows only one of them."""
+    seen: dict[str, object] = {}
+
+    def opening(*_: object, **options: object) -> None:
+        seen.update(options)
+        raise OSError("seen enough")
+
+    monkeypatch.setattr("dynamics.checkpoints.AutoModelForCausalLM.from_pretrained", opening)
+    with pytest.raises(Exception, match="seen enough"):
+        opened(hub, models.pickled(1), allow_pickle=True)
+    assert seen["weights_only"] is True
+    assert seen["trust_remote_code"] is False
+    assert seen["local_files_only"] is True
+
+
 def test_a_malicious_pickle_does_nothing(hub: FakeHub, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be opened"):
         opened(hub, models.malicious(tmp_path / "touched"), allow_pickle=True)

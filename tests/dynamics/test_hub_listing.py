@@ -1,11 +1,14 @@
 """What is known of a repository before anything is downloaded: names, commits, formats, hashes, faults."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from huggingface_hub.utils import get_session
 
 from dynamics.checkpoints import find_checkpoints
 from dynamics.errors import CheckpointError
+from dynamics.hub import listing
 from dynamics.hub.errata import audit, errata
 from dynamics.hub.finding import find_on_hub
 from dynamics.hub.listing import HubFile, HubRevision, list_files, list_refs, resolve
@@ -160,6 +163,23 @@ def test_faults_of_the_api_pass(hub: FakeHub, fault: Fault) -> None:
     hub.faults = [fault]
     assert [found.name.step for found in find_on_hub(REPO, [0])] == [0]
     assert fault.times == 0
+
+
+def test_every_request_of_a_listing_has_the_time_limit(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's own requests have none, or another one: a hanging server would hang the sweep."""
+    session, limits = get_session(), []
+
+    class Recording:
+        @staticmethod
+        def get(url: str, **options: Any) -> Any:
+            limits.append(options.get("timeout"))
+            return session.get(url, **options)
+
+    monkeypatch.setattr("dynamics.hub.listing.get_session", Recording)
+    hub.add(REPO, "step0", models.single(0))
+    find_on_hub(REPO, [0])
+    assert len(limits) >= 2
+    assert set(limits) == {listing.API_TIMEOUT}
 
 
 def test_an_api_that_stays_broken_is_told(hub: FakeHub) -> None:

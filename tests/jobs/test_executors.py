@@ -203,11 +203,12 @@ def test_an_interrupt_leaves_what_is_done_and_nobody_at_work(
 
 def test_a_killed_worker_is_replaced(tmp_path: Path, suite_folder: Path) -> None:
     store = open_store(tmp_path / "out", create=True)
-    ended = list(start("ray", works_of(tmp_path, suite_folder), killed_at_first, store))
-    retried = [outcome for _, (outcome,) in ended if outcome.status == "retried"]
-    assert [outcome.error_class for outcome in retried] == ["WorkerCrashedError"] * 2
-    assert sorted(work.checkpoint.step for work, (outcome,) in ended if outcome.status == "done") == [0, 4]
-    assert read_units(store)["attempts"].to_list() == [1, 1]  # on disk for as long as nobody finishes them
+    ended = [outcome for _, (outcome,) in start("ray", works_of(tmp_path, suite_folder)[:1], killed_at_first, store)]
+    assert [(outcome.status, outcome.error_class) for outcome in ended] == [
+        ("retried", "WorkerCrashedError"),
+        ("done", None),
+    ]
+    assert read_units(store)["attempts"].to_list() == [1]  # on disk, where the next sweep counts on
 
 
 def test_workers_stop_with_the_driver(tmp_path: Path, suite_folder: Path) -> None:
@@ -224,17 +225,14 @@ def test_workers_stop_with_the_driver(tmp_path: Path, suite_folder: Path) -> Non
     assert ray.available_resources()["CPU"] == 2
 
 
-@pytest.mark.parametrize(("per_process", "processes"), [(1, 2), (8, 1)])
-def test_workers_have_their_share_of_a_gpu_and_end_when_the_plan_says(
-    per_process: int, processes: int, tmp_path: Path, suite_folder: Path
-) -> None:
+def test_workers_have_their_share_of_a_gpu_and_end_when_the_plan_says(tmp_path: Path, suite_folder: Path) -> None:
     store = open_store(tmp_path / "out", create=True)
     asked = {"num_cpus": 2, "num_gpus": 0.5, "memory_gb": 0.1, "labels": {"zone": "in(east, west)"}}
-    works = works_of(tmp_path, suite_folder, **asked, checkpoints_per_process=per_process)
+    works = works_of(tmp_path, suite_folder, **asked, checkpoints_per_process=1)
     assert [outcome.status for _, (outcome,) in start("ray", works, seen, store)] == ["done", "done"]
     notes = read_notes(store, "seen").values()
     assert {note["gpus"] for note in notes} <= {"0", "1"}
-    assert len({note["pid"] for note in notes}) == processes
+    assert len({note["pid"] for note in notes}) == 2
 
 
 def test_a_token_in_the_runtime_env_is_refused(

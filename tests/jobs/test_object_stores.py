@@ -10,11 +10,14 @@ from typer.testing import CliRunner
 import analysis
 import analysis.__main__
 import figures.__main__
+import jobs.compact
 import jobs.derive
 import jobs.preflight
+import jobs.status
 import jobs.sweep
+import jobs.verify
 from dynamics.errors import StoreError
-from dynamics.storage import entries, names, place, read
+from dynamics.storage import delete, entries, names, place, read
 from dynamics.store import open_store, part_files, read_units
 from tests.models import write_plan
 from tests.s3_server import LocalS3
@@ -152,3 +155,25 @@ def test_what_polars_meets_on_its_way_is_one_line_too(s3: LocalS3, plan: Path) -
     refused = CliRunner().invoke(analysis.__main__.app, ["emergence", "--results", out])
     assert (refused.exit_code, refused.output.count("\n")) == (2, 1), refused.output
     assert refused.output.startswith("error: ")
+
+
+def test_status_verify_and_compact_work_on_buckets(s3: LocalS3, plan: Path, results: Path) -> None:
+    bucket = s3.bucket()
+    out, few = f"s3://{bucket}/out", f"s3://{bucket}/few"
+    sweep(plan, out)
+    assert CliRunner().invoke(jobs.status.app, [out]).exit_code == 0
+    made = CliRunner().invoke(jobs.compact.app, [out, "--to", few])
+    assert made.exit_code == 0, made.output
+    for folder in (out, few):
+        for options in ([], ["--quick"]):
+            sound = CliRunner().invoke(jobs.verify.app, [folder, *options])
+            assert sound.exit_code == 0, sound.output
+    for table in ("contributions", "predictions", "units"):
+        assert rows(few, table).equals(rows(results, table))
+    assert "is or lies in" in CliRunner().invoke(jobs.compact.app, [out, "--to", f"{out}/few"]).output
+    lost = part_files(open_store(out), "predictions")[0].place
+    delete(lost)
+    assert "problem (lost)" in CliRunner().invoke(jobs.verify.app, [out]).output
+    assert "deleted" in CliRunner().invoke(jobs.verify.app, [out, "--repair"]).output
+    assert "already done, 6 to run" in sweep(plan, out).output
+    assert CliRunner().invoke(jobs.verify.app, [out]).exit_code == 0

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import jobs.plan
+from analysis.seeds import families
 from dynamics.grids import GRIDS
 from dynamics.tasks import TASKS
 from jobs.plan import SweepPlan, read_plan
@@ -71,6 +72,26 @@ def test_the_dynamics_plans_have_the_papers_steps_and_those_between(name: str) -
     assert found.name == f"{found.models[0].id.split('/')[1]}-{cell.name}"
     assert (len(cell.templates), cell.seeds, cell.n_shots, cell.n_test) == (3, (0, 1, 2), (4,), 2000)
     assert "contrast" not in cell.templates
+
+
+@pytest.mark.parametrize(("name", "n_models"), [("pythia-scaling", 7), ("polypythias-160m", 16)])
+def test_plans_over_models_ask_all_of_them_the_same_at_published_steps(name: str, n_models: int) -> None:
+    found = plan(f"{name}.toml")
+    assert len({model.id for model in found.models}) == len(found.models) == n_models
+    (steps,) = {model.steps for model in found.models}
+    assert isinstance(steps, tuple)
+    assert set(steps) <= set(GRIDS["all"])
+    assert (steps[0], steps[-1]) == (0, 143000)
+    assert all("contrast" not in cell.templates and len(cell.templates) == 3 for cell in found.tasks)
+
+
+def test_the_seed_plan_holds_three_families_of_seeds() -> None:
+    found = families(model.id for model in plan("polypythias-160m.toml").models)
+    assert {varies: len(models) for (_, varies), models in found.items()} == {
+        "data-seed": 4,
+        "seed": 10,
+        "weight-seed": 4,
+    }
 
 
 def test_the_quick_plan_asks_only_for_published_steps() -> None:

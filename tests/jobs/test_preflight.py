@@ -46,6 +46,26 @@ def filled(hub: FakeHub) -> FakeHub:
     return hub
 
 
+@pytest.mark.usefixtures("filled")
+def test_what_standard_and_prompts_owe_is_counted_and_its_checkpoints_are_fetched(tmp_path: Path) -> None:
+    def plan(*, rivals: bool) -> Path:
+        path = write_plan(tmp_path / "plan.toml", "steps = [2]")
+        switch = f'device = "cpu"\nrivals = {str(rivals).lower()}\n'
+        path.write_text(switch + path.read_text().replace("[hub]", "[fits]\nn_labelled = [6]\n[hub]"))
+        return path
+
+    out = tmp_path / "out"
+    swept = CliRunner().invoke(sweep_app, [str(plan(rivals=False)), "--out", str(out), "--executor", "inline"])
+    assert swept.exit_code == 0, swept.output
+    done = report(plan(rivals=False), "--out", str(out))
+    assert (done["n_done"], done["n_rivals"], done["file_requests"]) == (2, 0, 0)
+    owed = report(plan(rivals=True), "--out", str(out))
+    assert (owed["n_done"], owed["n_rivals"]) == (2, 2 * 2)
+    assert owed["file_requests"] > 0
+    assert owed["download_bytes"] > 0
+    assert "and 4 passes over units' test rows" in look(plan(rivals=True)).output
+
+
 def test_no_weights_are_downloaded(filled: FakeHub, tmp_path: Path) -> None:
     found = report(write_plan(tmp_path / "plan.toml", "steps = { from = 0, to = 3, every = 1 }"))
     assert set(filled.files) <= set(models.SETUP)

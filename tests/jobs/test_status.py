@@ -1,6 +1,7 @@
 """Status: what plans ask for against what is there, from the results alone; speed and time left."""
 
 import json
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from dynamics.schema import PLANNED
 from dynamics.store import ResultStore, open_store, part_id, save_plan, write_failures, write_units
 from dynamics.tables import table
+from jobs.drivers import announced
 from jobs.plan import read_plan
 from jobs.status import app, status
 
@@ -76,6 +78,17 @@ def test_a_unit_of_two_plans_counts_once_and_one_of_none_is_there(store: ResultS
     found = status(store, NOW)
     assert found.total.units == 10
     assert {p.name.split("-")[0]: (p.units, p.missing) for p in found.plans} == {"first": (8, 5), "second": (2, 2)}
+
+
+def test_what_a_driver_at_work_has_to_do_is_running(store: ResultStore) -> None:
+    plan(store, "second", [keys("c", 0, 0)])
+    with announced(store, "run1", "first", 6):
+        found = status(store, NOW + timedelta(hours=1))
+        assert f"at work: plan first, host {socket.gethostname()}" in run(store.root).output
+    of = {count.name: (count.running, count.missing) for count in found.models}
+    assert of == {"a": (1, 0), "b": (4, 0), "c": (0, 1)}
+    assert found.eta_seconds is not None
+    assert status(store, NOW).total.running == 0
 
 
 def test_the_rate_is_of_the_last_hour_of_work(store: ResultStore) -> None:

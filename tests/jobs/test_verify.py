@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 import analysis
 from dynamics.sealing import encode
+from dynamics.store import open_store
+from jobs.drivers import announced
 from jobs.sweep import app as sweep_app
 from jobs.verify import app
 from tests.models import write_plan
@@ -214,6 +216,16 @@ def test_two_results_for_a_cell_are_a_conflict(out: Path) -> None:
     path.write_bytes(encode(other.to_arrow().cast(pa.schema(pq.read_schema(one(out, "units")))), "units"))
     assert "conflict" in kinds(out)
     assert run(out).exit_code == 1
+
+
+def test_nothing_is_repaired_while_a_sweep_is_at_work(out: Path) -> None:
+    truncate("predictions")(out)
+    with announced(open_store(out), "run1", "tiny", 20):
+        refused = run(out, "--repair")
+        assert "note: at work" in run(out).output
+    assert refused.exit_code == 2
+    assert "repair when it has ended" in refused.output
+    assert one(out, "predictions").exists()
 
 
 def test_no_results_is_a_wrong_call(tmp_path: Path) -> None:

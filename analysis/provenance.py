@@ -1,0 +1,53 @@
+"""Where do the numbers come from? Checkpoints with their commits, flags, failures and the checks they passed."""
+
+import polars as pl
+
+from analysis.loading import STATE, flagged
+from dynamics.storage import Place
+from dynamics.store import open_store, read_units, saved_plans
+
+
+def provenance(results: Place) -> pl.DataFrame:
+    """What was run, checkpoint by checkpoint, flagged and failed ones included.
+
+    Returns:
+        One row per (model, dtype, control, step): revision, tokens_seen, commit_sha (Hub commit or hash of local
+        weights; several joined by a space), flags, counts (whether estimates use it), n_units finished, n_failed,
+        errors of the failed units (distinct first lines), decomposition_error and forward_error (the largest),
+        devices, versions.
+    """
+    units = read_units(open_store(results))
+    done = pl.col("status") == "done"
+    table = units.group_by(STATE).agg(
+        revision=_distinct("revision"),
+        tokens_seen=pl.col("tokens_seen").first(),
+        commit_sha=_distinct("commit_sha"),
+        n_units=done.sum(),
+        n_failed=(~done).sum(),
+        errors=_distinct("error", "; "),
+        decomposition_error=pl.col("decomposition_error").max(),
+        forward_error=pl.col("forward_error").max(),
+        devices=_distinct("device"),
+        versions=_distinct("versions", "; "),
+    )
+    marked = table.join(_flags(units, results), on=STATE, how="left").with_columns(
+        pl.col("flags").fill_null(""), pl.col("counts").fill_null(True) & (pl.col("n_units") > 0)
+    )
+    first = [*STATE, "revision", "tokens_seen", "commit_sha", "flags", "counts"]
+    return marked.select(*first, pl.exclude(first)).sort(STATE)
+
+
+def plans(results: Place) -> dict[str, str]:
+    """The plans that were swept into the folder: file name -> text."""
+    return {place.rsplit("/", 1)[-1]: text for place, text in saved_plans(open_store(results)).items()}
+
+
+def _flags(units: pl.DataFrame, results: Place) -> pl.DataFrame:
+    """Of a folder without a finished unit nothing is flagged: `flagged` reads finished ones."""
+    if (units["status"] == "done").any():
+        return flagged(results)
+    return units.clear().select(*STATE, flags=pl.lit(""), counts=pl.lit(True))
+
+
+def _distinct(column: str, between: str = " ") -> pl.Expr:
+    return pl.col(column).drop_nulls().unique().sort().str.join(between)

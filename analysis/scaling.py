@@ -1,0 +1,67 @@
+"""Is the lead of components over the full model longer in larger models, and at how many tokens does each emerge?
+
+Onsets and leads of `analysis.onsets` and `analysis.leads` beside the size of the model and the tokens seen by then.
+Sizes are those in the models' names (`pythia-1.4b`: 1.4e9), as their publishers count them.
+"""
+
+import re
+
+import polars as pl
+
+from analysis.answers import GROUP, groups
+from analysis.leads import leads
+from analysis.onsets import onsets
+from dynamics.storage import Place
+
+CURVE = ["curve", "variant", "n_labelled", "criterion"]
+_SIZE = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(m|b)(?![a-z0-9])", re.IGNORECASE)
+SCHEMA = {
+    **dict.fromkeys(GROUP, pl.String),
+    "n_shots": pl.Int64,
+    "n_parameters": pl.Int64,
+    **dict.fromkeys(("curve", "variant"), pl.String),
+    "n_labelled": pl.Int64,
+    "criterion": pl.String,
+    **dict.fromkeys(("lead", "lead_low", "lead_high"), pl.Float64),
+    "bound": pl.String,
+    **dict.fromkeys(("onset", "onset_low", "onset_high"), pl.Float64),
+    "censored": pl.String,
+    "tokens_per_step": pl.Float64,
+    **dict.fromkeys(("onset_tokens", "onset_tokens_low", "onset_tokens_high"), pl.Float64),
+    "last_step": pl.Int64,
+}
+
+
+def n_parameters(model: str) -> int | None:
+    """The size in a model's name: `EleutherAI/pythia-1.4b` -> 1_400_000_000; None without one."""
+    found = _SIZE.search(model.rsplit("/", 1)[-1])
+    return round(float(found[1]) * (10**6 if found[2].lower() == "m" else 10**9)) if found else None
+
+
+def scaling(results: Place) -> pl.DataFrame:
+    """Leads and onsets of every curve of every model whose name has a size.
+
+    Returns:
+        One row per (model, dtype, control, task, n_shots, curve, variant, n_labelled, criterion): n_parameters; lead
+        over Full in doublings with lead_low, lead_high and bound (null for Full itself); onset in steps with onset_low,
+        onset_high and censored; tokens_per_step, and the onset in tokens (`onset_tokens`, `_low`, `_high`; null where
+        the suite's tokens are not known); last_step. The columns mean what they do in `leads` and `onsets`. Empty
+        where fewer than two sizes are there.
+    """
+    sizes = {model: n_parameters(model) for model in {str(group[0]) for group in groups(results)}}
+    sized = pl.DataFrame(
+        {"model": sorted(sizes), "n_parameters": [sizes[model] for model in sorted(sizes)]},
+        schema={"model": pl.String, "n_parameters": pl.Int64},
+    ).drop_nulls()
+    if sized["n_parameters"].n_unique() < 2:
+        return pl.DataFrame(schema=SCHEMA)
+    key = [*GROUP, *CURVE]
+    ahead = leads(results).select(*key, "lead", "bound", lead_low="low", lead_high="high")
+    when = onsets(results).rename({"t": "onset", "low": "onset_low", "high": "onset_high"})
+    ratio = (pl.col("tokens_seen") / pl.col("step")).filter(pl.col("step") > 0).max().over("model")
+    table = when.join(ahead, on=key, how="left").join(sized, on="model").with_columns(tokens_per_step=ratio)
+    in_tokens = [
+        (pl.col(name) * pl.col("tokens_per_step")).alias(name.replace("onset", "onset_tokens"))
+        for name in ("onset", "onset_low", "onset_high")
+    ]
+    return table.with_columns(in_tokens).select(*SCHEMA).sort("n_parameters", *key)

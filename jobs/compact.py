@@ -1,0 +1,38 @@
+"""`python -m jobs.compact OUT --to DIR`: the same rows in few large files."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from dynamics.compaction import compact
+from dynamics.errors import refusals_exit_2
+from dynamics.storage import place
+from dynamics.store import open_store
+from jobs.submitted import refuse_relative
+
+
+def compact_results(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="results: a folder, or an s3:// or gs:// URI")],
+    to: Annotated[str, typer.Option(help="empty or new folder, or URI")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Copy results into few large sorted files, which analyses, figures, verify and DuckDB read as they read OUT.
+
+    OUT is left as it is, so that its sweeps resume. Exit code 0: DIR is complete; 2: it could not be made.
+    """
+    with refusals_exit_2():
+        target = place(to)
+        refuse_relative("--to", target)
+        rows = compact(open_store(out), target)
+    if as_json:
+        typer.echo(json.dumps({"to": str(target), "rows": rows}, indent=2))
+    else:
+        typer.echo("\n".join(f"{table}: {n} rows" for table, n in sorted(rows.items())) + f"\ncompacted into {target}")
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(compact_results)
+
+if __name__ == "__main__":
+    app()

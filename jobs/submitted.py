@@ -1,0 +1,20 @@
+"""What differs inside a submitted job: it runs in a copy of the working directory that is deleted after it."""
+
+import os
+from pathlib import Path
+
+from dynamics.errors import StoreError
+from dynamics.storage import Place
+
+
+def refuse_relative(option: str, where: Place) -> None:
+    """Refuse to write below the job's working directory.
+
+    Raises:
+        StoreError: inside a job, and the place is a relative path.
+    """
+    # Ray sets this for a job's driver; RAY_JOB_ID it sets for workers only.
+    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") and isinstance(where, Path) and not where.is_absolute():
+        raise StoreError(
+            f"{option} {where} is relative: inside a Ray job its files would be deleted; give an absolute path"
+        )
