@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,7 @@ def test_memory_that_runs_out_halves_the_batch_until_the_attempts_end(
     executor: str, tmp_path: Path, suite_folder: Path
 ) -> None:
     store = open_store(tmp_path / "out", create=True)
-    works = works_of(tmp_path, suite_folder)[:1]
+    works = [replace(work, token_budget=16_384) for work in works_of(tmp_path, suite_folder)[:1]]
     ended = [outcome for _, outcomes in start(executor, works, memory_runs_out, store) for outcome in outcomes]
     assert [outcome.status for outcome in ended] == ["retried", "retried", "failed"]
     assert [note["budget"] for note in read_notes(store, "seen").values()] == [16_384, 8_192, 4_096]
