@@ -3,7 +3,7 @@ PY := .venv/bin/python
 OUT ?= demo
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test chaos lint format bench bench-peers bench-more clean
+.PHONY: help demo test chaos lint format bench bench-peers bench-more bench-scale clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -34,6 +34,10 @@ bench: .venv/installed  ## speed and memory, as ratios (only="NAME ..." for some
 
 bench-more: .venv/installed  ## scheduling under Ray, and why the default fit is what it is
 	$(ONE_THREAD) $(PY) -m pytest -m benchmark -s tests/benchmarks/bench_*.py
+
+bench-scale: .venv/installed  ## what each analysis costs on 50 million rows of scores (4 GB of disk)
+	$(ONE_THREAD) $(PY) -m tests.benchmarks.scale_store $(OUT)/scale
+	$(ONE_THREAD) $(PY) -m tests.benchmarks.bench_scale $(OUT)/scale
 
 bench-peers: .bench-peers/installed  ## the same against TransformerLens, in an environment of its own
 	$(ONE_THREAD) .bench-peers/bin/python -m tests.benchmarks peers --json $(OUT)/bench-peers.json
