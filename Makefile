@@ -1,6 +1,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 OUT ?= demo
+threads ?= 1
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .PHONY: help demo test chaos lint format bench bench-peers bench-more bench-scale clean
@@ -30,7 +31,7 @@ format: .venv/installed  ## mend what ruff can mend
 	$(PY) -m ruff format .
 
 bench: .venv/installed  ## speed and memory, as ratios (only="NAME ..." for some of it)
-	$(ONE_THREAD) $(PY) -m tests.benchmarks $(only) --json $(OUT)/bench.json
+	$(ONE_THREAD) $(PY) -m tests.benchmarks $(only) --threads $(threads) --json $(OUT)/bench.json
 
 bench-more: .venv/installed  ## scheduling under Ray, and why the default fit is what it is
 	$(ONE_THREAD) $(PY) -m pytest -m benchmark -s tests/benchmarks/bench_*.py
