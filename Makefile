@@ -13,7 +13,7 @@ demo: .venv/installed  ## run the main job on the embedded reference suite and d
 	$(PY) -m jobs.sweep jobs/plans/reference.toml --out $(OUT)/results
 	$(PY) -m analysis emergence --results $(OUT)/results | tail -n 1
 	$(PY) -m figures --results $(OUT)/results --out $(OUT)/figures
-	@echo "figures: $(OUT)/figures    Parquet: $(OUT)/results    tables: $(OUT)/results/analysis"
+	@echo "report: $(OUT)/figures/index.html    Parquet: $(OUT)/results    tables: $(OUT)/results/analysis"
 
 test: .venv/installed  ## all tests, offline, on CPU
 	$(PY) -m pytest
