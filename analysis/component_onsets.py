@@ -9,7 +9,7 @@ Predictions are read twice and summed over prompts, whose labels are permuted an
 costs one matrix product whatever the number of prompts; replicates are walked back from the last step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +17,10 @@ import polars as pl
 
 from analysis.answers import GROUP, Asked, StepAnswers, answers, asked, earned, groups, unit_of
 from analysis.criteria import HALF, NULL, above_half
-from analysis.curves import LEVEL
+from analysis.curves import LEVEL, read_design
 from analysis.onset import NEVER, highest, interval, log2_steps, onset, onset_of, to_step, widest
-from analysis.relabelling import seed_weights
-from analysis.tally import PERMUTED, RESAMPLED, Design, design_of
+from analysis.resampling import alone, seed_weights
+from analysis.tally import PERMUTED, RESAMPLED, Design
 from dynamics.components import parse_component
 from dynamics.errors import StoreError
 from dynamics.storage import Place
@@ -93,7 +93,7 @@ class _Luck:
 
 
 def _rows(results: Place, common: Asked) -> Iterator[dict[str, object]]:
-    design = design_of(results, common)
+    design = read_design(results, common)
     luck = _luck(results, common, design)
     axis, chance = log2_steps(common.steps), 1 / design.n_labels
     found = onset_of(axis, _margins(luck, luck.accuracy, chance))
@@ -136,7 +136,7 @@ def _luck(results: Place, common: Asked, design: Design) -> _Luck:
     accuracy, means, sds, components = [], [], [], ()
     maxima = np.array(-np.inf)
     for at in answers(results, common.group, common):
-        summed, unit = _summed(at)
+        summed, unit = _summed(at, range(len(at.prompts)))
         permuted = design.replicates[PERMUTED].counts(0, summed).sum(0) / (unit * len(at.gold) * len(at.prompts))
         null = permuted[1:].T.astype(np.float64)
         mean, sd = null.mean(-1), null.std(-1)
@@ -163,7 +163,7 @@ def _margins(luck: _Luck, values: np.ndarray, chance: float) -> np.ndarray:
 
 def _margins_again(results: Place, common: Asked, design: Design, luck: _Luck) -> Iterator[np.ndarray]:
     """Second reading, the last step first: (criterion, replicate, component) with examples and seeds drawn again."""
-    weights = seed_weights(design.seed_of)
+    weights = seed_weights(int(design.seed_of.max()) + 1)
     final = None
     read = answers(results, common.group, common, steps=common.steps[::-1])
     for i, at in zip(range(len(common.steps) - 1, -1, -1), read, strict=True):
@@ -178,28 +178,25 @@ def _margins_again(results: Place, common: Asked, design: Design, luck: _Luck) -
 
 
 def _drawn_again(at: StepAnswers, design: Design, weights: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-    """Mean accuracies (replicate, component) with examples and seeds drawn again, as `curves.with_seeds` adds them."""
-    summed, unit = _summed(at)
-    n_prompts = len(at.prompts)
-    examples = design.replicates[RESAMPLED].counts(0, summed).sum(0) / (unit * len(at.gold) * n_prompts)
-    by_prompt = np.stack([_accuracies(at, i, unit) for i in range(n_prompts)])
-    return accuracy + examples - examples.mean(0) + weights.T @ (by_prompt - accuracy) / n_prompts
+    """Mean accuracies (replicate, component) with examples and seeds drawn again, as `analysis.resampling` says."""
+    moves, by_seed = [], []
+    for seed in range(len(weights)):
+        prompts = np.flatnonzero(design.seed_of == seed).tolist()
+        summed, unit = _summed(at, prompts)
+        most = unit * len(at.gold) * len(prompts)
+        moves.append(design.replicates[RESAMPLED].counts(0, summed).sum(0) / most)
+        by_seed.append(summed[np.arange(len(at.gold)), :, at.gold].sum(0) / most)
+    moved = np.stack(moves)
+    examples = moved.mean(0) - moved.mean((0, 1))
+    share = alone(examples.var(0), moved.var(1).mean(0), len(moves)) if len(moves) > 1 else 1
+    of_seeds = weights.T @ (np.stack(by_seed) - np.mean(by_seed, 0))
+    return accuracy + examples * share + of_seeds
 
 
-def _accuracies(at: StepAnswers, prompt: int, unit: int) -> np.ndarray:
-    """(component,) of one prompt."""
-    rows = _earned(at, prompt, unit)
-    return rows[np.arange(len(at.gold)), :, at.gold].sum(0) / (unit * len(at.gold))
-
-
-def _summed(at: StepAnswers) -> tuple[np.ndarray, int]:
+def _summed(at: StepAnswers, prompts: Sequence[int]) -> tuple[np.ndarray, int]:
     """What each component earns, summed over prompts: (example, component, label) whole numbers, and their unit."""
     unit = unit_of(at.tied)
-    total = np.zeros((*at.labels.shape[1:], at.n_labels), np.int64)
-    for i in range(len(at.prompts)):
-        total += _earned(at, i, unit)
+    total = np.zeros((*at.labels.shape[1:], at.n_labels), np.int32)
+    for i in prompts:
+        total += earned(at.labels[i], None if at.tied is None else at.tied[i], at.n_labels, unit)
     return total, unit
-
-
-def _earned(at: StepAnswers, prompt: int, unit: int) -> np.ndarray:
-    return earned(at.labels[prompt], None if at.tied is None else at.tied[prompt], at.n_labels, unit)

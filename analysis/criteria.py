@@ -1,4 +1,4 @@
-"""What it takes to have emerged: margins above a level, for the mean curve, its replicates and single prompts.
+"""What it takes to have emerged: a level for the mean curve, for its replicates and for single prompts.
 
 - `null`: above the band that permuted curves exceed at any step with probability 1 %.
 - `half`: above half way from chance to the curve's own last value (t50); counts only where the last value is above the
@@ -8,58 +8,57 @@
 - `swapped`: above the band of curves with each seed's label words swapped, where seeds draw their words.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.curves import LEVEL, Curve, GroupCurves
 from analysis.onset import band, interval
+from analysis.resampling import again
 
 NULL, HALF, STEP0, SWAPPED = "null", "half", "step0", "swapped"
 
 
 @dataclass(frozen=True)
-class Margins:
-    """How far a curve is above a level.
+class Criterion:
+    """A level that a curve is held against.
 
     Attributes:
-        criterion: which.
+        name: which.
         level: (step,) what the mean is compared with.
-        mean: (step,).
-        resampled: (step, replicate).
-        prompts: (step, prompt), each prompt against its own level; None where the criterion has none for one prompt.
+        margins: curves (step, ...) -> how far each is above the level.
+        prompts: (step, prompt) margins, each prompt against its own level; None where single prompts have none.
     """
 
-    criterion: str
+    name: str
     level: np.ndarray
-    mean: np.ndarray
-    resampled: np.ndarray
-    prompts: np.ndarray | None
+    margins: Callable[[np.ndarray], np.ndarray]
+    prompts: np.ndarray | None = None
 
 
-def all_margins(curves: GroupCurves, curve: Curve) -> Iterator[Margins]:
+def criteria(curves: GroupCurves, curve: Curve) -> Iterator[Criterion]:
     """Every criterion that the curve can be held against; none where its answers are not stored."""
-    if curve.null is None or curve.resampled is None or curve.mean_null is None:
+    if curve.null is None or curve.mean_null is None or curve.moves is None:
         return
     top, tops = band(curve.mean_null, LEVEL), band(curve.null, LEVEL)
     mean, chance = curve.mean, 1 / curves.design.n_labels
-    yield Margins(NULL, top, mean - top, curve.resampled - top[:, None], curve.values - tops)
-    level = (mean[-1] + chance) / 2
-    yield Margins(
-        HALF,
-        np.full(len(mean), level),
-        above_half(mean, chance, top[-1]),
-        above_half(curve.resampled, chance, top[-1]),
-        above_half(curve.values, chance, tops[-1]),
-    )
+    yield Criterion(NULL, top, above(top), curve.values - tops)
+    half = np.full(len(mean), (mean[-1] + chance) / 2)
+    of_prompts = above_half(curve.values, chance, tops[-1])
+    yield Criterion(HALF, half, lambda values: above_half(values, chance, top[-1]), of_prompts)
     if curves.asked.steps[0] == 0:
-        gain, gains = mean - mean[0], curve.resampled - curve.resampled[0]
-        low, _ = interval(gains, 1 - 2 * LEVEL)
-        yield Margins(STEP0, mean - low, low, gains - (gain - low)[:, None], None)
+        low, _ = interval(again(lambda values: values - values[:1], curve.drawn), 1 - 2 * LEVEL)
+        gain = (mean - mean[0]) - low
+        yield Criterion(STEP0, mean[0] + gain, lambda values: above(gain)(values - values[:1]))
     if curve.swapped is not None:
-        top = band(curve.swapped, LEVEL)
-        yield Margins(SWAPPED, top, mean - top, curve.resampled - top[:, None], None)
+        top_swapped = band(curve.swapped, LEVEL)
+        yield Criterion(SWAPPED, top_swapped, above(top_swapped))
+
+
+def above(level: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Margins above a level (step,)."""
+    return lambda values: values - level.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def above_half(values: np.ndarray, chance: float, top: np.ndarray | float) -> np.ndarray:

@@ -4,29 +4,31 @@ Every curve is an accuracy per (step, prompt): of the full model, of a component
 (`analysis.choosing`), or of what a few labels buy (`analysis.fitted`).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis import choosing
-from analysis.answers import Asked, asked, groups
+from analysis.answers import Asked, StepAnswers, answers, asked, groups
 from analysis.fitted import Fitted, fitted
 from analysis.onset import band, log2_steps, onset_of
-from analysis.relabelling import seed_weights
+from analysis.resampling import Drawn, drawn
 from analysis.tally import (
-    RESAMPLED,
     SWAPPED,
     Design,
     Tally,
     design_of,
+    mean_by_seed,
     mean_over_prompts,
-    read_choices,
-    read_traced,
+    seeds_draw_words,
+    tally_choices,
+    tally_traced,
 )
 from dynamics.errors import StoreError
 from dynamics.storage import Place
 
+Read = Callable[[Sequence[int]], Iterable[StepAnswers]]
 LEVEL = 0.01
 """Probability that a curve of permuted labels exceeds its band at any step."""
 
@@ -40,8 +42,8 @@ class Curve:
         values: (step, prompt) accuracies; NaN for a prompt that has none.
         null: (step, prompt, permutation), the same with permuted labels; None where the answers are not stored.
         swapped: (step, replicate), mean over prompts with label words swapped; None where seeds share their words.
-        resampled: (step, replicate), mean over prompts with examples and seeds drawn again, centred on the mean; None
-            where the answers are not stored.
+        by_seed: (step, seed), means over the prompts of each seed; NaN for a seed that has none.
+        moves: (step, seed, replicate), the same with examples drawn again; None where the answers are not stored.
     """
 
     name: str
@@ -50,7 +52,8 @@ class Curve:
     values: np.ndarray
     null: np.ndarray | None = None
     swapped: np.ndarray | None = None
-    resampled: np.ndarray | None = None
+    by_seed: np.ndarray | None = None
+    moves: np.ndarray | None = None
 
     @property
     def mean(self) -> np.ndarray:
@@ -61,6 +64,17 @@ class Curve:
     def mean_null(self) -> np.ndarray | None:
         """(step, permutation), the null of the mean."""
         return None if self.null is None else mean_over_prompts(self.null.transpose(1, 0, 2))
+
+    @property
+    def drawn(self) -> Drawn:
+        """The mean with examples and seeds drawn again.
+
+        Raises:
+            ValueError: the answers are not stored; ask for `moves` first.
+        """
+        if self.by_seed is None or self.moves is None:
+            raise ValueError(f"{self.name} has accuracies only; `python -m jobs.derive` stores its answers")
+        return drawn(self.mean, self.by_seed, self.moves)
 
 
 @dataclass(frozen=True)
@@ -108,15 +122,32 @@ def all_curves(results: Place) -> Iterator[GroupCurves]:
 
 def group_curves(results: Place, common: Asked) -> GroupCurves:
     """The curves of a group over the prompts and examples that every step has."""
-    design = design_of(results, common)
-    tally = read_choices(results, common, design)
-    read_traced(results, common, design, tally, _first_above(tally, common))
-    fits = [_fit_curve(fit, common, design) for fit in fitted(results, common, design.n_labels)]
+    design = read_design(results, common)
+    curves = curves_of(lambda steps: answers(results, common.group, common, steps), common, design)
+    fits = tuple(_fit_curve(fit, common, design) for fit in fitted(results, common, design.n_labels))
+    return replace(curves, curves=curves.curves + fits)
+
+
+def read_design(results: Place, common: Asked) -> Design:
+    """The design of a group, from its first step."""
+    at = next(answers(results, common.group, common, common.steps[:1]))
+    return design_of(at, seeds_draw_words=seeds_draw_words(results, common.group))
+
+
+def curves_of(read: Read, common: Asked, design: Design) -> GroupCurves:
+    """The curves of Full and of chosen components; one that no prompt has (one seed, no onset) is left out.
+
+    Args:
+        read: steps -> their answers in that order, for the prompts and examples of `common`.
+    """
+    tally = tally_choices(read(common.steps[::-1]), design)
+    tally_traced(read(common.steps), design, tally, _first_above(tally, common))
+    curves = [_curve(name, tally, common, design) for name in sorted(tally.observed)]
     return GroupCurves(
         asked=common,
         tokens_seen=tuple(tally.tokens_seen[step] for step in common.steps),
         design=design,
-        curves=(*(_curve(name, tally, common, design) for name in sorted(tally.observed)), *fits),
+        curves=tuple(curve for curve in curves if not np.isnan(curve.values).all()),
     )
 
 
@@ -142,8 +173,9 @@ def _curve(name: str, tally: Tally, common: Asked, design: Design) -> Curve:
         n_labelled=0,
         values=values,
         null=stacked(tally.null[name]),
-        swapped=stacked(tally.means[SWAPPED][name]) if SWAPPED in design.replicates else None,
-        resampled=with_seeds(values, stacked(tally.means[RESAMPLED][name]), design.seed_of),
+        swapped=stacked(tally.swapped[name]) if SWAPPED in design.replicates else None,
+        by_seed=mean_by_seed(values.T, design.seed_of).T,
+        moves=stacked(tally.moves[name]),
     )
 
 
@@ -154,29 +186,7 @@ def _fit_curve(fit: Fitted, common: Asked, design: Design) -> Curve:
     tally = Tally()
     none = np.isnan(fit.accuracy[0])
     for step, (rows, unit) in zip(common.steps, fit.earned, strict=True):
-        for kind, replicates in design.replicates.items():
-            accuracy = replicates.alone(rows) / (len(design.gold) * unit)
-            tally.add(kind, fit.name, step, np.where(none[:, None], np.nan, accuracy))
-    curve = _curve(fit.name, tally, common, design)
-    return Curve(fit.name, fit.variant, fit.n_labelled, curve.values, curve.null, curve.swapped, curve.resampled)
-
-
-def with_seeds(values: np.ndarray, examples: np.ndarray, seed_of: np.ndarray) -> np.ndarray:
-    """Replicates of the mean over prompts in which examples and seeds are both drawn again.
-
-        mean + (mean with examples drawn again - its average) + sum_p weight_p (value_p - mean) / P
-
-    Adding the two keeps the noise of single answers from counting three times. Centring takes out what drawing again
-    adds to the best of many: the maximum of replicates is above the maximum of the data.
-
-    Args:
-        values: (step, prompt), NaN for a prompt without values.
-        examples: (step, replicate), the mean over prompts with examples drawn again.
-        seed_of: (prompt,) index of the seed.
-    """
-    there = ~np.isnan(values[0])
-    kept = values[:, there]
-    mean = mean_over_prompts(values.T)[:, None]
-    weights = seed_weights(np.unique(seed_of[there], return_inverse=True)[1], examples.shape[1]) if there.any() else 0
-    of_seeds = (kept - mean) @ weights / kept.shape[1] if there.any() else 0
-    return mean + examples - examples.mean(1, keepdims=True) + of_seeds
+        for kind, ways in design.replicates.items():
+            accuracy = ways.alone(rows) / (len(design.gold) * unit)
+            tally.add(kind, fit.name, step, np.where(none[:, None], np.nan, accuracy), design.seed_of)
+    return replace(_curve(fit.name, tally, common, design), variant=fit.variant, n_labelled=fit.n_labelled)

@@ -20,6 +20,7 @@ from analysis.answers import GROUP
 from analysis.choosing import SELECTED_ON
 from analysis.curves import LEVEL, Curve, GroupCurves, all_curves
 from analysis.onset import band, interval
+from analysis.resampling import again
 from dynamics.storage import Place
 
 SCHEMA = {
@@ -79,11 +80,11 @@ def _rows(curves: GroupCurves, curve: Curve) -> Iterator[dict[str, object]]:
         "n_seeds": int(curves.design.seed_of.max()) + 1,
         "n_examples": len(curves.asked.example_id),
         "chance": 1 / curves.design.n_labels,
-        "resampled": curves.design.resampled if curve.resampled is not None else None,
+        "resampled": curves.design.resampled if curve.moves is not None else None,
     }
     columns = {"low": None, "high": None, **_of_null("null", curve.mean_null), **_of_null("swapped", curve.swapped)}
-    if curve.resampled is not None:
-        columns["low"], columns["high"] = (np.clip(end, 0, 1) for end in interval(curve.resampled))
+    if curve.moves is not None:
+        columns["low"], columns["high"] = (np.clip(end, 0, 1) for end in interval(again(lambda v: v, curve.drawn)))
     for i, step in enumerate(curves.asked.steps):
         values = curve.values[i][~np.isnan(curve.values[i])]
         yield {

@@ -8,9 +8,10 @@ import polars as pl
 
 from analysis.answers import GROUP
 from analysis.choosing import B1, FULL, SELECTED_ON
-from analysis.criteria import Margins, all_margins
-from analysis.curves import GroupCurves, all_curves
+from analysis.criteria import Criterion, criteria
+from analysis.curves import Curve, GroupCurves, all_curves
 from analysis.onset import interval, onset_of
+from analysis.resampling import again
 from dynamics.storage import Place
 
 SCHEMA = {
@@ -68,37 +69,40 @@ def sign_test(ahead: int, behind: int) -> float:
 
 def _rows(curves: GroupCurves) -> Iterator[dict[str, object]]:
     full = next(curve for curve in curves.curves if curve.name == FULL)
-    later = {margins.criterion: margins for margins in all_margins(curves, full)}
+    of_full = {criterion.name: criterion for criterion in criteria(curves, full)}
     for curve in curves.curves:
-        if curve.name in (FULL, B1) or np.isnan(curve.mean).all():
+        if curve.name in (FULL, B1):
             continue
-        for margins in all_margins(curves, curve):
+        for criterion in criteria(curves, curve):
             yield {
                 **dict(zip(GROUP, curves.asked.group, strict=True)),
                 "curve": curve.name,
                 "variant": curve.variant,
                 "n_labelled": curve.n_labelled,
                 "selected_on": SELECTED_ON[curve.name],
-                "criterion": margins.criterion,
-                **_lead(curves.axis, margins, later[margins.criterion]),
+                "criterion": criterion.name,
+                **_lead(curves.axis, (curve, criterion), (full, of_full[criterion.name])),
                 "resampled": curves.design.resampled,
-                **_votes(curves, margins, later[margins.criterion]),
+                **_votes(curves, criterion, of_full[criterion.name]),
             }
 
 
-def _lead(axis: np.ndarray, mine: Margins, full: Margins) -> dict[str, object]:
-    first, second = (float(onset_of(axis, margins.mean).log2) for margins in (mine, full))
+def _lead(axis: np.ndarray, mine: tuple[Curve, Criterion], full: tuple[Curve, Criterion]) -> dict[str, object]:
+    def onset_by(criterion: Criterion, values: np.ndarray) -> np.ndarray:
+        return onset_of(axis, criterion.margins(values)).log2
+
+    first, second = (float(onset_by(criterion, curve.mean)) for curve, criterion in (mine, full))
     lead = np.clip(second, axis[0], axis[-1]) - np.clip(first, axis[0], axis[-1])
     undefined = first == second and np.isinf(first)
     with np.errstate(invalid="ignore"):  # never less never is NaN: not defined
-        again = onset_of(axis, full.resampled).log2 - onset_of(axis, mine.resampled).log2
-    low, high = interval(again)
+        replicates = again(lambda a, b: onset_by(full[1], b) - onset_by(mine[1], a), mine[0].drawn, full[0].drawn)
+    low, high = interval(replicates)
     return {
         "lead": None if undefined else lead,
         "bound": "undefined" if undefined else _bound(first, second),
         "low": float(low) if np.isfinite(low) else None,
         "high": float(high) if np.isfinite(high) else None,
-        "undefined": float(np.isnan(again).mean()),
+        "undefined": float(np.isnan(replicates).mean()),
     }
 
 
@@ -108,7 +112,7 @@ def _bound(mine: float, full: float) -> str:
     return "at most" if mine == np.inf or full == -np.inf else ""
 
 
-def _votes(curves: GroupCurves, mine: Margins, full: Margins) -> dict[str, object]:
+def _votes(curves: GroupCurves, mine: Criterion, full: Criterion) -> dict[str, object]:
     """Sign tests over prompts and over seeds."""
     seed_of = curves.design.seed_of
     counts: dict[str, object] = {"n_prompts": len(seed_of), "n_seeds": int(seed_of.max()) + 1}

@@ -7,9 +7,10 @@ import polars as pl
 
 from analysis.answers import GROUP
 from analysis.choosing import B1, SELECTED_ON
-from analysis.criteria import Margins, all_margins
+from analysis.criteria import Criterion, criteria
 from analysis.curves import Curve, GroupCurves, all_curves
 from analysis.onset import NEVER, interval, onset_of, to_step
+from analysis.resampling import again
 from dynamics.storage import Place
 
 SCHEMA = {
@@ -63,7 +64,7 @@ def onsets(results: Place) -> pl.DataFrame:
         row
         for curves in all_curves(results)
         for curve in curves.curves
-        if curve.name != B1 and not np.isnan(curve.mean).all()
+        if curve.name != B1
         for row in _rows(curves, curve)
     ]
     return pl.DataFrame(rows, schema=SCHEMA).sort(*GROUP, "curve", "variant", "n_labelled", "criterion")
@@ -71,15 +72,15 @@ def onsets(results: Place) -> pl.DataFrame:
 
 def _rows(curves: GroupCurves, curve: Curve) -> Iterator[dict[str, object]]:
     steps = curves.asked.steps
-    for margins in all_margins(curves, curve):
+    for criterion in criteria(curves, curve):
         yield {
             **dict(zip(GROUP, curves.asked.group, strict=True)),
             "curve": curve.name,
             "variant": curve.variant,
             "n_labelled": curve.n_labelled,
             "selected_on": SELECTED_ON[curve.name],
-            "criterion": margins.criterion,
-            **onset_columns(curves, margins),
+            "criterion": criterion.name,
+            **_when(curves, curve, criterion),
             "resampled": curves.design.resampled,
             "first": curve.mean[0],
             "final": curve.mean[-1],
@@ -92,23 +93,24 @@ def _rows(curves: GroupCurves, curve: Curve) -> Iterator[dict[str, object]]:
         }
 
 
-def onset_columns(curves: GroupCurves, margins: Margins) -> dict[str, object]:
+def _when(curves: GroupCurves, curve: Curve, criterion: Criterion) -> dict[str, object]:
     """The columns that say when, of one criterion."""
-    axis = curves.axis
-    found, again = onset_of(axis, margins.mean), onset_of(axis, margins.resampled)
+    axis, steps = curves.axis, curves.asked.steps
+    found = onset_of(axis, criterion.margins(curve.mean))
+    replicates = again(lambda values: onset_of(axis, criterion.margins(values)).log2, curve.drawn)
     index = int(found.step)
-    low, high = interval(again.log2)
-    prompts = None if margins.prompts is None else onset_of(axis, np.nan_to_num(margins.prompts, nan=-1))
+    low, high = interval(replicates)
+    prompts = None if criterion.prompts is None else onset_of(axis, np.nan_to_num(criterion.prompts, nan=-1))
     return {
         "emerges": index >= 0,
-        "step": curves.asked.steps[index] if index >= 0 else None,
+        "step": steps[index] if index >= 0 else None,
         "tokens_seen": curves.tokens_seen[index] if index >= 0 else None,
-        "t": to_step(float(found.log2), curves.asked.steps),
-        "low": to_step(float(low), curves.asked.steps),
-        "high": to_step(float(high), curves.asked.steps),
+        "t": to_step(float(found.log2), steps),
+        "low": to_step(float(low), steps),
+        "high": to_step(float(high), steps),
         "censored": "never" if index < 0 else "before" if index == 0 else "",
-        "never": float((again.log2 == NEVER).mean()),
-        "before": float((again.log2 == -np.inf).mean()),
-        "level": float(margins.level[index]),
+        "never": float((replicates == NEVER).mean()),
+        "before": float((replicates == -np.inf).mean()),
+        "level": float(criterion.level[index]),
         "n_prompts_emerged": None if prompts is None else int((prompts.step >= 0).sum()),
     }

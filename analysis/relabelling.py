@@ -1,4 +1,4 @@
-"""Three ways of asking "what if": labels permuted, label words swapped, prompts and examples drawn again.
+"""Three ways of asking "what if": labels permuted, label words swapped, examples drawn again.
 
 Each is a set of replicates, and each counts the same thing: what every component earns on each half of the test rows,
 as whole numbers. So every choice of a component (`analysis.choosing`) is made again in every
@@ -164,22 +164,6 @@ def resampled(gold: np.ndarray, halves: Halves, n: int = N_REPLICATES, *, seed: 
             mine = half[gold[half] == label]
             weights[:, mine] = rng.multinomial(len(mine), np.full(len(mine), 1 / len(mine)), n)
     return Resampled(gold, halves, weights)
-
-
-def seed_weights(seed_of: np.ndarray, n: int = N_REPLICATES, *, seed: int = SEED) -> np.ndarray:
-    """How far each prompt counts more or less where demonstration seeds are drawn again: (prompt, replicate), around 0.
-
-    Normal weights per seed, centred, times `sqrt(S / chi2(S - 1))` for S seeds: the mean of S normal numbers then has
-    Student's t with S - 1 degrees of freedom as its interval, as it should have and as drawing S out of S does not give
-    where S is five. Templates are fixed: a seed's prompts under all templates move together. 0 where there is one seed.
-    """
-    n_seeds = int(seed_of.max()) + 1
-    if n_seeds < 2:
-        return np.zeros((len(seed_of), n))
-    rng = np.random.default_rng([seed, 3])
-    weights = rng.standard_normal((n_seeds, n))
-    stretch = np.sqrt(n_seeds / rng.chisquare(n_seeds - 1, n))
-    return ((weights - weights.mean(0)) * stretch)[seed_of]
 
 
 def _exact(earned: np.ndarray) -> type:

@@ -1,12 +1,12 @@
-"""Reading a group's answers into accuracies per step: as they are, and in every replicate of `analysis.relabelling`.
+"""A group's answers as accuracies per step: as they are, and in every replicate of `analysis.relabelling`.
 
-One step is held at a time. Predictions are read twice: a component chosen at one step and followed through all others
+One step is held at a time. Answers are read twice: a component chosen at one step and followed through all others
 is known only when that step has been read. The last step is read first, so that Last-T1 needs no second reading;
 First-T1 does.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,10 +14,10 @@ import polars as pl
 
 from analysis import choosing
 from analysis.accuracies import of_group
-from analysis.answers import Asked, StepAnswers, answers, earned, unit_of
+from analysis.answers import StepAnswers, earned, unit_of
 from analysis.choosing import choose, pick
 from analysis.loading import counted
-from analysis.relabelling import Replicates, permuted, resampled, swapped
+from analysis.relabelling import N_REPLICATES, Replicates, permuted, resampled, swapped
 from dynamics.selection import balanced_halves
 from dynamics.storage import Place
 
@@ -57,26 +57,28 @@ class Tally:
     Attributes:
         observed: curve -> step -> (prompt,).
         null: curve -> step -> (prompt, permutation).
-        means: kind (`RESAMPLED`, `SWAPPED`) -> curve -> step -> (replicate,), mean over prompts.
+        moves: curve -> step -> (seed, replicate), means over each seed's prompts with examples drawn again.
+        swapped: curve -> step -> (replicate,), mean over prompts with label words swapped.
         best: kind -> step -> (prompt, replicate), index of the component that is T1.
         tokens_seen: step -> tokens.
     """
 
     observed: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
     null: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
-    means: dict[str, dict[str, dict[int, np.ndarray]]] = field(
-        default_factory=lambda: {kind: defaultdict(dict) for kind in (RESAMPLED, SWAPPED)}
-    )
+    moves: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
+    swapped: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
     best: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
     tokens_seen: dict[int, int | None] = field(default_factory=dict)
 
-    def add(self, kind: str, curve: str, step: int, accuracy: np.ndarray) -> None:
-        """One curve's (prompt, replicate) at one step; of permuted labels, column 0 is the truth."""
+    def add(self, kind: str, curve: str, step: int, accuracy: np.ndarray, seed_of: np.ndarray) -> None:
+        """One curve's (prompt, replicate) at one step; of permuted labels, replicate 0 is the truth."""
         if kind == PERMUTED:
             self.observed[curve][step] = accuracy[:, 0].astype(np.float64)
             self.null[curve][step] = accuracy[:, 1:].astype(np.float32)
+        elif kind == RESAMPLED:
+            self.moves[curve][step] = mean_by_seed(accuracy, seed_of).astype(np.float32)
         else:
-            self.means[kind][curve][step] = mean_over_prompts(accuracy)
+            self.swapped[curve][step] = mean_over_prompts(accuracy)
 
 
 def mean_over_prompts(values: np.ndarray) -> np.ndarray:
@@ -85,51 +87,63 @@ def mean_over_prompts(values: np.ndarray) -> np.ndarray:
     return np.where(there, values, 0).sum(0) / np.where(there.any(0), there.sum(0), np.nan)
 
 
-def design_of(results: Place, asked: Asked) -> Design:
-    """The design of a group, from the first step's answers."""
-    at = next(answers(results, asked.group, asked, steps=asked.steps[:1]))
+def mean_by_seed(values: np.ndarray, seed_of: np.ndarray) -> np.ndarray:
+    """Means over each seed's prompts that have a value: (prompt, ...) -> (seed, ...); NaN for a seed without."""
+    return np.stack([mean_over_prompts(values[seed_of == seed]) for seed in range(int(seed_of.max()) + 1)])
+
+
+def design_of(at: StepAnswers, *, seeds_draw_words: bool = False, n: int = N_REPLICATES) -> Design:
+    """The design of a group, from any step's answers, with n replicates of each kind.
+
+    Args:
+        seeds_draw_words: whether demonstration seeds have label words of their own.
+    """
     in_first = balanced_halves(at.gold, np.array(at.example_id))
     halves = np.flatnonzero(in_first), np.flatnonzero(~in_first)
     names = [prompt.rsplit("/", 1) for prompt in at.prompts]
     templates = [tuple(i for i, (mine, _) in enumerate(names) if mine == one) for one in sorted({n for n, _ in names})]
     seed_of = np.unique([int(seed) for _, seed in names], return_inverse=True)[1]
     replicates: dict[str, Replicates] = {
-        PERMUTED: permuted(at.gold, halves, at.n_labels),
-        RESAMPLED: resampled(at.gold, halves),
+        PERMUTED: permuted(at.gold, halves, at.n_labels, n),
+        RESAMPLED: resampled(at.gold, halves, n),
     }
-    if _seeds_draw_words(results, asked.group):
-        replicates[SWAPPED] = swapped(at.gold, halves, at.n_labels, seed_of)
+    if seeds_draw_words:
+        replicates[SWAPPED] = swapped(at.gold, halves, at.n_labels, seed_of, n)
     return Design(at.gold, at.n_labels, halves, tuple(templates), seed_of, replicates)
 
 
-def read_choices(results: Place, asked: Asked, design: Design) -> Tally:
-    """First reading: Full, and every component that is chosen at the step it is scored at, or at the last."""
-    tally = Tally()
-    for at in answers(results, asked.group, asked, steps=asked.steps[::-1]):
+def tally_choices(last_first: Iterable[StepAnswers], design: Design) -> Tally:
+    """First reading: Full, and every component that is chosen at the step it is scored at, or at the last.
+
+    Args:
+        last_first: every step's answers, the last step first.
+    """
+    tally, last = Tally(), None
+    for at in last_first:
+        last = at.step if last is None else last
         tally.tokens_seen[at.step] = at.tokens_seen
         unit = unit_of(at.tied, at.full_tied)
         full = earned(at.full_labels, at.full_tied, at.n_labels, unit)
-        for kind, replicates in design.replicates.items():
-            tally.add(kind, choosing.FULL, at.step, replicates.alone(full) / (len(at.gold) * unit))
-            _choose(tally, kind, at, design, unit, last=asked.steps[-1])
+        for kind, ways in design.replicates.items():
+            tally.add(kind, choosing.FULL, at.step, ways.alone(full) / (len(at.gold) * unit), design.seed_of)
+            _choose(tally, kind, at, design, unit, last)
     return tally
 
 
-def read_traced(results: Place, asked: Asked, design: Design, tally: Tally, since: np.ndarray) -> None:
+def tally_traced(steps: Iterable[StepAnswers], design: Design, tally: Tally, since: np.ndarray) -> None:
     """Second reading: First-T1, the component that is T1 at a prompt's own step, at all steps.
 
     Args:
         since: (prompt,) step; -1 for a prompt that has none.
     """
-    for at in answers(results, asked.group, asked):
+    for at in steps:
         unit = unit_of(at.tied)
-        for kind, replicates in design.replicates.items():
-            n_columns = tally.best[kind][at.step].shape[1]
-            traced = np.full((len(at.prompts), n_columns), np.nan)
+        for kind, ways in design.replicates.items():
+            traced = np.full((len(at.prompts), tally.best[kind][at.step].shape[1]), np.nan)
             for i in np.flatnonzero(since >= 0).tolist():
                 mine = earned(at.labels[i], None if at.tied is None else at.tied[i], at.n_labels, unit)
-                traced[i] = replicates.traced(i, mine, tally.best[kind][int(since[i])][i])
-            tally.add(kind, choosing.FIRST, at.step, traced / (len(at.gold) * unit))
+                traced[i] = ways.traced(i, mine, tally.best[kind][int(since[i])][i])
+            tally.add(kind, choosing.FIRST, at.step, traced / (len(at.gold) * unit), design.seed_of)
 
 
 def _choose(tally: Tally, kind: str, at: StepAnswers, design: Design, unit: int, last: int) -> None:
@@ -150,7 +164,7 @@ def _choose(tally: Tally, kind: str, at: StepAnswers, design: Design, unit: int,
         if curve == "best":
             tally.best[kind][at.step] = together.astype(np.uint16)
         else:
-            tally.add(kind, curve, at.step, together)
+            tally.add(kind, curve, at.step, together, design.seed_of)
 
 
 def _counts(at: StepAnswers, replicates: Replicates, prompt: int, unit: int) -> np.ndarray:
@@ -158,7 +172,7 @@ def _counts(at: StepAnswers, replicates: Replicates, prompt: int, unit: int) -> 
     return replicates.counts(prompt, earned(at.labels[prompt], tied, at.n_labels, unit))
 
 
-def _seeds_draw_words(results: Place, group: tuple) -> bool:
+def seeds_draw_words(results: Place, group: tuple) -> bool:
     """Whether demonstration seeds have label words of their own."""
     units = counted(results, "units").filter(*of_group(group)).select("template", "demo_seed", "label_words").collect()
     by_template = units.group_by("template").agg(pl.col("label_words").n_unique(), pl.col("demo_seed").n_unique())

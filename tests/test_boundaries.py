@@ -38,7 +38,7 @@ TORCH_FREE = {
 NOT_REGISTERED = {
     "analysis": {
         "accuracies", "answers", "choosing", "confusion", "criteria", "curves", "fitted", "loading", "null", "onset",
-        "pairs", "relabelling", "seeds", "tally", "variance",
+        "pairs", "relabelling", "resampling", "seeds", "tally", "variance",
     },
     "figures": {"report", "saving", "style", "wording"},
     "families": {"anatomy"},

@@ -1,0 +1,95 @@
+"""Answers of known truth: components and a full model that learn at known times, or never, as steps store them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.answers import Asked, StepAnswers
+from analysis.onset import log2_steps
+
+STEPS = (0, 1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 160, 256, 512, 1024)
+
+
+@dataclass(frozen=True)
+class Design:
+    """A sweep of one task.
+
+    Attributes:
+        learns_at: per component, log2 of the step at which half of the answers are known; infinity never learns.
+        full_at: the same of the full model.
+        n_templates, n_seeds, n_examples, n_labels: of the sweep; every template has every seed.
+        of_template, of_seed, of_prompt, of_example: SDs of what shifts `learns_at`, in doublings, shared by all
+            components and the full model except for the share `own`.
+        of_answer: SD of what shifts single answers.
+        known: accuracy where the answer is known.
+        persistence: probability that a guess is the one of the step before.
+    """
+
+    learns_at: tuple[float, ...] = (6.0, 6.3, 6.6, 7.5, np.inf, np.inf)
+    full_at: float = 6.7
+    n_templates: int = 3
+    n_seeds: int = 5
+    n_examples: int = 200
+    n_labels: int = 2
+    of_template: float = 0.3
+    of_seed: float = 0.3
+    of_prompt: float = 0.2
+    of_example: float = 0.8
+    of_answer: float = 0.6
+    own: float = 0.4
+    known: float = 0.96
+    persistence: float = 0.7
+
+    @property
+    def asked(self) -> Asked:
+        """What every step is asked."""
+        prompts = tuple(f"t{t}/{s}" for t in range(self.n_templates) for s in range(self.n_seeds))
+        ids = tuple(f"{i:05d}" for i in range(self.n_examples))
+        group = ("simulated", "float32", "none", "toy", 4)
+        return Asked(group, STEPS, prompts, ids, dict.fromkeys(STEPS, len(prompts)))
+
+
+def draw(design: Design, seed: int) -> dict[int, StepAnswers]:
+    """One sweep's answers, step by step; the full model is drawn like one more component."""
+    rng = np.random.default_rng(seed)
+    asked = design.asked
+    gold = (np.arange(design.n_examples) % design.n_labels).astype(np.uint8)
+    at = np.array([*design.learns_at, design.full_at])
+    knows_from = at + _shifts(design, rng, len(at))
+    shape = knows_from.shape
+    wrong = (gold[:, None] + rng.integers(1, design.n_labels, shape)) % design.n_labels
+    answer = np.where(rng.random(shape) < design.known, gold[:, None], wrong).astype(np.uint8)
+    guess = rng.integers(0, design.n_labels, shape, np.uint8)
+    found = {}
+    for step, position in zip(STEPS, log2_steps(STEPS), strict=True):
+        again = rng.random(shape) < design.persistence
+        guess = np.where(again, guess, rng.integers(0, design.n_labels, shape, np.uint8))
+        said = np.where(position > knows_from, answer, guess)
+        names = tuple(f"L0H{i}" for i in range(len(design.learns_at)))
+        found[step] = StepAnswers(
+            asked.group, step, None, asked.prompts, names, asked.example_id, gold, design.n_labels,
+            said[..., :-1], None, said[..., -1], None,
+        )  # fmt: skip
+    return found
+
+
+def reading(found: dict[int, StepAnswers]):
+    """As `analysis.curves.curves_of` reads."""
+    return lambda steps: [found[step] for step in steps]
+
+
+def _shifts(design: Design, rng: np.random.Generator, n: int) -> np.ndarray:
+    """(prompt, example, component) shifts of the time of learning."""
+    t, s, e = design.n_templates, design.n_seeds, design.n_examples
+
+    def both(sd: float, shape: Sequence[int]) -> np.ndarray:
+        shared, own = rng.normal(0, sd, (*shape, 1)), rng.normal(0, sd, (*shape, n))
+        return np.sqrt(1 - design.own) * shared + np.sqrt(design.own) * own
+
+    template = np.linspace(-1, 1, t)[:, None, None, None] * design.of_template
+    seed = both(design.of_seed, (1, s, 1))
+    prompt = both(design.of_prompt, (t, s, 1))
+    example = both(design.of_example, (1, 1, e))
+    answer = rng.normal(0, design.of_answer, (t, s, e, n))
+    return (template + seed + prompt + example + answer).reshape(t * s, e, n)
