@@ -76,12 +76,18 @@ def _steps(results: Place, group: tuple, reference: tuple) -> Iterator[dict[str,
 def _only(at: StepAnswers, prompts: Sequence[str]) -> StepAnswers:
     """The answers to these prompts."""
     rows = [at.prompts.index(prompt) for prompt in prompts]
-    return replace(at, prompts=tuple(prompts), credit=at.credit[rows], full=at.full[rows])
+    parts = ("labels", "tied", "full_labels", "full_tied")
+    kept = {part: None if (whole := getattr(at, part)) is None else whole[rows] for part in parts}
+    return replace(at, prompts=tuple(prompts), **kept)
 
 
 def _row(mine: StepAnswers, wide: StepAnswers) -> dict[str, object]:
     """Both have the same prompts."""
-    if not np.array_equal(mine.gold, wide.gold) or mine.components != wide.components:
+    if (
+        mine.example_id != wide.example_id
+        or not np.array_equal(mine.gold, wide.gold)
+        or mine.components != wide.components
+    ):
         raise StoreError(
             f"{dict(zip(GROUP, mine.group, strict=True))} at step {mine.step} has other test rows than {REFERENCE}, so "
             "they cannot be compared; sweep both with the same prompts and n_test"
