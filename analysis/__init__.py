@@ -3,6 +3,7 @@
 from pkgutil import resolve_name
 
 import polars as pl
+from polars import selectors
 
 from analysis.loading import load, with_flags
 from dynamics.errors import PlanError, unknown
@@ -50,4 +51,14 @@ def run(name: str, results: Place | str) -> pl.DataFrame:
     """
     if name not in ANALYSES:
         raise PlanError(unknown("analysis", name, ANALYSES))
-    return with_flags(resolve_name(ANALYSES[name])(place(results)), results)
+    return settled(with_flags(resolve_name(ANALYSES[name])(place(results)), results))
+
+
+def settled(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with floats to 12 significant digits, and 0 for what is below 1e-15.
+
+    Streamed sums add in whatever order rows arrive, so their last digits differ from run to run; tables and what is
+    drawn from them must not. Probabilities (`p_...`) are exact and may be small: they stay.
+    """
+    floats = selectors.float() - selectors.starts_with("p_")
+    return table.with_columns(pl.when(floats.abs() < 1e-15).then(0.0).otherwise(floats.round_sig_figs(12)).name.keep())

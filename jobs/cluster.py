@@ -37,7 +37,8 @@ def joined() -> Iterator[None]:
         _connect(address)
     elif ours:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
-        ray.init(include_dashboard=False, dashboard_host="127.0.0.1", **quiet)
+        # `local`, because Ray would else join whichever cluster was started last on this machine, by anyone
+        ray.init(address="local", include_dashboard=False, dashboard_host="127.0.0.1", **quiet)
     try:
         refuse_tokens(ray.get_runtime_context().runtime_env)
         yield

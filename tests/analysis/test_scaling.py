@@ -29,6 +29,8 @@ def test_every_curve_of_every_sized_model_has_its_tokens(tmp_path: Path) -> None
     leads = analysis.run("leads", store.root)
     ahead = table.join(leads, on=key, suffix="_there").drop_nulls("lead")
     assert ahead["lead"].to_list() == ahead["lead_there"].to_list()
+    assert ahead.select("lead_low", "lead_high").rows() == ahead.select("low", "high").rows()
+    assert beside.select("onset_low", "onset_high").rows() == beside.select("low", "high").rows()
     assert ahead.filter(criterion="half", curve="T1")["lead"].to_list() == pytest.approx([1, 1])
     assert table.filter(curve="Full")["lead"].null_count() == len(table.filter(curve="Full"))
 

@@ -66,6 +66,16 @@ def test_unrelated_answers_match_no_better_than_any_pair() -> None:
     assert abs(kappas(one_scored, other_scored)[np.arange(8), matched].mean()) < 0.05
 
 
+def test_what_is_matched_by_luck_is_not_reported_as_likeness(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "out")
+    rng = np.random.default_rng(1)
+    gold = np.arange(200) % 2
+    for model in ("m", "m-seed1"):
+        add_unit(store, rng.integers(0, 2, (200, N_CANDIDATES)), gold, model=model)
+    row = analysis.run("seed_matching", store.root).row(0, named=True)
+    assert row["kappa_matched"] == pytest.approx(row["kappa_any"], abs=0.06)
+
+
 def test_kappa_is_cohens_and_nothing_for_components_of_one_answer() -> None:
     answers = np.array([[0, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]])
     one = half(np.eye(2)[answers][None], np.array([0, 1, 0, 1]))

@@ -51,7 +51,7 @@ def two_cores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[float]:
         import ray
 
         started = time.perf_counter()
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
         yield time.perf_counter() - started
         ray.shutdown()
 

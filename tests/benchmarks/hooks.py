@@ -17,8 +17,8 @@ from tests.benchmarks.workloads import TOKENS, plain_pass, pythia, real_prompts,
 
 def against_hooks() -> Iterator[Row]:
     """Same label contributions, with and without shared demonstrations."""
-    for size in ("70m", "160m"):
-        model, prompts = pythia(size), real_prompts("sst2", 32)
+    for size, n_prompts in (("70m", 32), ("160m", 16)):
+        model, prompts = pythia(size), real_prompts("sst2", n_prompts)
         ours = decompose(model, prompts, token_budget=TOKENS)
         heads = [i for i, component in enumerate(ours.components) if component.kind == "head"]
         error = relative_error(by_hooks(model, prompts), ours.contributions[:, heads])
@@ -31,7 +31,7 @@ def against_hooks() -> Iterator[Row]:
             },
             runs=3,
         )
-        on = f"{size}, 32 of sst2, 3 runs"
+        on = f"{size}, {n_prompts} of sst2, 3 runs"
         yield Row("hooks / plain", on, times.ratio("hooks", "plain"), note=times.note("hooks", "plain"))
         yield Row("hooks / ours", on, times.ratio("hooks", "shared"), note=f"difference {error:.1e}")
 

@@ -52,6 +52,12 @@ def test_checkpoints_that_are_left_out_are_marked_and_named(flagged: Path) -> No
     assert said.count("pythia-6.9b") == 2
 
 
+def test_a_flagged_step_that_counts_is_not_marked() -> None:
+    table = pl.DataFrame({"model": "m", "step": [0, 8], "flagged": "0:duplicate 1:duplicate 4:duplicate+quarantined"})
+    assert style.left_out(table) == {1: "duplicate", 4: "duplicate+quarantined"}
+    assert wording.flags(table) == " Left out, and marked: of m steps 1 (duplicate) and 4 (duplicate, quarantined)."
+
+
 def test_the_heatmap_keeps_a_column_for_what_is_left_out(flagged: Path) -> None:
     axes = component_heatmap.draw(analysis.run("component_heatmap", flagged))["component_heatmap"].axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "16", "32", "64", "512"]

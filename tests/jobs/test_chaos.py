@@ -132,7 +132,7 @@ def test_workers_killed_at_random(plan: Path, undisturbed: Path, tmp_path: Path,
     import ray
 
     rng, kills = random.Random(0), 0
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         store = open_store(tmp_path / "out", create=True)
         works = group(read_plan(plan), expand(read_plan(plan)))

@@ -49,7 +49,12 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory, s3_server: LocalS3) -> I
         patch.delenv("RAY_ADDRESS", raising=False)
         import ray
 
-        quiet: dict = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
+        quiet: dict = {
+            "address": "local",
+            "include_dashboard": False,
+            "log_to_driver": False,
+            "configure_logging": False,
+        }
         ray.init(num_cpus=2, num_gpus=2, labels={"zone": "east"}, **quiet)  # GPUs that only Ray believes in
         yield hub
         ray.shutdown()
