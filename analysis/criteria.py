@@ -2,7 +2,8 @@
 
 - `null`: above the band that permuted curves exceed at any step with probability 1 %.
 - `half`: above half way from chance to the curve's own last value (t50); counts only where the last value is above the
-  `null` band, since half way to chance is not an onset.
+  `null` band, and the `swapped` one where there is one, since half way to luck is not an onset. Single prompts are
+  held against `null` alone: one prompt's words cannot tell a sign that is known from one that is chosen.
 - `step0`: above the curve's own value at step 0, by more than the lower end of the 98 % interval of the difference (a
   1 % level at each step): untrained directions already tell words apart, which permuted labels do not show.
 - `swapped`: above the band of curves with each seed's label words swapped, where seeds draw their words.
@@ -48,7 +49,8 @@ def criteria(curves: GroupCurves, curve: Curve) -> Iterator[Criterion]:
     yield Criterion(NULL, top, above(top), curve.values - tops)
     half = np.full(len(mean), (mean[-1] + chance) / 2)
     of_prompts = above_half(curve.values, chance, tops[-1])
-    yield Criterion(HALF, half, lambda values: above_half(values, chance, top[-1]), of_prompts)
+    luck = top[-1] if curve.swapped is None else max(top[-1], band(curve.swapped, LEVEL)[-1])
+    yield Criterion(HALF, half, lambda values: above_half(values, chance, luck), of_prompts)
     if curves.asked.steps[0] == 0:
         low, _ = interval(again(lambda values: values - values[:1], curve.drawn), 1 - 2 * LEVEL)
         gain = (mean - mean[0]) - low
