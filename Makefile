@@ -4,7 +4,7 @@ OUT ?= demo
 threads ?= 1
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test chaos lint format bench bench-peers bench-more clean
+.PHONY: help demo test chaos lint format bench bench-peers bench-more bench-scale clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -13,7 +13,7 @@ demo: .venv/installed  ## run the main job on the embedded reference suite and d
 	$(PY) -m jobs.sweep jobs/plans/reference.toml --out $(OUT)/results
 	$(PY) -m analysis emergence --results $(OUT)/results | tail -n 1
 	$(PY) -m figures --results $(OUT)/results --out $(OUT)/figures
-	@echo "figures: $(OUT)/figures    Parquet: $(OUT)/results    tables: $(OUT)/results/analysis"
+	@echo "report: $(OUT)/figures/index.html    Parquet: $(OUT)/results    tables: $(OUT)/results/analysis"
 
 test: .venv/installed  ## all tests, offline, on CPU
 	$(PY) -m pytest
@@ -35,6 +35,10 @@ bench: .venv/installed  ## speed and memory, as ratios (only="NAME ..." for some
 
 bench-more: .venv/installed  ## scheduling under Ray, and why the default fit is what it is
 	$(ONE_THREAD) $(PY) -m pytest -m benchmark -s tests/benchmarks/bench_*.py
+
+bench-scale: .venv/installed  ## what each analysis costs on 50 million rows of scores (4 GB of disk)
+	$(ONE_THREAD) $(PY) -m tests.benchmarks.scale_store $(OUT)/scale
+	$(ONE_THREAD) $(PY) -m tests.benchmarks.bench_scale $(OUT)/scale
 
 bench-peers: .bench-peers/installed  ## the same against TransformerLens, in an environment of its own
 	$(ONE_THREAD) .bench-peers/bin/python -m tests.benchmarks peers --json $(OUT)/bench-peers.json

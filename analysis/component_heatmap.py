@@ -3,7 +3,7 @@
 import polars as pl
 
 from analysis.answers import GROUP
-from analysis.loading import counted
+from analysis.loading import by_step, counted
 from dynamics.storage import Place
 
 
@@ -14,17 +14,16 @@ def component_heatmap(results: Place) -> pl.DataFrame:
         One row per (model, dtype, control, task, n_shots, step, component): layer, head, kind, accuracy (mean over
         prompts), sd, n_prompts, n_examples per prompt, chance.
     """
-    return (
-        counted(results, "component_scores")
-        .filter(pl.col("split") == "test")
-        .group_by(*GROUP, "step", "component", "kind", "layer", "head")
-        .agg(
-            accuracy=pl.col("accuracy").mean(),
-            sd=pl.col("accuracy").std(),
-            n_prompts=pl.len(),
-            n_examples=pl.col("n_examples").first(),
-            chance=1 / pl.col("label_share").list.len().first(),
-        )
-        .sort(*GROUP, "step", "layer", "kind", "head", nulls_last=False)
-        .collect(engine="streaming")
+    rows = counted(results, "component_scores").filter(pl.col("split") == "test")
+    table = pl.concat([_means(at).collect(engine="streaming") for _, at in by_step(rows)])
+    return table.sort(*GROUP, "step", "layer", "kind", "head", nulls_last=False)
+
+
+def _means(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.group_by(*GROUP, "step", "component", "kind", "layer", "head").agg(
+        accuracy=pl.col("accuracy").mean(),
+        sd=pl.col("accuracy").std(),
+        n_prompts=pl.len(),
+        n_examples=pl.col("n_examples").first(),
+        chance=1 / pl.col("label_share").list.len().first(),
     )

@@ -1,5 +1,7 @@
 """Result tables, lazily; and which checkpoints count: a duplicate or a quarantined one counts as missing."""
 
+from collections.abc import Iterator
+
 import polars as pl
 
 from dynamics.storage import Place
@@ -28,6 +30,12 @@ def counted(results: Place | str, table: str) -> pl.LazyFrame:
     left_out = flagged(results).filter(~pl.col("counts")).select(STATE)
     rows = load(results, table)
     return rows.join(left_out.lazy(), on=STATE, how="anti") if len(left_out) else rows
+
+
+def by_step(rows: pl.LazyFrame) -> Iterator[tuple[int, pl.LazyFrame]]:
+    """Each step's rows, ascending: reading one opens its own files only, and need not hold the rows of others."""
+    steps = rows.select("step").unique().collect(engine="streaming")["step"].sort()
+    yield from ((step, rows.filter(pl.col("step") == step)) for step in steps)
 
 
 def flagged(results: Place | str) -> pl.DataFrame:

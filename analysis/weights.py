@@ -14,7 +14,7 @@ at the last step:
 import polars as pl
 
 from analysis.answers import GROUP
-from analysis.loading import counted
+from analysis.loading import by_step, counted
 from dynamics.storage import Place
 
 NEAR = 0.01
@@ -35,20 +35,30 @@ def weights(results: Place) -> pl.DataFrame:
     curve = [*GROUP, *FIT]
     last = rows.group_by(curve).agg(final_step=pl.col("step").max())
     final = rows.join(last, left_on=[*curve, "step"], right_on=[*curve, "final_step"], how="semi")
-    final = final.select(*curve, *PROMPT, "component", final_step="step", final="weight")
-    by_prompt = rows.join(final, on=[*curve, *PROMPT, "component"], how="inner").group_by(*curve, *PROMPT, "step")
-    measured = by_prompt.agg(
-        pl.col("final_step").first(),
-        *_measures(),
-        pl.col("train_loss", "epochs").first().cast(pl.Float64),
-        n_components=pl.len().cast(pl.Int64),
-    ).collect(engine="streaming")
+    final = final.select(*curve, *PROMPT, "component", final_step="step", final="weight").collect(engine="streaming")
+    parts = [_by_prompt(at, final).collect(engine="streaming") for _, at in by_step(rows)]
+    measured = pl.concat(parts) if parts else _by_prompt(rows, final).collect()
     n_steps = pl.col("step").n_unique().over(curve)
     everywhere = measured.filter(pl.col("step").n_unique().over([*curve, *PROMPT]) == n_steps)
     means = [value for name in _VALUES for value in (pl.col(name).mean(), pl.col(name).std().alias(f"{name}_sd"))]
     sizes = [pl.len().cast(pl.Int64).alias("n_prompts"), pl.col("n_components").first()]
     averaged = everywhere.group_by(*curve, "step").agg(pl.col("final_step").first(), *means, *sizes)
     return averaged.sort(*curve, "step")
+
+
+def _by_prompt(rows: pl.LazyFrame, final: pl.DataFrame) -> pl.LazyFrame:
+    """What every prompt's weights look like."""
+    prompt = [*GROUP, *FIT, *PROMPT]
+    return (
+        rows.join(final.lazy(), on=[*prompt, "component"], how="inner")
+        .group_by(*prompt, "step")
+        .agg(
+            pl.col("final_step").first(),
+            *_measures(),
+            pl.col("train_loss", "epochs").first().cast(pl.Float64),
+            n_components=pl.len().cast(pl.Int64),
+        )
+    )
 
 
 def _measures() -> list[pl.Expr]:

@@ -31,6 +31,7 @@ FIGURES = {
     "survival": "figures.survival:FIGURE",
     "weights": "figures.weights:FIGURE",
     "transfer": "figures.transfer:FIGURE",
+    "transfer_weights": "figures.transfer_weights:FIGURE",
     "scaling": "figures.scaling:FIGURE",
     "seed_spread": "figures.seed_spread:FIGURE",
     "seed_matching": "figures.seed_matching:FIGURE",

@@ -31,7 +31,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
     for axes, panel in zip(grid, panels, strict=True):
         _panel(axes, panel)
         title = style.panel_title(panel.row(0, named=True), several_models=several_models)
-        style.title(axes, f"{title}: {panel['emerges'].sum()} of {len(panel)} emerge")
+        style.title(axes, f"{title}: {panel['emerges'].sum()} of {len(panel)} emerge", labels=0.8)
     figure.supxlabel("training step (log scale); bars: 95 % intervals; right: accuracy at the last step")
     style.legend_above(figure, grid, {"head": "attention head", "mlp": "MLP"})
     return figure

@@ -26,7 +26,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
 
 
 def _page(panels: list[pl.DataFrame], shown: list[int], *, several_models: bool) -> Figure:
-    figure = Figure(figsize=(style.TWO_COLUMNS, 0.5 + 1.25 * len(panels)))
+    figure = Figure(figsize=(min(style.TWO_COLUMNS, 1.6 + 1.05 * len(shown)), 0.5 + 1.25 * len(panels)))
     grid = figure.subplots(len(panels), len(shown), squeeze=False, sharey=True, sharex="row")
     for row, panel in zip(grid, panels, strict=True):
         first = panel.row(0, named=True)

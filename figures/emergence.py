@@ -76,8 +76,10 @@ def _panel_elsewhere(axes: Axes, panel: pl.DataFrame) -> None:
 
 
 def _null(axes: Axes, rows: pl.DataFrame, top: str) -> None:
+    """A band from chance to a column of the table; a single step, and step 0, as a bar."""
     look = {"color": style.NULL_COLOUR, "alpha": 0.8, "linewidth": 0, "zorder": 0.5}
     zero, later = rows.filter(pl.col("step") == 0), rows.filter(pl.col("step") > 0)
+    zero, later = (rows, later.clear()) if len(later) == 1 else (zero, later)
     x = style.step_position(zero["step"].to_numpy()).repeat(2) + np.tile([-0.3, 0.3], len(zero))
     axes.fill_between(x, zero["chance"].to_numpy().repeat(2), zero[top].to_numpy().repeat(2), **look)
     x = style.step_position(later["step"].to_numpy())

@@ -32,7 +32,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
     figure, grid = style.panel_grid(len(panels), height=0.75 + 0.2 * n_rows, sharey=False, most_columns=2)
     for axes, panel in zip(grid, panels, strict=True):
         _panel(axes, panel)
-        style.title(axes, style.panel_title(panel.row(0, named=True), several_models=several_models))
+        style.title(axes, style.panel_title(panel.row(0, named=True), several_models=several_models), labels=1.5)
     figure.supxlabel("training step (log scale); bars: 95 % intervals")
     style.legend_above(figure, grid, _LEGEND)
     return figure

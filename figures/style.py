@@ -222,13 +222,13 @@ def short(model: str) -> str:
     return model.rsplit("/", 1)[-1]
 
 
-def title(axes: Axes, text: str, *, size: float = 8.0) -> None:
-    """A title at the left of a panel, broken where it would run into the next panel."""
+def title(axes: Axes, text: str, *, size: float = 8.0, labels: float = 0.2) -> None:
+    """A title at the left of a panel, broken before it runs into the next one; `labels` inches are its y axis'."""
     grid = axes.get_subplotspec()
     figure = axes.get_figure(root=True)
     assert grid is not None
     assert figure is not None
-    inches = figure.get_figwidth() / grid.get_gridspec().ncols - 0.2
+    inches = figure.get_figwidth() / grid.get_gridspec().ncols - labels
     width = max(12, int(inches * 72 / (0.53 * size)))
     lines = [fill(line, width, break_on_hyphens=False) for line in text.split("\n")]
     axes.set_title("\n".join(lines), loc="left", size=size)
@@ -278,7 +278,7 @@ def panel_grid(
     """A figure with n panels in rows: (figure, list of axes)."""
     columns = 2 if n in (2, 4) else min(n, most_columns)
     rows = -(-n // columns)
-    figure = Figure(figsize=(width if columns > 1 else ONE_COLUMN, height * rows + 0.4))
+    figure = Figure(figsize=(width if columns > 1 else ONE_COLUMN, height * rows + (0.4 if columns > 1 else 0.9)))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
     for spare in grid.flat[n:]:
         spare.remove()

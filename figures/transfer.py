@@ -30,7 +30,9 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
     matrices = table.filter(matched="task").join(
         with_others, on=[*SETTING, "chance"], how="semi", maintain_order="left"
     )
-    return pictures | {"transfer_matrix": _matrices(matrices)}
+    last = [of.filter(step=of["step"].max()) for of in matrices.partition_by(*SETTING, "chance", maintain_order=True)]
+    pages = style.pages("transfer_matrix", last, 9)
+    return pictures | {name: _matrices(page, several_models=several) for name, page in pages.items()}
 
 
 def _curves(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
@@ -52,15 +54,12 @@ def _curves(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
     return figure
 
 
-def _matrices(table: pl.DataFrame) -> Figure:
+def _matrices(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
     """One matrix per model, control, shots and number of labels: rows choose, columns are scored."""
-    panels = [
-        panel.filter(step=panel["step"].max()) for panel in table.partition_by(*SETTING, "chance", maintain_order=True)
-    ]
     n_tasks = max(panel["source"].n_unique() for panel in panels)
     figure, grid = style.panel_grid(len(panels), height=1.1 + 0.32 * n_tasks, sharey=False)
     for axes, panel in zip(grid, panels, strict=True):
-        _matrix(axes, panel, several_models=table["model"].n_unique() > 1)
+        _matrix(axes, panel, several_models=several_models)
     figure.supylabel("the best component of …")
     figure.supxlabel("… scored on the test rows of (mean over prompts; darker is better)")
     return figure

@@ -30,7 +30,8 @@ print(json.dumps({{"seconds": round(seconds, 1), "peak_mib": round(peak), "rows"
 _POLARS = "import analysis; n_rows = len(analysis.run(sys.argv[1], sys.argv[2]))"
 _DUCKDB = """
 import duckdb
-connection = duckdb.connect(config={"enable_progress_bar": False})
+connection = duckdb.connect()
+connection.execute("SET enable_progress_bar = false")
 connection.execute(sys.argv[1])
 *before, query = sys.argv[2].split(";")
 for statement in before:

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 
 import analysis
-from figures import contrast, draw, reweighting_gain, style, transfer
+from figures import contrast, draw, reweighting_gain, style, transfer, transfer_weights
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(100) % 2
@@ -80,6 +80,22 @@ def test_transfer_without_a_second_task_says_so(results: Path, tmp_path: Path) -
     drawn = draw("transfer", results, tmp_path)
     assert (drawn.pictures, [path.name for path in drawn.files]) == ((), ["transfer.csv"])
     assert "nothing to transfer" in drawn.missing
+
+
+def test_weights_of_another_task_are_drawn_beside_the_tasks_own() -> None:
+    row = {"model": "m", "dtype": "float32", "control": "none", "n_shots": 4, "variant": "default", "chance": 0.5}
+    row |= {"transfer_rw_sd": None, "own_rw_sd": None, "full_sd": None, "gain": 0.1}
+    rows = [
+        {**row, "n_labelled": k, "step": step, "source": source, "target": "b", "matched": "task"}
+        | {"transfer_rw": 0.5 + k / 100, "own_rw": 0.9, "full": 0.4}
+        for k in (12, 24)
+        for step in (1, 2)
+        for source in ("a", "b")
+    ]
+    (axes,) = transfer_weights.draw(pl.DataFrame(rows))["transfer_weights"].axes
+    assert axes.get_title(loc="left") == "a → b, 4-shot, K = 24"
+    assert drawn(axes, "Transfer-1", [1, 2]) == pytest.approx([0.74, 0.74])
+    assert drawn(axes, "COMP RW", [1, 2]) == pytest.approx([0.9, 0.9])
 
 
 def test_gain_has_a_panel_per_number_of_labels_with_every_method(planted: Path) -> None:
