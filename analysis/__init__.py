@@ -23,6 +23,7 @@ ANALYSES = {
     "controls": "analysis.controls:controls",
     "diamond": "analysis.diamond:diamond",
     "emergence": "analysis.emergence:emergence",
+    "false_emergence": "analysis.false_emergence:false_emergence",
     "leads": "analysis.leads:leads",
     "onsets": "analysis.onsets:onsets",
     "paper_dynamics": "analysis.paper_dynamics:paper_dynamics",

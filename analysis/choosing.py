@@ -24,6 +24,9 @@ SELECTED_ON = {
 }
 """Curve -> the rows its component was chosen, or its weights were fitted, on."""
 
+NO_INTERVAL = (LAST, FIRST)
+"""Curves without intervals: which component is followed hangs on one step, and intervals held the truth too rarely."""
+
 
 @dataclass(frozen=True)
 class Chosen:

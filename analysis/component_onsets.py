@@ -19,6 +19,7 @@ from analysis.answers import GROUP, Asked, StepAnswers, answers, asked, earned, 
 from analysis.criteria import HALF, NULL, above_half
 from analysis.curves import LEVEL, read_design
 from analysis.onset import NEVER, highest, interval, log2_steps, onset, onset_of, to_step, widest
+from analysis.relabelling import N_SHUFFLED
 from analysis.resampling import alone, seed_weights
 from analysis.tally import PERMUTED, RESAMPLED, Design
 from dynamics.components import parse_component
@@ -138,7 +139,7 @@ def _luck(results: Place, common: Asked, design: Design) -> _Luck:
     for at in answers(results, common.group, common):
         summed, unit = _summed(at, range(len(at.prompts)))
         permuted = design.replicates[PERMUTED].counts(0, summed).sum(0) / (unit * len(at.gold) * len(at.prompts))
-        null = permuted[1:].T.astype(np.float64)
+        null = permuted[1:-N_SHUFFLED].T.astype(np.float64)
         mean, sd = null.mean(-1), null.std(-1)
         maxima = np.maximum(maxima, highest(null, mean, sd))
         accuracy.append(permuted[0].astype(np.float64))

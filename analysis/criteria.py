@@ -18,6 +18,8 @@ from analysis.onset import band, interval
 from analysis.resampling import again
 
 NULL, HALF, STEP0, SWAPPED = "null", "half", "step0", "swapped"
+COVERED = (NULL, HALF, SWAPPED)
+"""Criteria whose onset's interval was seen to hold the truth as often as it says (docs/analyses.md)."""
 
 
 @dataclass(frozen=True)

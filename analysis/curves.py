@@ -41,6 +41,7 @@ class Curve:
         name, variant, n_labelled: what it is; variant and n_labelled of a fit, else empty and 0.
         values: (step, prompt) accuracies; NaN for a prompt that has none.
         null: (step, prompt, permutation), the same with permuted labels; None where the answers are not stored.
+        shuffled: (step, permutation), mean over prompts of further permutations, as curves to be tested.
         swapped: (step, replicate), mean over prompts with label words swapped; None where seeds share their words.
         by_seed: (step, seed), means over the prompts of each seed; NaN for a seed that has none.
         moves: (step, seed, replicate), the same with examples drawn again; None where the answers are not stored.
@@ -51,6 +52,7 @@ class Curve:
     n_labelled: int
     values: np.ndarray
     null: np.ndarray | None = None
+    shuffled: np.ndarray | None = None
     swapped: np.ndarray | None = None
     by_seed: np.ndarray | None = None
     moves: np.ndarray | None = None
@@ -173,6 +175,7 @@ def _curve(name: str, tally: Tally, common: Asked, design: Design) -> Curve:
         n_labelled=0,
         values=values,
         null=stacked(tally.null[name]),
+        shuffled=stacked(tally.shuffled[name]),
         swapped=stacked(tally.swapped[name]) if SWAPPED in design.replicates else None,
         by_seed=mean_by_seed(values.T, design.seed_of).T,
         moves=stacked(tally.moves[name]),

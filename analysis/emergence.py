@@ -17,8 +17,9 @@ import numpy as np
 import polars as pl
 
 from analysis.answers import GROUP
-from analysis.choosing import SELECTED_ON
-from analysis.curves import LEVEL, Curve, GroupCurves, all_curves
+from analysis.choosing import NO_INTERVAL, SELECTED_ON
+from analysis.curves import LEVEL, Curve, GroupCurves
+from analysis.one_pass import rows_of
 from analysis.onset import band, interval
 from analysis.resampling import again
 from dynamics.storage import Place
@@ -66,8 +67,14 @@ def emergence(results: Place) -> pl.DataFrame:
         labels, and `band`, which permuted curves exceed at ANY step with probability 1 %; swapped_mean, swapped_q99,
         swapped_band: the same with the label words of each seed swapped, where seeds draw their words.
     """
-    rows = [row for curves in all_curves(results) for curve in curves.curves for row in _rows(curves, curve)]
-    return pl.DataFrame(rows, schema=SCHEMA).sort(*GROUP, "curve", "variant", "n_labelled", "step")
+    return pl.DataFrame(rows_of("emergence", results), schema=SCHEMA).sort(
+        *GROUP, "curve", "variant", "n_labelled", "step"
+    )
+
+
+def rows(curves: GroupCurves) -> Iterator[dict[str, object]]:
+    """One group's rows."""
+    return (row for curve in curves.curves for row in _rows(curves, curve))
 
 
 def _rows(curves: GroupCurves, curve: Curve) -> Iterator[dict[str, object]]:
@@ -83,7 +90,7 @@ def _rows(curves: GroupCurves, curve: Curve) -> Iterator[dict[str, object]]:
         "resampled": curves.design.resampled if curve.moves is not None else None,
     }
     columns = {"low": None, "high": None, **_of_null("null", curve.mean_null), **_of_null("swapped", curve.swapped)}
-    if curve.moves is not None:
+    if curve.moves is not None and curve.name not in NO_INTERVAL:
         columns["low"], columns["high"] = (np.clip(end, 0, 1) for end in interval(again(lambda v: v, curve.drawn)))
     for i, step in enumerate(curves.asked.steps):
         values = curve.values[i][~np.isnan(curve.values[i])]

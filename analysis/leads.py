@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 
 from analysis.answers import GROUP
-from analysis.choosing import B1, FULL, SELECTED_ON
-from analysis.criteria import Criterion, criteria
-from analysis.curves import Curve, GroupCurves, all_curves
+from analysis.choosing import B1, FULL, NO_INTERVAL, SELECTED_ON
+from analysis.criteria import COVERED, Criterion, criteria
+from analysis.curves import Curve, GroupCurves
+from analysis.one_pass import rows_of
 from analysis.onset import interval, onset_of
 from analysis.resampling import again
 from dynamics.storage import Place
@@ -51,14 +52,16 @@ def leads(results: Place) -> pl.DataFrame:
         bound (empty, `at least` where Full never emerges or the curve was above before the first checkpoint,
         `at most` the other way round; the lead is then counted to the last or from the first checkpoint; `undefined`
         where neither emerges or both were above before: lead is null); low, high: 95 % interval, both onsets from the
-        same replicates, null where it has no end; undefined: share of replicates without a lead, left out of it;
-        resampled; n_prompts, n_ahead, n_behind, n_undecided: prompts whose own curve emerges before, after, or
-        neither; p_sign: two-sided sign test over them; n_seeds, n_seeds_ahead, n_seeds_behind, p_sign_seeds: the
-        same with one vote per demonstration seed, since prompts of a seed share their demonstrations. Prompts and
-        seeds share the test rows, so both tests are about these rows. Null where a criterion is not for single prompts.
+        same replicates, null where it has no end, and for a criterion or curve whose interval is not known to cover;
+        undefined: share of replicates without a lead, left out of it; resampled; n_prompts, n_ahead, n_behind,
+        n_undecided: prompts whose own curve emerges before, after, or neither; p_sign: two-sided sign test over them;
+        n_seeds, n_seeds_ahead, n_seeds_behind, p_sign_seeds: the same with one vote per demonstration seed, since
+        prompts of a seed share their demonstrations. Prompts and seeds share the test rows, so both tests are about
+        these rows. Null where a criterion is not for single prompts.
     """
-    rows = [row for curves in all_curves(results) for row in _rows(curves)]
-    return pl.DataFrame(rows, schema=SCHEMA).sort(*GROUP, "curve", "variant", "n_labelled", "criterion")
+    return pl.DataFrame(rows_of("leads", results), schema=SCHEMA).sort(
+        *GROUP, "curve", "variant", "n_labelled", "criterion"
+    )
 
 
 def sign_test(ahead: int, behind: int) -> float:
@@ -67,7 +70,8 @@ def sign_test(ahead: int, behind: int) -> float:
     return min(1.0, 2 * sum(comb(n, k) for k in range(most, n + 1)) / 2**n)
 
 
-def _rows(curves: GroupCurves) -> Iterator[dict[str, object]]:
+def rows(curves: GroupCurves) -> Iterator[dict[str, object]]:
+    """One group's rows."""
     full = next(curve for curve in curves.curves if curve.name == FULL)
     of_full = {criterion.name: criterion for criterion in criteria(curves, full)}
     for curve in curves.curves:
@@ -96,7 +100,8 @@ def _lead(axis: np.ndarray, mine: tuple[Curve, Criterion], full: tuple[Curve, Cr
     undefined = first == second and np.isinf(first)
     with np.errstate(invalid="ignore"):  # never less never is NaN: not defined
         replicates = again(lambda a, b: onset_by(full[1], b) - onset_by(mine[1], a), mine[0].drawn, full[0].drawn)
-    low, high = interval(replicates)
+    claimed = mine[1].name in COVERED and mine[0].name not in NO_INTERVAL
+    low, high = interval(replicates) if claimed else (np.nan, np.nan)
     return {
         "lead": None if undefined else lead,
         "bound": "undefined" if undefined else _bound(first, second),

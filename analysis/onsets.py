@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 
 from analysis.answers import GROUP
-from analysis.choosing import B1, SELECTED_ON
-from analysis.criteria import Criterion, criteria
-from analysis.curves import Curve, GroupCurves, all_curves
+from analysis.choosing import B1, NO_INTERVAL, SELECTED_ON
+from analysis.criteria import COVERED, Criterion, criteria
+from analysis.curves import Curve, GroupCurves
+from analysis.one_pass import rows_of
 from analysis.onset import NEVER, interval, onset_of, to_step
 from analysis.resampling import again
 from dynamics.storage import Place
@@ -55,19 +56,20 @@ def onsets(results: Place) -> pl.DataFrame:
         first checkpoint from which on the mean stays above) and tokens_seen there; t (the crossing, interpolated in
         log2 of steps) with its 95 % interval low, high, in steps; censored (`never`, or `before` where the first
         checkpoint is already above; empty otherwise); never, before: shares of replicates of which that is so (low is
-        null where the interval reaches before the first checkpoint, high where it reaches never); resampled: what is
+        null where the interval reaches before the first checkpoint, high where it reaches never, both for a criterion
+        or curve whose interval is not known to cover); resampled: what is
         drawn again in the replicates; level at the onset (at the last step where there is none); first, final: the
         mean at the first and last checkpoint; chance; n_prompts; n_prompts_emerged: prompts that emerge on their own,
         each against its own level; n_seeds, n_examples, first_step, last_step.
     """
-    rows = [
-        row
-        for curves in all_curves(results)
-        for curve in curves.curves
-        if curve.name != B1
-        for row in _rows(curves, curve)
-    ]
-    return pl.DataFrame(rows, schema=SCHEMA).sort(*GROUP, "curve", "variant", "n_labelled", "criterion")
+    return pl.DataFrame(rows_of("onsets", results), schema=SCHEMA).sort(
+        *GROUP, "curve", "variant", "n_labelled", "criterion"
+    )
+
+
+def rows(curves: GroupCurves) -> Iterator[dict[str, object]]:
+    """One group's rows."""
+    return (row for curve in curves.curves if curve.name != B1 for row in _rows(curves, curve))
 
 
 def _rows(curves: GroupCurves, curve: Curve) -> Iterator[dict[str, object]]:
@@ -99,7 +101,8 @@ def _when(curves: GroupCurves, curve: Curve, criterion: Criterion) -> dict[str, 
     found = onset_of(axis, criterion.margins(curve.mean))
     replicates = again(lambda values: onset_of(axis, criterion.margins(values)).log2, curve.drawn)
     index = int(found.step)
-    low, high = interval(replicates)
+    claimed = criterion.name in COVERED and curve.name not in NO_INTERVAL
+    low, high = interval(replicates) if claimed else (np.inf, np.inf)
     prompts = None if criterion.prompts is None else onset_of(axis, np.nan_to_num(criterion.prompts, nan=-1))
     return {
         "emerges": index >= 0,

@@ -17,6 +17,8 @@ from typing import Protocol
 import numpy as np
 
 N_REPLICATES = 1000
+N_SHUFFLED = 250
+"""Permutations after those of the null that stand for curves of their own: labels shuffled by somebody else."""
 SEED = 0
 
 Halves = tuple[np.ndarray, np.ndarray]

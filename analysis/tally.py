@@ -17,7 +17,7 @@ from analysis.accuracies import of_group
 from analysis.answers import StepAnswers, earned, unit_of
 from analysis.choosing import choose, pick
 from analysis.loading import counted
-from analysis.relabelling import N_REPLICATES, Replicates, permuted, resampled, swapped
+from analysis.relabelling import N_REPLICATES, N_SHUFFLED, Replicates, permuted, resampled, swapped
 from dynamics.selection import balanced_halves
 from dynamics.storage import Place
 
@@ -56,7 +56,8 @@ class Tally:
 
     Attributes:
         observed: curve -> step -> (prompt,).
-        null: curve -> step -> (prompt, permutation).
+        null: curve -> step -> (prompt, permutation), those of the null.
+        shuffled: curve -> step -> (permutation,), mean over prompts of `N_SHUFFLED` further ones.
         moves: curve -> step -> (seed, replicate), means over each seed's prompts with examples drawn again.
         swapped: curve -> step -> (replicate,), mean over prompts with label words swapped.
         best: kind -> step -> (prompt, replicate), index of the component that is T1.
@@ -65,6 +66,7 @@ class Tally:
 
     observed: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
     null: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
+    shuffled: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
     moves: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
     swapped: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
     best: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
@@ -74,7 +76,8 @@ class Tally:
         """One curve's (prompt, replicate) at one step; of permuted labels, replicate 0 is the truth."""
         if kind == PERMUTED:
             self.observed[curve][step] = accuracy[:, 0].astype(np.float64)
-            self.null[curve][step] = accuracy[:, 1:].astype(np.float32)
+            self.null[curve][step] = accuracy[:, 1:-N_SHUFFLED].astype(np.float32)
+            self.shuffled[curve][step] = mean_over_prompts(accuracy[:, -N_SHUFFLED:])
         elif kind == RESAMPLED:
             self.moves[curve][step] = mean_by_seed(accuracy, seed_of).astype(np.float32)
         else:
@@ -104,7 +107,7 @@ def design_of(at: StepAnswers, *, seeds_draw_words: bool = False, n: int = N_REP
     templates = [tuple(i for i, (mine, _) in enumerate(names) if mine == one) for one in sorted({n for n, _ in names})]
     seed_of = np.unique([int(seed) for _, seed in names], return_inverse=True)[1]
     replicates: dict[str, Replicates] = {
-        PERMUTED: permuted(at.gold, halves, at.n_labels, n),
+        PERMUTED: permuted(at.gold, halves, at.n_labels, n + N_SHUFFLED),
         RESAMPLED: resampled(at.gold, halves, n),
     }
     if seeds_draw_words:

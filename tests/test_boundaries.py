@@ -37,8 +37,8 @@ TORCH_FREE = {
 }  # fmt: skip
 NOT_REGISTERED = {
     "analysis": {
-        "accuracies", "answers", "choosing", "confusion", "criteria", "curves", "fitted", "loading", "null", "onset",
-        "pairs", "relabelling", "resampling", "seeds", "tally", "variance",
+        "accuracies", "answers", "choosing", "confusion", "criteria", "curves", "fitted", "loading", "null", "one_pass",
+        "onset", "pairs", "relabelling", "resampling", "seeds", "tally", "variance",
     },
     "figures": {"report", "saving", "style", "wording"},
     "families": {"anatomy"},
