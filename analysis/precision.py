@@ -88,23 +88,26 @@ def _only(at: StepAnswers, prompts: Sequence[str]) -> StepAnswers:
 
 def _row(mine: StepAnswers, wide: StepAnswers) -> dict[str, object]:
     """Both have the same prompts."""
-    if mine.example_id != wide.example_id or not np.array_equal(mine.gold, wide.gold):
+    if (
+        mine.example_id != wide.example_id
+        or not np.array_equal(mine.gold, wide.gold)
+        or mine.components != wide.components
+    ):
         raise StoreError(
             f"{dict(zip(GROUP, mine.group, strict=True))} at step {mine.step} has other test rows than {REFERENCE}, so "
             "they cannot be compared; sweep both with the same prompts and n_test"
         )
-    credit, credit_wide, full, full_wide = mine.credit, wide.credit, mine.full, wide.full
-    accuracy, accuracy_wide = _accuracy(credit, mine.gold), _accuracy(credit_wide, mine.gold)
+    accuracy, accuracy_wide = (_accuracy(at.credit, at.gold) for at in (mine, wide))
     moved = np.abs(accuracy - accuracy_wide)
     return {
         **dict(zip(GROUP, mine.group, strict=True)),
         "step": mine.step,
-        "full_difference": float((_accuracy(full, mine.gold) - _accuracy(full_wide, mine.gold)).mean()),
+        "full_difference": float((_accuracy(mine.full, mine.gold) - _accuracy(wide.full, wide.gold)).mean()),
         "t1_difference": float((accuracy.max(1) - accuracy_wide.max(1)).mean()),
         "component_difference": float(moved.mean()),
         "component_difference_max": float(moved.max()),
-        "full_agreement": float((full == full_wide).all(-1).mean()),
-        "component_agreement": float((credit == credit_wide).all(-1).mean()),
+        "full_agreement": float((mine.full == wide.full).all(-1).mean()),
+        "component_agreement": float((mine.credit == wide.credit).all(-1).mean()),
         "n_prompts": len(mine.prompts),
         "n_examples": len(mine.gold),
         "n_components": len(mine.components),

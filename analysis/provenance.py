@@ -3,8 +3,9 @@
 import polars as pl
 
 from analysis.loading import STATE, flagged
+from dynamics.sidecars import saved_plans
 from dynamics.storage import Place
-from dynamics.store import open_store, read_units, saved_plans
+from dynamics.store import open_store, read_units
 
 
 def provenance(results: Place) -> pl.DataFrame:

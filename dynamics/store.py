@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from dynamics.storage import (
     TEMPORARY,
     Entry,
     Place,
-    delete,
     entries,
     exists,
     explained,
@@ -104,44 +102,6 @@ def _content(marker: Place) -> dict[str, Any]:
         raise StoreError(f"{marker} cannot be read ({error}); restore it or name another folder") from error
 
 
-def save_plan(store: ResultStore, name: str, text: str, planned: pa.Table) -> None:
-    """Keep the plan's text in `plans/`, once, and beside it the units that it means now.
-
-    Args:
-        store: where to.
-        name: of the plan.
-        text: the plan's TOML.
-        planned: its units, columns of `dynamics.schema.PLANNED`.
-    """
-    kept = store.root / "plans" / f"{name}-{_digest([text])}"
-    if not exists(where := kept.with_name(f"{kept.name}.toml")):
-        put(where, text.encode())
-    put(kept.with_name(f"{kept.name}.units.parquet"), encode(planned, "planned"))
-
-
-def saved_plans(store: ResultStore) -> dict[str, str]:
-    """Where each plan kept in `plans/` is, and its text; sorted."""
-    return {str(entry.place): read(entry.place).decode() for entry in entries(store.root / "plans", "*.toml")}
-
-
-def read_planned(store: ResultStore) -> dict[str, pl.DataFrame | None]:
-    """Each plan's units as they were when it was last swept; None for a plan that was kept without them.
-
-    Raises:
-        StoreError: a record of units is damaged.
-    """
-    plans = [entry.place.stem for entry in entries(store.root / "plans", "*.toml")]
-    records = {entry.place.name: entry.place for entry in entries(store.root / "plans", "*.units.parquet")}
-    found = {name: records.get(f"{name}.units.parquet") for name in plans}
-    try:
-        return {name: pl.read_parquet(read(where)) if where else None for name, where in found.items()}
-    except pl.exceptions.PolarsError as error:
-        raise StoreError(
-            f"a record of planned units in {store.root / 'plans'} is damaged ({error}); delete *.units.parquet there "
-            "and give the sweep commands again, which write them anew"
-        ) from error
-
-
 def write_units(store: ResultStore, units: pa.Table, tables: Mapping[str, pa.Table]) -> None:
     """Write the finished units of one (checkpoint, task): their tables first, their `units` rows last."""
     assert all(len(units[column].unique()) == 1 for column in ("model", "step", "task", "part")), "one part at a time"
@@ -207,33 +167,6 @@ def part_path(store: ResultStore, table: str, part: Part) -> Place:
 def write_failures(store: ResultStore, units: pa.Table) -> None:
     """Record units that failed, so that status and summary can name them; a later success supersedes the record."""
     _write_part(_path(store, "units", units, f"failed-{part_id(units['unit_id'].to_pylist())}"), units, "units")
-
-
-def write_log(store: ResultStore, name: str, text: str) -> Place:
-    """Keep the traceback of a failed unit in `logs/`; the latest replaces the one before."""
-    where = store.root / "logs" / name
-    put(where, text.encode())
-    return where
-
-
-def write_note(store: ResultStore, folder: str, name: str, note: Mapping[str, object]) -> None:
-    """Keep a small JSON object beside the tables, as `folder/name.json`; the latest replaces the one before."""
-    put(store.root / folder / f"{name}.json", json.dumps(note).encode())
-
-
-def read_notes(store: ResultStore, folder: str) -> dict[str, dict[str, Any]]:
-    """All notes of a folder by name, sorted; what cannot be read (any more) is left out."""
-    notes = {}
-    for name in names(store.root / folder):
-        with suppress(OSError, StoreError, ValueError):
-            if name.endswith(".json"):
-                notes[name.removesuffix(".json")] = json.loads(read(store.root / folder / name))
-    return notes
-
-
-def delete_note(store: ResultStore, folder: str, name: str) -> None:
-    """Take a note away; none is there already where another process did so."""
-    delete(store.root / folder / f"{name}.json")
 
 
 def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:

@@ -13,17 +13,8 @@ from dynamics.components import parse_component
 from dynamics.errors import refusals_exit_2
 from dynamics.fits import METHODS, Fit, fit_tables
 from dynamics.schema import KEYS
-from dynamics.store import (
-    Part,
-    ResultStore,
-    open_store,
-    parts,
-    read_fits,
-    read_part,
-    rewrite_scores,
-    saved_plans,
-    write_fits,
-)
+from dynamics.sidecars import saved_plans
+from dynamics.store import Part, ResultStore, open_store, parts, read_fits, read_part, rewrite_scores, write_fits
 from dynamics.tables import UnitArrays, unit_tables
 from jobs.plan import parse_plan, read_plan
 

@@ -15,7 +15,8 @@ from dynamics.errors import Refusal, Unreachable
 from dynamics.hub.names import redact
 from dynamics.hub.retries import passes
 from dynamics.schema import METHOD_VERSION, SCHEMA_VERSION
-from dynamics.store import ResultStore, write_failures, write_log
+from dynamics.sidecars import write_log
+from dynamics.store import ResultStore, write_failures
 from dynamics.tables import table
 from jobs.units import CheckpointWork, WorkUnit
 

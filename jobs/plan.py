@@ -313,7 +313,7 @@ def read_plan(path: Path) -> SweepPlan:
     """
     if not path.is_file():
         there = sorted(str(p) for p in Path(__file__).with_name("plans").glob("*.toml"))
-        raise PlanError(unknown("plan", str(path), [Path(p).name for p in there]) + " (in jobs/plans), or a TOML file")
+        raise PlanError(unknown("plan", path.name, [Path(p).name for p in there]) + " (in jobs/plans), or a TOML file")
     try:
         plan = parse_plan(path.read_text(), str(path))
     except UnicodeDecodeError as error:

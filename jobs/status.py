@@ -10,7 +10,8 @@ import polars as pl
 import typer
 
 from dynamics.errors import refusals_exit_2
-from dynamics.store import ResultStore, open_store, read_planned, read_units
+from dynamics.sidecars import read_planned
+from dynamics.store import ResultStore, open_store, read_units
 from jobs.drivers import Driver, drivers
 
 STATES = ("done", "running", "failed", "missing")

@@ -12,8 +12,9 @@ import typer
 
 from dynamics.controls import RANDOM_INIT
 from dynamics.errors import StoreError, refusals_exit_2
+from dynamics.sidecars import save_plan
 from dynamics.storage import place
-from dynamics.store import CELL, ResultStore, open_store, parts, read_units, save_plan
+from dynamics.store import CELL, ResultStore, open_store, parts, read_units
 from jobs.attempts import Job, TooManyFailures, stopping
 from jobs.derive import derive
 from jobs.drivers import announced, drivers, forget_old, noted

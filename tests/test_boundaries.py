@@ -33,7 +33,7 @@ LIBRARIES = {
 }
 TORCH_FREE = {
     "calibration", "components", "descent", "errors", "fits", "reweighting", "schema", "scores", "sealing", "selection",
-    "storage", "store", "tables",
+    "sidecars", "storage", "store", "tables",
 }  # fmt: skip
 NOT_REGISTERED = {
     "analysis": {

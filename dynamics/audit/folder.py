@@ -9,8 +9,9 @@ from dynamics.audit.files import Inspected, inspect
 from dynamics.audit.findings import Audit, Problem, Remark, Removal
 from dynamics.audit.units import check_commits, check_names, check_plans, check_tables, committed
 from dynamics.schema import TABLES
+from dynamics.sidecars import read_planned
 from dynamics.storage import TEMPORARY, Entry, delete, entries
-from dynamics.store import ResultStore, belongs, part_path, read_planned
+from dynamics.store import ResultStore, belongs, part_path
 
 _FITTED = ("prompt_scores", "reweightings")
 

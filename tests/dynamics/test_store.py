@@ -15,16 +15,7 @@ from dynamics.components import component_grid
 from dynamics.errors import StoreError
 from dynamics.schema import COLUMNS, KEYS, TABLES
 from dynamics.storage import Place, put, read
-from dynamics.store import (
-    ResultStore,
-    open_store,
-    part_files,
-    part_id,
-    read_units,
-    scan,
-    write_failures,
-    write_units,
-)
+from dynamics.store import ResultStore, open_store, part_files, part_id, read_units, scan, write_failures, write_units
 from dynamics.tables import UnitArrays, table, unit_tables
 from tests.s3_server import LocalS3
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 import jobs.run_checkpoint
 from dynamics.schema import TABLES
-from dynamics.store import ResultStore, open_store, read_notes, write_note
+from dynamics.sidecars import read_notes, write_note
+from dynamics.store import ResultStore, open_store
 from jobs.drivers import FORGOTTEN_SECONDS, STALE_SECONDS, Driver, announced, drivers, forget_old
 from jobs.outcomes import Outcome
 from jobs.sweep import app

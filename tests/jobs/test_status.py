@@ -14,7 +14,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dynamics.schema import PLANNED
-from dynamics.store import ResultStore, open_store, part_id, save_plan, write_failures, write_units
+from dynamics.sidecars import save_plan
+from dynamics.store import ResultStore, open_store, part_id, write_failures, write_units
 from dynamics.tables import table
 from jobs.drivers import announced
 from jobs.plan import read_plan
