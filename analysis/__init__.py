@@ -5,7 +5,7 @@ from pkgutil import resolve_name
 import polars as pl
 from polars import selectors
 
-from analysis.loading import load, with_flags
+from analysis.reading.loading import load, with_flags
 from dynamics.errors import PlanError, unknown
 from dynamics.storage import Place, place
 

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import polars as pl
 
-from analysis.accuracies import Prompt, StepAccuracies, accuracies, mean_sd
-from analysis.answers import GROUP, groups
 from analysis.consistency import TOP, iou_by_luck, top_sets
+from analysis.reading.accuracies import Prompt, StepAccuracies, accuracies, mean_sd
+from analysis.reading.answers import GROUP, groups
 from dynamics.storage import Place
 
 _SCHEMA = {

@@ -13,9 +13,9 @@ A component that always says the same is exactly at chance on balanced rows, hen
 import numpy as np
 import polars as pl
 
-from analysis.answers import GROUP, StepAnswers, all_answers
-from analysis.confusion import accuracy, confusion, shares
-from analysis.null import family_thresholds, null_by_prompt
+from analysis.reading.answers import GROUP, StepAnswers, all_answers
+from analysis.statistics.confusion import accuracy, confusion, shares
+from analysis.statistics.null import family_thresholds, null_by_prompt
 from dynamics.storage import Place
 
 LEVEL = 0.05

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.answers import GROUP, Asked, StepAnswers, answers, asked, earned, groups, unit_of
-from analysis.criteria import HALF, NULL, above_half
-from analysis.curves import LEVEL, read_design
-from analysis.onset import NEVER, highest, interval, log2_steps, onset, onset_of, to_step, widest
-from analysis.relabelling import N_SHUFFLED
-from analysis.resampling import alone, seed_weights
-from analysis.tally import PERMUTED, RESAMPLED, Design
+from analysis.reading.answers import GROUP, Asked, StepAnswers, answers, asked, earned, groups, unit_of
+from analysis.statistics.criteria import HALF, NULL, above_half
+from analysis.statistics.curves import LEVEL, read_design
+from analysis.statistics.onset import NEVER, highest, interval, log2_steps, onset, onset_of, to_step, widest
+from analysis.statistics.relabelling import N_SHUFFLED
+from analysis.statistics.resampling import alone, seed_weights
+from analysis.statistics.tally import PERMUTED, RESAMPLED, Design
 from dynamics.components import parse_component
 from dynamics.errors import StoreError
 from dynamics.storage import Place
@@ -179,7 +179,7 @@ def _margins_again(results: Place, common: Asked, design: Design, luck: _Luck) -
 
 
 def _drawn_again(at: StepAnswers, design: Design, weights: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-    """Mean accuracies (replicate, component) with examples and seeds drawn again, as `analysis.resampling` says."""
+    """Mean accuracies (replicate, component), examples and seeds drawn again as `analysis.statistics.resampling` says."""
     moves, by_seed = [], []
     for seed in range(len(weights)):
         prompts = np.flatnonzero(design.seed_of == seed).tolist()

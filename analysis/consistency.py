@@ -18,9 +18,9 @@ from math import comb
 import numpy as np
 import polars as pl
 
-from analysis.accuracies import Prompt, StepAccuracies, accuracies, mean_sd
-from analysis.answers import GROUP, groups
-from analysis.pairs import CONTRAST, contrastive_pairs, is_contrastive
+from analysis.reading.accuracies import Prompt, StepAccuracies, accuracies, mean_sd
+from analysis.reading.answers import GROUP, groups
+from analysis.reading.pairs import CONTRAST, contrastive_pairs, is_contrastive
 from dynamics.storage import Place
 
 TOP = 5

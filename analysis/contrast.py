@@ -12,10 +12,10 @@ from itertools import permutations
 import numpy as np
 import polars as pl
 
-from analysis.accuracies import Prompt, StepAccuracies, accuracies, full_accuracy, mean_sd
-from analysis.answers import GROUP, groups
 from analysis.consistency import TOP, top_sets
-from analysis.pairs import contrastive_pairs, is_contrastive
+from analysis.reading.accuracies import Prompt, StepAccuracies, accuracies, full_accuracy, mean_sd
+from analysis.reading.answers import GROUP, groups
+from analysis.reading.pairs import contrastive_pairs, is_contrastive
 from dynamics.storage import Place
 
 TOP_CURVE = f"top-{TOP}"

@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtrit
 
-from analysis.accuracies import method_scores, n_labels
-from analysis.answers import GROUP, StepAnswers, answers, groups
-from analysis.null import null_by_prompt
+from analysis.reading.accuracies import method_scores, n_labels
+from analysis.reading.answers import GROUP, StepAnswers, answers, groups
+from analysis.statistics.null import null_by_prompt
 from dynamics.storage import Place
 
 KEYS = ["model", "dtype", "task", "n_shots", "method", "variant", "n_labelled"]

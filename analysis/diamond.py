@@ -10,8 +10,8 @@ lies within `max(0, top_share - 1 + 1/k) <= y <= 1 + 1/k - top_share` for k labe
 
 import polars as pl
 
-from analysis.answers import GROUP, StepAnswers, all_answers
-from analysis.confusion import accuracy, confusion, recalls, shares
+from analysis.reading.answers import GROUP, StepAnswers, all_answers
+from analysis.statistics.confusion import accuracy, confusion, recalls, shares
 from dynamics.components import parse_component
 from dynamics.storage import Place
 

@@ -2,7 +2,7 @@
 
 T1 is the best component, chosen anew at every step and prompt on the test rows it is scored on; B1 the worst. Both are
 optimistic bounds: the best of many guessing components is above chance. So every curve has a null in which its choice
-is made again on permuted labels (`analysis.relabelling`), and T1 is followed by curves chosen elsewhere:
+is made again on permuted labels (`analysis.statistics.relabelling`), and T1 is followed by curves chosen elsewhere:
 
 - `Last-T1`, `First-T1`: T1 of each prompt's last step, and of its first step above its null, followed through training;
 - `Held-out T1`: chosen on each half of the test rows, scored on the other;
@@ -16,12 +16,12 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from analysis.answers import GROUP
-from analysis.choosing import NO_INTERVAL, SELECTED_ON
-from analysis.curves import LEVEL, Curve, GroupCurves
-from analysis.one_pass import rows_of
-from analysis.onset import band, interval
-from analysis.resampling import again
+from analysis.reading.answers import GROUP
+from analysis.statistics.choosing import NO_INTERVAL, SELECTED_ON
+from analysis.statistics.curves import LEVEL, Curve, GroupCurves
+from analysis.statistics.one_pass import rows_of
+from analysis.statistics.onset import band, interval
+from analysis.statistics.resampling import again
 from dynamics.storage import Place
 
 SCHEMA = {

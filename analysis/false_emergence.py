@@ -11,11 +11,11 @@ from math import comb
 
 import polars as pl
 
-from analysis.answers import GROUP
-from analysis.choosing import B1, FIRST
-from analysis.curves import LEVEL, GroupCurves
-from analysis.one_pass import rows_of
-from analysis.onset import SAME, band, onset_of
+from analysis.reading.answers import GROUP
+from analysis.statistics.choosing import B1, FIRST
+from analysis.statistics.curves import LEVEL, GroupCurves
+from analysis.statistics.one_pass import rows_of
+from analysis.statistics.onset import SAME, band, onset_of
 from dynamics.storage import Place
 
 SCHEMA = {

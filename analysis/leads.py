@@ -6,13 +6,13 @@ from math import comb
 import numpy as np
 import polars as pl
 
-from analysis.answers import GROUP
-from analysis.choosing import B1, FULL, NO_INTERVAL, SELECTED_ON
-from analysis.criteria import COVERED, Criterion, criteria
-from analysis.curves import Curve, GroupCurves
-from analysis.one_pass import rows_of
-from analysis.onset import interval, onset_of
-from analysis.resampling import again
+from analysis.reading.answers import GROUP
+from analysis.statistics.choosing import B1, FULL, NO_INTERVAL, SELECTED_ON
+from analysis.statistics.criteria import COVERED, Criterion, criteria
+from analysis.statistics.curves import Curve, GroupCurves
+from analysis.statistics.one_pass import rows_of
+from analysis.statistics.onset import interval, onset_of
+from analysis.statistics.resampling import again
 from dynamics.storage import Place
 
 SCHEMA = {

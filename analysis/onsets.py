@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from analysis.answers import GROUP
-from analysis.choosing import B1, NO_INTERVAL, SELECTED_ON
-from analysis.criteria import COVERED, Criterion, criteria
-from analysis.curves import Curve, GroupCurves
-from analysis.one_pass import rows_of
-from analysis.onset import NEVER, interval, onset_of, to_step
-from analysis.resampling import again
+from analysis.reading.answers import GROUP
+from analysis.statistics.choosing import B1, NO_INTERVAL, SELECTED_ON
+from analysis.statistics.criteria import COVERED, Criterion, criteria
+from analysis.statistics.curves import Curve, GroupCurves
+from analysis.statistics.one_pass import rows_of
+from analysis.statistics.onset import NEVER, interval, onset_of, to_step
+from analysis.statistics.resampling import again
 from dynamics.storage import Place
 
 SCHEMA = {
@@ -49,7 +49,7 @@ SCHEMA = {
 
 
 def onsets(results: Place) -> pl.DataFrame:
-    """Onset of every curve but B1 by every criterion of `analysis.criteria`.
+    """Onset of every curve but B1 by every criterion of `analysis.statistics.criteria`.
 
     Returns:
         One row per (model, dtype, control, task, n_shots, curve, variant, n_labelled, criterion): emerges; step (the

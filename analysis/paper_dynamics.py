@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from analysis.accuracies import of_group
-from analysis.answers import GROUP, groups
 from analysis.emergence import emergence
+from analysis.reading.accuracies import of_group
+from analysis.reading.answers import GROUP, groups
 from dynamics.storage import Place
 
 MODEL, TASK, N_SHOTS = "EleutherAI/pythia-6.9b", "agnews", 4

@@ -8,7 +8,7 @@ labels: `shots` counts the latter as four.
 
 import polars as pl
 
-from analysis.accuracies import method_scores, n_labels
+from analysis.reading.accuracies import method_scores, n_labels
 from dynamics.errors import StoreError
 from dynamics.storage import Place
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from analysis.answers import GROUP, StepAnswers, answers, groups
+from analysis.reading.answers import GROUP, StepAnswers, answers, groups
 from dynamics import scores
 from dynamics.errors import StoreError
 from dynamics.storage import Place

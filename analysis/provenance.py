@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from analysis.loading import STATE, flagged
+from analysis.reading.loading import STATE, flagged
 from dynamics.sidecars import saved_plans
 from dynamics.storage import Place
 from dynamics.store import open_store, read_units

@@ -7,8 +7,8 @@ half of the test rows: not for use, but T1 without its optimism.
 
 import polars as pl
 
-from analysis.accuracies import method_scores, n_labels
-from analysis.answers import GROUP
+from analysis.reading.accuracies import method_scores, n_labels
+from analysis.reading.answers import GROUP
 from dynamics.storage import Place
 
 METHODS = ("full", "calib_plus", "comp_rw", "heldout_t1")

@@ -8,9 +8,9 @@ import re
 
 import polars as pl
 
-from analysis.answers import GROUP, groups
 from analysis.leads import leads
 from analysis.onsets import onsets
+from analysis.reading.answers import GROUP, groups
 from dynamics.storage import Place
 
 CURVE = ["curve", "variant", "n_labelled", "criterion"]

@@ -17,9 +17,9 @@ import numpy as np
 import polars as pl
 from scipy.optimize import linear_sum_assignment
 
-from analysis.accuracies import mean_sd
-from analysis.answers import GROUP, StepAnswers, answers, groups
-from analysis.seeds import families
+from analysis.reading.accuracies import mean_sd
+from analysis.reading.answers import GROUP, StepAnswers, answers, groups
+from analysis.reading.seeds import families
 from dynamics.storage import Place
 
 SETTING = [name for name in GROUP if name != "model"]

@@ -6,8 +6,8 @@ training: what is compared is the best of each, not the component at one place, 
 
 import polars as pl
 
-from analysis.accuracies import method_scores, n_labels
-from analysis.seeds import families
+from analysis.reading.accuracies import method_scores, n_labels
+from analysis.reading.seeds import families
 from dynamics.storage import Place
 
 CURVES = {"full": "Full", "oracle_t1": "T1", "oracle_b1": "B1", "heldout_t1": "Held-out T1"}

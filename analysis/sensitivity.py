@@ -1,7 +1,7 @@
 """How much of the spread between prompts is the wording, how much the demonstrations? Over training, model and parts.
 
-`analysis.variance` says how the variance is split. Templates count as drawn from the wordings one might have written,
-demonstration sets from the pool. Unbiased estimates of small variances are often negative: `estimate` keeps the sign,
+`analysis.statistics.variance` says how the variance is split. Templates count as drawn from the wordings one might have
+written, demonstration sets from the pool. Unbiased estimates of small variances are often negative: `estimate` keeps the sign,
 `variance` is 0 there, and `share` is of the sum of the four `variance`. T1's components are chosen on the very rows it
 is scored on, which its `test_rows`, taken as if they had been given, does not see.
 """
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from analysis.answers import GROUP, StepAnswers, all_answers
-from analysis.confusion import accuracy, confusion
 from analysis.consistency import TOP
-from analysis.variance import SOURCES, Split, split_variance
+from analysis.reading.answers import GROUP, StepAnswers, all_answers
+from analysis.statistics.confusion import accuracy, confusion
+from analysis.statistics.variance import SOURCES, Split, split_variance
 from dynamics.storage import Place
 
 SUBJECTS = ("Full", "T1", f"top-{TOP}", "components")

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import polars as pl
 
-from analysis.accuracies import StepAccuracies, accuracies, mean_sd
-from analysis.answers import GROUP, groups
 from analysis.churn import at_common_prompts
 from analysis.consistency import TOP
+from analysis.reading.accuracies import StepAccuracies, accuracies, mean_sd
+from analysis.reading.answers import GROUP, groups
 from dynamics.storage import Place
 
 _SCHEMA = {

@@ -1,8 +1,8 @@
 """Does the best component of one task solve another? (Paper, Table 3.)
 
 - `matched = "prompt"`: Transfer-1 as in the paper, for out-of-distribution tasks that take another task's
-  demonstrations (`analysis.pairs.TRANSFERS`): of each prompt (template and seed), the component best on the source's
-  test rows, scored on the target's test rows with the same prompt. Oracle-1 is the best on the target's rows itself.
+  demonstrations (`analysis.reading.pairs.TRANSFERS`): of each prompt (template and seed), the component best on the
+  source's test rows, scored on the target's test rows with the same prompt. Oracle-1 is the best on the target's rows itself.
 - `matched = "task"`: every ordered pair of tasks of one model with equally many labels and shots: the component with
   the best mean over the source's prompts, its mean over the target's; the diagonal is the best on the task itself.
 """
@@ -13,9 +13,9 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from analysis.accuracies import Prompt, StepAccuracies, accuracies, full_accuracy, mean_sd, n_labels
-from analysis.answers import GROUP, groups
-from analysis.pairs import TRANSFERS
+from analysis.reading.accuracies import Prompt, StepAccuracies, accuracies, full_accuracy, mean_sd, n_labels
+from analysis.reading.answers import GROUP, groups
+from analysis.reading.pairs import TRANSFERS
 from dynamics.storage import Place
 
 SETTING = [name for name in GROUP if name != "task"]

@@ -6,7 +6,7 @@ attention biases and constant where the variant keeps them. Tasks are paired if 
 - `matched = "task"`: the mean of the source's weights over its prompts, on every prompt of the target; on the diagonal
   the mean over the task's own prompts.
 - `matched = "prompt"`: for out-of-distribution tasks that take another task's demonstrations
-  (`analysis.pairs.TRANSFERS`), each prompt's weights on the target's prompt of the same template and seed.
+  (`analysis.reading.pairs.TRANSFERS`), each prompt's weights on the target's prompt of the same template and seed.
 
 Contributions are read once, some rows at a time, so that memory does not grow with them.
 """
@@ -16,10 +16,10 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from analysis.accuracies import method_scores, n_labels
-from analysis.answers import GROUP, groups
-from analysis.loading import counted
-from analysis.pairs import TRANSFERS
+from analysis.reading.accuracies import method_scores, n_labels
+from analysis.reading.answers import GROUP, groups
+from analysis.reading.loading import counted
+from analysis.reading.pairs import TRANSFERS
 from analysis.transfer import SETTING
 from dynamics import scores
 from dynamics.components import candidate_indices

@@ -13,8 +13,8 @@ at the last step:
 
 import polars as pl
 
-from analysis.answers import GROUP
-from analysis.loading import by_step, counted
+from analysis.reading.answers import GROUP
+from analysis.reading.loading import by_step, counted
 from dynamics.storage import Place
 
 NEAR = 0.01

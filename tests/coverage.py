@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis.choosing import FULL
-from analysis.criteria import HALF, Criterion, above, above_half, criteria
-from analysis.curves import Curve, GroupCurves, curves_of
-from analysis.onset import interval, log2_steps, onset_of
-from analysis.resampling import again
-from analysis.tally import design_of
+from analysis.statistics.choosing import FULL
+from analysis.statistics.criteria import HALF, Criterion, above, above_half, criteria
+from analysis.statistics.curves import Curve, GroupCurves, curves_of
+from analysis.statistics.onset import interval, log2_steps, onset_of
+from analysis.statistics.resampling import again
+from analysis.statistics.tally import design_of
 from tests.learning import STEPS, Design, draw, reading
 
 MEAN = "mean"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.answers import Asked, StepAnswers
-from analysis.onset import log2_steps
+from analysis.reading.answers import Asked, StepAnswers
+from analysis.statistics.onset import log2_steps
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 160, 256, 512, 1024)
 
@@ -75,7 +75,7 @@ def draw(design: Design, seed: int) -> dict[int, StepAnswers]:
 
 
 def reading(found: dict[int, StepAnswers]):
-    """As `analysis.curves.curves_of` reads."""
+    """As `analysis.statistics.curves.curves_of` reads."""
     return lambda steps: [found[step] for step in steps]
 
 

@@ -36,10 +36,7 @@ TORCH_FREE = {
     "sidecars", "storage", "store", "tables",
 }  # fmt: skip
 NOT_REGISTERED = {
-    "analysis": {
-        "accuracies", "answers", "choosing", "confusion", "criteria", "curves", "fitted", "loading", "null", "one_pass",
-        "onset", "pairs", "relabelling", "resampling", "seeds", "tally", "variance",
-    },
+    "analysis": set(),
     "figures": {"report", "saving", "style", "wording"},
     "families": {"anatomy"},
     "tasks": {"custom", "files", "rows", "sources"},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.answers import all_answers
+from analysis.reading.answers import all_answers
 from dynamics.errors import StoreError
 from tests.stores import add_unit, answering, new_store
 

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 import analysis
-from analysis.answers import StepAnswers
 from analysis.component_kinds import LEVEL, masks
-from analysis.null import family_thresholds, null_accuracy, permuted_labels
+from analysis.reading.answers import StepAnswers
+from analysis.statistics.null import family_thresholds, null_accuracy, permuted_labels
 from dynamics.scores import credit
 from tests.stores import add_unit, answering, new_store
 

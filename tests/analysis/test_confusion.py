@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.answers import StepAnswers
-from analysis.confusion import accuracy, confusion, recalls, shares
+from analysis.reading.answers import StepAnswers
+from analysis.statistics.confusion import accuracy, confusion, recalls, shares
 from dynamics.scores import credit, encode
 
 

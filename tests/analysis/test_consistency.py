@@ -8,7 +8,7 @@ import pytest
 
 import analysis
 from analysis.consistency import iou, iou_by_luck, pairs_of, pearson, top_sets
-from analysis.pairs import CONTRASTS_WITH
+from analysis.reading.pairs import CONTRASTS_WITH
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(200) % 2

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 import analysis
 from analysis.__main__ import app
-from analysis.answers import answers, groups
-from analysis.null import null_accuracy, permuted_labels
+from analysis.reading.answers import answers, groups
+from analysis.statistics.null import null_accuracy, permuted_labels
 from dynamics.errors import PlanError
 from dynamics.scores import credit
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.choosing import FULL, HELD_OUT
-from analysis.onset import interval
-from analysis.resampling import again, alone, drawn, seed_weights
+from analysis.statistics.choosing import FULL, HELD_OUT
+from analysis.statistics.onset import interval
+from analysis.statistics.resampling import again, alone, drawn, seed_weights
 from tests.coverage import coverage
 from tests.learning import Design
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.loading import counted, flagged
+from analysis.reading.loading import counted, flagged
 from tests.stores import N_CANDIDATES, add_unit, answering, new_store
 
 GOLD = np.arange(20) % 2

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.onset import NEVER, band, interval, log2_steps, onset_of, to_step, widest
+from analysis.statistics.onset import NEVER, band, interval, log2_steps, onset_of, to_step, widest
 
 STEPS = (0, 1, 2, 4, 8)
 AXIS = log2_steps(STEPS)

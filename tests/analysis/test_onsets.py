@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 
 import analysis
-from analysis.curves import curves_of
 from analysis.false_emergence import as_many_or_more
 from analysis.false_emergence import rows as false_rows
 from analysis.leads import rows as lead_rows
 from analysis.leads import sign_test
 from analysis.onsets import rows as onset_rows
-from analysis.tally import design_of
+from analysis.statistics.curves import curves_of
+from analysis.statistics.tally import design_of
 from tests.learning import STEPS, Design, draw, reading
 from tests.stores import add_unit, answering, new_store
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from analysis import ANALYSES
-from analysis.pairs import CONTRAST, CONTRASTS_WITH, TRANSFERS, is_contrastive
+from analysis.reading.pairs import CONTRAST, CONTRASTS_WITH, TRANSFERS, is_contrastive
 from dynamics.tasks import TASKS, get_task
 from figures import FIGURES
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis.answers import earned, unit_of
-from analysis.choosing import B1, CROSS_SEED, HELD_OUT, T1, choose
-from analysis.relabelling import Replicates, permuted, resampled, swapped
+from analysis.reading.answers import earned, unit_of
+from analysis.statistics.choosing import B1, CROSS_SEED, HELD_OUT, T1, choose
+from analysis.statistics.relabelling import Replicates, permuted, resampled, swapped
 from dynamics import scores
 
 GOLD = (np.arange(24) % 3).astype(np.uint8)

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 import analysis
+from analysis.reading.seeds import families
 from analysis.seed_matching import alternating, half, kappas, match
-from analysis.seeds import families
 from tests.stores import N_CANDIDATES, add_unit, answering, new_store
 
 GOLD = np.arange(80) % 2

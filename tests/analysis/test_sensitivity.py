@@ -8,7 +8,7 @@ import pytest
 
 import analysis
 from analysis.sensitivity import SUBJECTS
-from analysis.variance import SOURCES
+from analysis.statistics.variance import SOURCES
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(200) % 2

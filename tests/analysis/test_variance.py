@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.variance import quadratic_forms, sampling_covariance, split_variance
+from analysis.statistics.variance import quadratic_forms, sampling_covariance, split_variance
 
 GRID = [(template, seed) for template in "abc" for seed in range(5)]
 

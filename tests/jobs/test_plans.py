@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import jobs.plan
-from analysis.seeds import families
+from analysis.reading.seeds import families
 from dynamics.grids import GRIDS
 from dynamics.tasks import TASKS
 from jobs.plan import SweepPlan, read_plan

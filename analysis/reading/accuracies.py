@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.answers import GROUP
-from analysis.loading import counted
+from analysis.reading.answers import GROUP
+from analysis.reading.loading import counted
 from dynamics.storage import Place
 
 Prompt = tuple[str, int]

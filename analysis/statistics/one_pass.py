@@ -9,8 +9,8 @@ from pkgutil import resolve_name
 
 import polars as pl
 
-from analysis.curves import all_curves
-from analysis.loading import counted
+from analysis.reading.loading import counted
+from analysis.statistics.curves import all_curves
 from dynamics.storage import Place, place
 
 TABLES = {

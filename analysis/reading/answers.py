@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.loading import counted
+from analysis.reading.loading import counted
 from dynamics import scores
 from dynamics.components import candidate_indices
 from dynamics.errors import StoreError

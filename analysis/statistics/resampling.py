@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.relabelling import N_REPLICATES, SEED
+from analysis.statistics.relabelling import N_REPLICATES, SEED
 
 Reading = Callable[..., np.ndarray]
 """What is read off curves (step, ...): an array without the step axis, or with it."""

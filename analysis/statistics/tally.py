@@ -1,4 +1,4 @@
-"""A group's answers as accuracies per step: as they are, and in every replicate of `analysis.relabelling`.
+"""A group's answers as accuracies per step: as they are, and in every replicate of `analysis.statistics.relabelling`.
 
 One step is held at a time. Answers are read twice: a component chosen at one step and followed through all others
 is known only when that step has been read. The last step is read first, so that Last-T1 needs no second reading;
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from analysis import choosing
-from analysis.accuracies import of_group
-from analysis.answers import StepAnswers, earned, unit_of
-from analysis.choosing import choose, pick
-from analysis.loading import counted
-from analysis.relabelling import N_REPLICATES, N_SHUFFLED, Replicates, permuted, resampled, swapped
+from analysis.reading.accuracies import of_group
+from analysis.reading.answers import StepAnswers, earned, unit_of
+from analysis.reading.loading import counted
+from analysis.statistics import choosing
+from analysis.statistics.choosing import choose, pick
+from analysis.statistics.relabelling import N_REPLICATES, N_SHUFFLED, Replicates, permuted, resampled, swapped
 from dynamics.selection import balanced_halves
 from dynamics.storage import Place
 

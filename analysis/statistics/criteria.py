@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.curves import LEVEL, Curve, GroupCurves
-from analysis.onset import band, interval
-from analysis.resampling import again
+from analysis.statistics.curves import LEVEL, Curve, GroupCurves
+from analysis.statistics.onset import band, interval
+from analysis.statistics.resampling import again
 
 NULL, HALF, STEP0, SWAPPED = "null", "half", "step0", "swapped"
 COVERED = (NULL, HALF, SWAPPED)

@@ -1,7 +1,7 @@
 """Three ways of asking "what if": labels permuted, label words swapped, examples drawn again.
 
 Each is a set of replicates, and each counts the same thing: what every component earns on each half of the test rows,
-as whole numbers. So every choice of a component (`analysis.choosing`) is made again in every
+as whole numbers. So every choice of a component (`analysis.statistics.choosing`) is made again in every
 replicate by the same code that makes it on the data.
 
 - `Permuted`: labels shuffled within each half, the same shuffles for every component, prompt and step (components are
@@ -26,7 +26,7 @@ Halves = tuple[np.ndarray, np.ndarray]
 
 
 class Replicates(Protocol):
-    """A way of counting again; `earned` is whole numbers, from `analysis.answers.earned`."""
+    """A way of counting again; `earned` is whole numbers, from `analysis.reading.answers.earned`."""
 
     def counts(self, prompt: int, earned: np.ndarray) -> np.ndarray:
         """What each component earns: (example, component, label) of one prompt -> (half, replicate, component)."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from analysis.loading import load
+from analysis.reading.loading import load
 from dynamics.storage import Place
 
 CONTRAST = "contrast"

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from analysis.answers import StepAnswers, earned, unit_of
+from analysis.reading.answers import StepAnswers, earned, unit_of
 
 N_PERMUTATIONS, NULL_SEED = 1000, 0
 

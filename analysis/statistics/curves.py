@@ -1,7 +1,7 @@
 """The curves of one group over training, with everything their uncertainty is read from.
 
 Every curve is an accuracy per (step, prompt): of the full model, of a component chosen in some way
-(`analysis.choosing`), or of what a few labels buy (`analysis.fitted`).
+(`analysis.statistics.choosing`), or of what a few labels buy (`analysis.statistics.fitted`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis import choosing
-from analysis.answers import Asked, StepAnswers, answers, asked, groups
-from analysis.fitted import Fitted, fitted
-from analysis.onset import band, log2_steps, onset_of
-from analysis.resampling import Drawn, drawn
-from analysis.tally import (
+from analysis.reading.answers import Asked, StepAnswers, answers, asked, groups
+from analysis.statistics import choosing
+from analysis.statistics.fitted import Fitted, fitted
+from analysis.statistics.onset import band, log2_steps, onset_of
+from analysis.statistics.resampling import Drawn, drawn
+from analysis.statistics.tally import (
     SWAPPED,
     Design,
     Tally,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.accuracies import method_scores, of_group
-from analysis.answers import PROMPT, Asked, earned, unit_of
-from analysis.choosing import CALIB, COMP_RW, LABELLED
-from analysis.loading import counted
+from analysis.reading.accuracies import method_scores, of_group
+from analysis.reading.answers import PROMPT, Asked, earned, unit_of
+from analysis.reading.loading import counted
+from analysis.statistics.choosing import CALIB, COMP_RW, LABELLED
 from dynamics.storage import Place
 
 NAMES = {"comp_rw": COMP_RW, "calib_plus": CALIB, "heldout_t1": LABELLED}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.answers import StepAnswers, earned, unit_of
+from analysis.reading.answers import StepAnswers, earned, unit_of
 
 
 def confusion(at: StepAnswers) -> np.ndarray:

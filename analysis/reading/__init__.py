@@ -1,0 +1,1 @@
+"""What the analyses read: result tables that count, answers and accuracies as arrays, which prompts belong together."""

@@ -1,0 +1,1 @@
+"""What several analyses compute alike: nulls, choices, curves, resampling, onsets, sources of variance."""
