@@ -179,7 +179,7 @@ def _margins_again(results: Place, common: Asked, design: Design, luck: _Luck) -
 
 
 def _drawn_again(at: StepAnswers, design: Design, weights: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-    """Mean accuracies (replicate, component), examples and seeds drawn again as `analysis.statistics.resampling` says."""
+    """Mean accuracies (replicate, component), examples and seeds drawn anew (`analysis.statistics.resampling`)."""
     moves, by_seed = [], []
     for seed in range(len(weights)):
         prompts = np.flatnonzero(design.seed_of == seed).tolist()

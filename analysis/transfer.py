@@ -2,7 +2,8 @@
 
 - `matched = "prompt"`: Transfer-1 as in the paper, for out-of-distribution tasks that take another task's
   demonstrations (`analysis.reading.pairs.TRANSFERS`): of each prompt (template and seed), the component best on the
-  source's test rows, scored on the target's test rows with the same prompt. Oracle-1 is the best on the target's rows itself.
+  source's test rows, scored on the target's test rows with the same prompt. Oracle-1 is the best on the target's rows
+  itself.
 - `matched = "task"`: every ordered pair of tasks of one model with equally many labels and shots: the component with
   the best mean over the source's prompts, its mean over the target's; the diagonal is the best on the task itself.
 """
