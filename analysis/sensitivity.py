@@ -2,8 +2,8 @@
 
 `analysis.statistics.variance` says how the variance is split. Templates count as drawn from the wordings one might have
 written, demonstration sets from the pool. Unbiased estimates of small variances are often negative: `estimate` keeps
-the sign, `variance` is 0 there, and `share` is of the sum of the four `variance`. T1's components are chosen on the very
-rows it is scored on, which its `test_rows`, taken as if they had been given, does not see.
+the sign, `variance` is 0 there, and `share` is of the sum of the four `variance`. T1's components are chosen on the
+very rows it is scored on, which its `test_rows`, taken as if they had been given, does not see.
 """
 
 from collections.abc import Iterator
