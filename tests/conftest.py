@@ -1,5 +1,7 @@
 """Tiny models with every parameter perturbed: zero biases and unit gains would hide errors."""
 
+import os
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,9 @@ from tests.gs_server import serve_gs
 from tests.hub_server import FakeHub, serve
 from tests.models import tiny_neox, tiny_suite, write_plan
 from tests.s3_server import LocalS3, environment_of, serve_s3
+
+# Ray reads these once a process, and a token in HOME is the user's: so one of our own, before any test touches Ray.
+os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,6 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory, s3_server: LocalS3) -> I
         patch.delenv("HF_HUB_OFFLINE", raising=False)
         patch.setattr("huggingface_hub.utils._detect_agent._get_registry", dict)
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2])]))
         patch.delenv("RAY_ADDRESS", raising=False)
         import ray
