@@ -9,7 +9,7 @@ from analysis.reading.loading import load, with_flags
 from dynamics.errors import PlanError, unknown
 from dynamics.storage import Place, place
 
-__all__ = ["ANALYSES", "load", "run"]
+__all__ = ["ANALYSES", "load", "run", "settled"]
 
 ANALYSES = {
     "churn": "analysis.churn:churn",
@@ -54,11 +54,13 @@ def run(name: str, results: Place | str) -> pl.DataFrame:
     return settled(with_flags(resolve_name(ANALYSES[name])(place(results)), results))
 
 
-def settled(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with floats to 12 significant digits, and 0 for what is below 1e-15.
+def settled(table: pl.DataFrame, digits: int = 12) -> pl.DataFrame:
+    """The table with floats to so many significant digits, and 0 for what is too small for them.
 
     Streamed sums add in whatever order rows arrive, so their last digits differ from run to run; tables and what is
-    drawn from them must not. Probabilities (`p_...`) are exact and may be small: they stay.
+    drawn from them must not. The fewer digits, the rarer a value whose rounding turns on that. Probabilities (`p_...`)
+    are exact and may be small: they stay.
     """
     floats = selectors.float() - selectors.starts_with("p_")
-    return table.with_columns(pl.when(floats.abs() < 1e-15).then(0.0).otherwise(floats.round_sig_figs(12)).name.keep())
+    rounded = floats.round_sig_figs(digits)
+    return table.with_columns(pl.when(floats.abs() < 10.0 ** (-digits - 3)).then(0.0).otherwise(rounded).name.keep())

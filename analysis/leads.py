@@ -53,11 +53,11 @@ def leads(results: Place) -> pl.DataFrame:
         `at most` the other way round; the lead is then counted to the last or from the first checkpoint; `undefined`
         where neither emerges or both were above before: lead is null); low, high: 95 % interval, both onsets from the
         same replicates, null where it has no end, and for a criterion or curve whose interval is not known to cover;
-        undefined: share of replicates without a lead, left out of it; resampled; n_prompts, n_ahead, n_behind,
-        n_undecided: prompts whose own curve emerges before, after, or neither; p_sign: two-sided sign test over them;
-        n_seeds, n_seeds_ahead, n_seeds_behind, p_sign_seeds: the same with one vote per demonstration seed, since
-        prompts of a seed share their demonstrations. Prompts and seeds share the test rows, so both tests are about
-        these rows. Null where a criterion is not for single prompts.
+        undefined: share of replicates without a lead, left out of it, null where no interval is claimed; resampled;
+        n_prompts, n_ahead, n_behind, n_undecided: prompts whose own curve emerges before, after, or neither; p_sign:
+        two-sided sign test over them; n_seeds, n_seeds_ahead, n_seeds_behind, p_sign_seeds: the same with one vote
+        per demonstration seed, since prompts of a seed share their demonstrations. Prompts and seeds share the test
+        rows, so both tests are about these rows. Null where a criterion is not for single prompts.
     """
     return pl.DataFrame(rows_of("leads", results), schema=SCHEMA).sort(
         *GROUP, "curve", "variant", "n_labelled", "criterion"
@@ -107,7 +107,7 @@ def _lead(axis: np.ndarray, mine: tuple[Curve, Criterion], full: tuple[Curve, Cr
         "bound": "undefined" if undefined else _bound(first, second),
         "low": float(low) if np.isfinite(low) else None,
         "high": float(high) if np.isfinite(high) else None,
-        "undefined": float(np.isnan(replicates).mean()),
+        "undefined": float(np.isnan(replicates).mean()) if claimed else None,
     }
 
 

@@ -36,8 +36,10 @@ def weights(results: Place) -> pl.DataFrame:
     last = rows.group_by(curve).agg(final_step=pl.col("step").max())
     final = rows.join(last, left_on=[*curve, "step"], right_on=[*curve, "final_step"], how="semi")
     final = final.select(*curve, *PROMPT, "component", final_step="step", final="weight").collect(engine="streaming")
-    parts = [_by_prompt(at, final).collect(engine="streaming") for _, at in by_step(rows)]
-    measured = pl.concat(parts) if parts else _by_prompt(rows, final).collect()
+    in_order = [*GROUP, *FIT, *PROMPT, "component"]  # sums whose last digits differ would show in cosines near 1
+    parts = [_by_prompt(at.collect(engine="streaming").sort(in_order), final) for _, at in by_step(rows)]
+    parts = parts or [_by_prompt(rows.collect(), final)]
+    measured = pl.concat(parts).sort(*in_order[:-1], "step")
     n_steps = pl.col("step").n_unique().over(curve)
     everywhere = measured.filter(pl.col("step").n_unique().over([*curve, *PROMPT]) == n_steps)
     means = [value for name in _VALUES for value in (pl.col(name).mean(), pl.col(name).std().alias(f"{name}_sd"))]
@@ -46,12 +48,12 @@ def weights(results: Place) -> pl.DataFrame:
     return averaged.sort(*curve, "step")
 
 
-def _by_prompt(rows: pl.LazyFrame, final: pl.DataFrame) -> pl.LazyFrame:
+def _by_prompt(rows: pl.DataFrame, final: pl.DataFrame) -> pl.DataFrame:
     """What every prompt's weights look like."""
     prompt = [*GROUP, *FIT, *PROMPT]
     return (
-        rows.join(final.lazy(), on=[*prompt, "component"], how="inner")
-        .group_by(*prompt, "step")
+        rows.join(final, on=[*prompt, "component"], how="inner", maintain_order="left")
+        .group_by(*prompt, "step", maintain_order=True)
         .agg(
             pl.col("final_step").first(),
             *_measures(),

@@ -38,6 +38,8 @@ FIGURES = {
     "paper_dynamics": "figures.paper_dynamics:FIGURE",
 }
 """In the order of the report."""
+DIGITS = 9
+"""Of the numbers beside a figure: enough to read and plot, and the same in every run."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def draw(name: str, results: Place, out: Place) -> Drawn:
     if name not in FIGURES:
         raise PlanError(unknown("figure", name, FIGURES))
     figure_of: FigureOf = resolve_name(FIGURES[name])
-    table = analysis.run(figure_of.analysis, results)
+    table = analysis.settled(analysis.run(figure_of.analysis, results), DIGITS)
     shown = untouched(table)
     with rc_context(style.house()):
         figures = figure_of.draw(shown) if len(shown) else {}

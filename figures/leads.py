@@ -63,11 +63,15 @@ def _panel(axes: Axes, curve: pl.DataFrame, titles: dict[str, int]) -> None:
 
 
 def _lead(axes: Axes, row: dict[str, Any], y: float, color: str, ends: tuple[float, float]) -> None:
-    """The interval as a bar, to the edge where it has no end; an arrow for a bound, where an onset is outside."""
+    """The interval as a bar, to the edge where it has no end; an arrow for a bound, where an onset is outside.
+
+    A curve whose interval is not known to cover has no bar: `undefined` is null then.
+    """
     lead = row["lead"]
     low, high = (end if row[name] is None else row[name] for name, end in zip(("low", "high"), ends, strict=True))
     axes.plot([0, lead], [y, y], color=color, linewidth=0.5, alpha=0.5, zorder=1)
-    axes.plot([low, high], [y, y], color=color, linewidth=1.8, alpha=0.45, solid_capstyle="butt", zorder=2)
+    if row["undefined"] is not None:
+        axes.plot([low, high], [y, y], color=color, linewidth=1.8, alpha=0.45, solid_capstyle="butt", zorder=2)
     marker = {"at least": ">", "at most": "<"}.get(row["bound"], CRITERIA[row["criterion"]]["marker"])
     face = "white" if row["criterion"] == "half" else color
     axes.plot([lead], [y], marker=marker, markersize=4, color=color, markerfacecolor=face, zorder=3)

@@ -11,7 +11,7 @@ import analysis
 from analysis.provenance import plans
 from dynamics.errors import StoreError
 from dynamics.storage import Place, put
-from figures import Drawn, style
+from figures import DIGITS, Drawn, style
 
 TABLES = {
     "paper_tables": "The paper's main tables, in percent",
@@ -106,7 +106,7 @@ def _tables(results: Place, out: Place) -> list[Shown]:
     found = []
     for name, heading in TABLES.items():
         try:
-            table = analysis.run(name, results)
+            table = analysis.settled(analysis.run(name, results), DIGITS)
         except StoreError:
             continue
         if len(table):

@@ -65,13 +65,16 @@ def test_fits_are_told_apart_by_name() -> None:
 
 def test_a_lead_is_a_head_and_a_bound_an_arrow() -> None:
     shared = {**GROUP, **FIT, "curve": "Held-out T1", "n_seeds_ahead": 5, "n_seeds_behind": 0, "p_sign_seeds": 0.0625}
-    half = {**shared, "criterion": "half", "lead": 0.5, "low": 0.25, "high": None, "bound": ""}
-    null = {**shared, "criterion": "null", "lead": 3.0, "low": 2.0, "high": 4.0, "bound": "at least"}
+    half = {**shared, "criterion": "half", "lead": 0.5, "low": 0.25, "high": None, "bound": "", "undefined": 0.0}
+    null = {**shared, "criterion": "null", "lead": 3.0, "low": 2.0, "high": 4.0, "bound": "at least", "undefined": 0.0}
     table = pl.DataFrame([half, null], infer_schema_length=None)
     (axes,) = leads.draw(table)["leads"].axes
     assert heads(axes)[0.16] == (0.5, "o")
     assert heads(axes)[-0.16] == (3.0, ">")
     assert bars(axes, 0.16) == [[0.25, pytest.approx(axes.get_xlim()[1])]]
+    unclaimed = {**half, "low": None, "undefined": None}
+    (axes,) = leads.draw(pl.DataFrame([unclaimed], infer_schema_length=None))["leads"].axes
+    assert bars(axes, 0.16) == []
     assert "t, 4-shot: .50 (.25 to …; 5 seeds ahead, 0 behind, p = .062)" in leads.caption(table)
 
 

@@ -206,5 +206,5 @@ def test_a_node_lost_mid_sweep(plan: Path, undisturbed: Path, tmp_path: Path) ->
     finally:
         ray.shutdown()
         cluster.shutdown()
-    assert {outcome.status for outcome in ended} == {"done", "retried"}
+    assert {outcome.status for outcome in ended} - {"retried"} == {"done"}  # none is, where the node had not begun
     assert_same_when_resumed(plan, tmp_path / "out", undisturbed)
