@@ -11,7 +11,7 @@ from math import comb
 
 import polars as pl
 
-from analysis.reading.answers import GROUP
+from analysis.reading.answers import CURVE_SCHEMA, GROUP
 from analysis.statistics.choosing import B1, FIRST
 from analysis.statistics.curves import LEVEL, GroupCurves
 from analysis.statistics.one_pass import rows_of
@@ -19,14 +19,7 @@ from analysis.statistics.onset import SAME, band, onset_of
 from dynamics.storage import Place
 
 SCHEMA = {
-    "model": pl.String,
-    "dtype": pl.String,
-    "control": pl.String,
-    "task": pl.String,
-    "n_shots": pl.Int64,
-    "curve": pl.String,
-    "variant": pl.String,
-    "n_labelled": pl.Int64,
+    **CURVE_SCHEMA,
     "n_shuffled": pl.Int64,
     "n_emerged": pl.Int64,
     "n_ever_above": pl.Int64,

@@ -6,7 +6,7 @@ from math import comb
 import numpy as np
 import polars as pl
 
-from analysis.reading.answers import GROUP
+from analysis.reading.answers import CURVE_SCHEMA, GROUP
 from analysis.statistics.choosing import B1, FULL, NO_INTERVAL, SELECTED_ON
 from analysis.statistics.criteria import COVERED, Criterion, criteria
 from analysis.statistics.curves import Curve, GroupCurves
@@ -16,14 +16,7 @@ from analysis.statistics.resampling import again
 from dynamics.storage import Place
 
 SCHEMA = {
-    "model": pl.String,
-    "dtype": pl.String,
-    "control": pl.String,
-    "task": pl.String,
-    "n_shots": pl.Int64,
-    "curve": pl.String,
-    "variant": pl.String,
-    "n_labelled": pl.Int64,
+    **CURVE_SCHEMA,
     "selected_on": pl.String,
     "criterion": pl.String,
     "lead": pl.Float64,

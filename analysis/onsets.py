@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from analysis.reading.answers import GROUP
+from analysis.reading.answers import CURVE_SCHEMA, GROUP
 from analysis.statistics.choosing import B1, NO_INTERVAL, SELECTED_ON
 from analysis.statistics.criteria import COVERED, Criterion, criteria
 from analysis.statistics.curves import Curve, GroupCurves
@@ -15,14 +15,7 @@ from analysis.statistics.resampling import again
 from dynamics.storage import Place
 
 SCHEMA = {
-    "model": pl.String,
-    "dtype": pl.String,
-    "control": pl.String,
-    "task": pl.String,
-    "n_shots": pl.Int64,
-    "curve": pl.String,
-    "variant": pl.String,
-    "n_labelled": pl.Int64,
+    **CURVE_SCHEMA,
     "selected_on": pl.String,
     "criterion": pl.String,
     "emerges": pl.Boolean,

@@ -15,6 +15,14 @@ from dynamics.storage import Place
 
 GROUP = ["model", "dtype", "control", "task", "n_shots"]
 """What one curve is drawn for; prompts (template, demo_seed) are what it is averaged over."""
+CURVE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    **dict.fromkeys(GROUP, pl.String),
+    "n_shots": pl.Int64,
+    "curve": pl.String,
+    "variant": pl.String,
+    "n_labelled": pl.Int64,
+}
+"""Columns that tell one curve from all others."""
 
 
 @dataclass(frozen=True)
