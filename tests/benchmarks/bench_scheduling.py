@@ -117,9 +117,10 @@ def test_the_whole_suite_is_expanded_and_scheduled(tmp_path: Path, two_cores: fl
 
 @pytest.mark.usefixtures("two_cores")
 def test_two_workers_against_one_and_ray_against_inline(tmp_path: Path) -> None:
-    """The reference suite's checkpoints with one thread each; medians of interleaved runs."""
+    """Eight of the reference suite's checkpoints with one thread each; medians of interleaved runs."""
     tasks = [{"name": "sentiment", "demo_seeds": 3, "n_shots": [8], "n_test": 200, "n_train": 24}]
-    plan = read_plan(write_plan(tmp_path / "plan.toml", tmp_path, models=[{"id": "reference"}], tasks=tasks))
+    models = [{"id": "reference", "steps": [0, 16, 64, 128, 256, 512, 768, 1024]}]
+    plan = read_plan(write_plan(tmp_path / "plan.toml", tmp_path, models=models, tasks=tasks))
     works = group(plan, expand(plan))
     alone = [replace(work, resources=work.resources.model_copy(update={"num_cpus": 2})) for work in works]
     seconds: dict[str, list[float]] = {"inline": [], "one_worker": [], "two_workers": []}
