@@ -15,7 +15,7 @@ import polars as pl
 
 from analysis.reading.answers import GROUP, StepAnswers, all_answers
 from analysis.statistics.confusion import accuracy, confusion, shares
-from analysis.statistics.null import family_thresholds, null_by_prompt
+from analysis.statistics.null import family_thresholds, lucky_and_unlucky
 from dynamics.storage import Place
 
 LEVEL = 0.05
@@ -80,8 +80,8 @@ def masks(at: StepAnswers) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarra
 
 def _thresholds(at: StepAnswers) -> tuple[np.ndarray, np.ndarray]:
     """Of good and of bad, (prompt,) each."""
-    above, below = zip(*(family_thresholds(null[None], LEVEL) for null in null_by_prompt(at)), strict=True)
-    return np.concatenate(above), np.concatenate(below)
+    both = np.array([family_thresholds(best, worst, LEVEL) for best, worst in lucky_and_unlucky(at)])
+    return both[:, 0], both[:, 1]
 
 
 def _table(at: StepAnswers) -> pl.DataFrame:

@@ -9,17 +9,17 @@ Predictions are read twice and summed over prompts, whose labels are permuted an
 costs one matrix product whatever the number of prompts; replicates are walked back from the last step.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from analysis.reading.answers import GROUP, Asked, StepAnswers, answers, asked, earned, groups, unit_of
+from analysis.reading.answers import GROUP, Asked, StepAnswers, asked, earned, groups, readable_again, unit_of
 from analysis.statistics.criteria import HALF, NULL, above_half
 from analysis.statistics.curves import LEVEL, read_design
 from analysis.statistics.onset import NEVER, highest, interval, log2_steps, onset, onset_of, to_step, widest
-from analysis.statistics.relabelling import N_SHUFFLED
+from analysis.statistics.relabelling import N_SHUFFLED, all_counts
 from analysis.statistics.resampling import alone, seed_weights
 from analysis.statistics.tally import PERMUTED, RESAMPLED, Design
 from dynamics.components import parse_component
@@ -95,10 +95,11 @@ class _Luck:
 
 def _rows(results: Place, common: Asked) -> Iterator[dict[str, object]]:
     design = read_design(results, common)
-    luck = _luck(results, common, design)
+    read = readable_again(results, common)
+    luck = _luck(read(common.steps), design)
     axis, chance = log2_steps(common.steps), 1 / design.n_labels
     found = onset_of(axis, _margins(luck, luck.accuracy, chance))
-    again = onset(axis, _margins_again(results, common, design, luck))
+    again = onset(axis, _margins_again(read(common.steps[::-1]), common, design, luck))
     low, high = interval(again.log2.transpose(0, 2, 1))
     for i, criterion in enumerate(luck.levels):
         for j, name in enumerate(luck.components):
@@ -132,13 +133,13 @@ def _rows(results: Place, common: Asked) -> Iterator[dict[str, object]]:
             }
 
 
-def _luck(results: Place, common: Asked, design: Design) -> _Luck:
+def _luck(steps: Iterable[StepAnswers], design: Design) -> _Luck:
     """First reading: accuracies, and the levels they are held against."""
     accuracy, means, sds, components = [], [], [], ()
     maxima = np.array(-np.inf)
-    for at in answers(results, common.group, common):
+    for at in steps:
         summed, unit = _summed(at, range(len(at.prompts)))
-        permuted = design.replicates[PERMUTED].counts(0, summed).sum(0) / (unit * len(at.gold) * len(at.prompts))
+        permuted = all_counts(design.replicates[PERMUTED], 0, summed).sum(0) / (unit * len(at.gold) * len(at.prompts))
         null = permuted[1:-N_SHUFFLED].T.astype(np.float64)
         mean, sd = null.mean(-1), null.std(-1)
         maxima = np.maximum(maxima, highest(null, mean, sd))
@@ -162,12 +163,13 @@ def _margins(luck: _Luck, values: np.ndarray, chance: float) -> np.ndarray:
     return np.stack([own, any_of, above_half(values, chance, luck.levels[NULL][-1])], 1)
 
 
-def _margins_again(results: Place, common: Asked, design: Design, luck: _Luck) -> Iterator[np.ndarray]:
+def _margins_again(
+    last_first: Iterable[StepAnswers], common: Asked, design: Design, luck: _Luck
+) -> Iterator[np.ndarray]:
     """Second reading, the last step first: (criterion, replicate, component) with examples and seeds drawn again."""
     weights = seed_weights(int(design.seed_of.max()) + 1)
     final = None
-    read = answers(results, common.group, common, steps=common.steps[::-1])
-    for i, at in zip(range(len(common.steps) - 1, -1, -1), read, strict=True):
+    for i, at in zip(range(len(common.steps) - 1, -1, -1), last_first, strict=True):
         values = _drawn_again(at, design, weights, luck.accuracy[i])
         margins = [values - luck.levels[name][i] for name in (NULL, NULL_OF_ANY)]
         if final is None:
@@ -185,7 +187,7 @@ def _drawn_again(at: StepAnswers, design: Design, weights: np.ndarray, accuracy:
         prompts = np.flatnonzero(design.seed_of == seed).tolist()
         summed, unit = _summed(at, prompts)
         most = unit * len(at.gold) * len(prompts)
-        moves.append(design.replicates[RESAMPLED].counts(0, summed).sum(0) / most)
+        moves.append(all_counts(design.replicates[RESAMPLED], 0, summed).sum(0) / most)
         by_seed.append(summed[np.arange(len(at.gold)), :, at.gold].sum(0) / most)
     moved = np.stack(moves)
     examples = moved.mean(0) - moved.mean((0, 1))

@@ -16,7 +16,7 @@ from scipy.special import stdtrit
 
 from analysis.reading.accuracies import method_scores, n_labels
 from analysis.reading.answers import GROUP, StepAnswers, answers, groups
-from analysis.statistics.null import null_by_prompt
+from analysis.statistics.null import lucky_and_unlucky
 from dynamics.storage import Place
 
 KEYS = ["model", "dtype", "task", "n_shots", "method", "variant", "n_labelled"]
@@ -113,6 +113,5 @@ def _control_answers(results: Place) -> Iterator[StepAnswers]:
 
 
 def _best_by_luck(at: StepAnswers) -> list[tuple]:
-    extremes = [(null.max(0).mean(), null.min(0).mean()) for null in null_by_prompt(at)]
-    best, worst = np.mean(extremes, 0).tolist()
+    best, worst = np.mean([(best.mean(), worst.mean()) for best, worst in lucky_and_unlucky(at)], 0).tolist()
     return [(*at.group, at.step, "oracle_t1", best), (*at.group, at.step, "oracle_b1", worst)]

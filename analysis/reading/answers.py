@@ -1,7 +1,7 @@
 """The `predictions` table as arrays: what every component and the full model answered, step by step."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,11 @@ class StepAnswers:
     full_tied: np.ndarray | None
 
     @property
+    def n_bytes(self) -> int:
+        """Memory that the components' answers take."""
+        return self.labels.nbytes + (0 if self.tied is None else self.tied.nbytes)
+
+    @property
     def credit(self) -> np.ndarray:
         """(prompt, example, component, label) float64, 1/n_tied at every label answered: 8 bytes for each."""
         return _credit(self.labels, self.tied, self.n_labels)
@@ -75,12 +80,18 @@ def earned(labels: np.ndarray, tied: np.ndarray | None, n_labels: int, unit: int
         unit: a multiple of every n_tied, from `unit_of`.
 
     Returns:
-        (..., label) uint8, or int64 where a unit does not fit.
+        (..., label) uint8, or int64 where a unit does not fit; in memory one label after the other.
     """
-    dtype = np.uint8 if unit < 256 else np.int64
-    if tied is None or not tied.any():
-        return (np.eye(n_labels, dtype=dtype) * dtype(unit))[labels]
-    return np.rint(scores.decode(labels, tied, n_labels) * unit).astype(dtype)
+    planes = np.empty((n_labels, *labels.shape), np.uint8 if unit < 256 else np.int64)
+    for label in range(n_labels):
+        np.equal(labels, label, out=planes[label], casting="unsafe")
+    planes *= planes.dtype.type(unit)
+    if tied is not None and tied.any():
+        cells = tied > 0
+        share = unit // np.bitwise_count(tied[cells])
+        for label in range(n_labels):
+            planes[label][cells] = ((tied[cells] >> np.uint32(label)) & 1) * share
+    return np.moveaxis(planes, 0, -1)
 
 
 def unit_of(*tied: np.ndarray | None) -> int:
@@ -169,6 +180,21 @@ def answers(
             yield _step(there, group, step)
 
 
+def readable_again(results: Place, common: Asked) -> Callable[[Sequence[int]], Iterator[StepAnswers]]:
+    """Steps -> their answers, for who reads more than once: steps are kept in memory, up to `KEPT_BYTES` of them."""
+    kept: dict[int, StepAnswers] = {}
+
+    def read(steps: Sequence[int]) -> Iterator[StepAnswers]:
+        others = answers(results, common.group, common, [step for step in steps if step not in kept])
+        for step in steps:
+            at = kept.get(step) or next(others)
+            if sum(one.n_bytes for one in kept.values()) + at.n_bytes <= KEPT_BYTES:
+                kept[step] = at
+            yield at
+
+    return read
+
+
 def _by_step(rows: pl.LazyFrame, steps: Sequence[int]) -> Iterator[tuple[int, pl.DataFrame]]:
     """Each step's rows; the first alone, then as many at once as `READ_BYTES` holds: opening files takes its time."""
     left, n_at_once = list(steps), 1
@@ -181,13 +207,13 @@ def _by_step(rows: pl.LazyFrame, steps: Sequence[int]) -> Iterator[tuple[int, pl
         yield from ((step, parts.pop((step,))) for step in now if (step,) in parts)
 
 
-READ_BYTES = 200e6
+READ_BYTES, KEPT_BYTES = 200e6, 600e6
 PROMPT = pl.format("{}/{}", "template", "demo_seed").alias("prompt")
 
 
 def _predictions(results: Place, group: tuple) -> pl.LazyFrame:
     mine = pl.all_horizontal(pl.col(name) == value for name, value in zip(GROUP, group, strict=True))
-    there = mine, pl.col("split") == "test", pl.col("predictions").is_not_null()
+    there = mine, pl.col("split") == "test", pl.col("components").is_not_null()
     return counted(results, "predictions").filter(*there)
 
 

@@ -45,10 +45,11 @@ def choose(counts: np.ndarray, most: Sequence[int]) -> Chosen:
     """Choose among components in every replicate. A tie goes to the first component.
 
     Args:
-        counts: (half, prompt, replicate, component), what is earned; the prompts of ONE template, one per seed.
+        counts: (half, prompt, replicate, component), what is earned, of a type that holds sums over halves and prompts;
+            the prompts of ONE template, one per seed.
         most: what can be earned on each half.
     """
-    whole = counts.sum(0)
+    whole = counts[0] + counts[1]
     best = whole.argmax(-1)
     accuracy = {
         T1: pick(whole, best) / sum(most),
@@ -57,7 +58,7 @@ def choose(counts: np.ndarray, most: Sequence[int]) -> Chosen:
         CROSS_SEED: np.full(best.shape, np.nan),
     }
     if counts.shape[1] > 1:
-        others = counts.sum(1, keepdims=True) - counts
+        others = counts.sum(1, keepdims=True, dtype=counts.dtype) - counts
         accuracy[CROSS_SEED] = _scored_on_the_other_half(others, counts, most)
     return Chosen(accuracy, best)
 

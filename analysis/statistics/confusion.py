@@ -11,10 +11,8 @@ def confusion(at: StepAnswers) -> np.ndarray:
     Returns:
         (prompt, component, answered, gold); ties count 1/n_tied.
     """
-    gold = np.eye(at.n_labels, dtype=np.float32)[at.gold]
     unit = unit_of(at.tied)
-    counts = [_of_prompt(at, prompt, gold, unit) for prompt in range(len(at.prompts))]
-    return np.stack(counts) / unit
+    return np.stack([_of_prompt(at, prompt, unit) for prompt in range(len(at.prompts))]) / unit
 
 
 def accuracy(counts: np.ndarray) -> np.ndarray:
@@ -33,12 +31,8 @@ def recalls(counts: np.ndarray) -> np.ndarray:
     return np.diagonal(counts, axis1=-2, axis2=-1) / np.where(rows > 0, rows, np.nan)
 
 
-def _of_prompt(at: StepAnswers, prompt: int, gold: np.ndarray, unit: int) -> np.ndarray:
-    """(component, answered, gold), `unit` times the counts: whole numbers, exact in float32 up to 2^24 and beyond it
-    in float64."""
+def _of_prompt(at: StepAnswers, prompt: int, unit: int) -> np.ndarray:
+    """(component, answered, gold), `unit` times the counts."""
     tied = None if at.tied is None else at.tied[prompt]
-    dtype = np.float32 if len(gold) * unit < 2**24 else np.float64
-    answers = earned(at.labels[prompt], tied, at.n_labels, unit).astype(dtype)
-    n_examples, n_components, n_labels = answers.shape
-    product = answers.reshape(n_examples, -1).T @ gold.astype(dtype)
-    return product.reshape(n_components, n_labels, -1).astype(float)
+    mine = earned(at.labels[prompt], tied, at.n_labels, unit)
+    return np.stack([mine[at.gold == label].sum(0, dtype=np.int32) for label in range(at.n_labels)], -1)

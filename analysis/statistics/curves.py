@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.reading.answers import Asked, StepAnswers, answers, asked, groups
+from analysis.reading.answers import Asked, StepAnswers, answers, asked, groups, readable_again
 from analysis.statistics import choosing
 from analysis.statistics.fitted import Fitted, fitted
 from analysis.statistics.onset import band, log2_steps, onset_of
@@ -125,7 +125,7 @@ def all_curves(results: Place) -> Iterator[GroupCurves]:
 def group_curves(results: Place, common: Asked) -> GroupCurves:
     """The curves of a group over the prompts and examples that every step has."""
     design = read_design(results, common)
-    curves = curves_of(lambda steps: answers(results, common.group, common, steps), common, design)
+    curves = curves_of(readable_again(results, common), common, design)
     fits = tuple(_fit_curve(fit, common, design) for fit in fitted(results, common, design.n_labels))
     return replace(curves, curves=curves.curves + fits)
 

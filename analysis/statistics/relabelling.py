@@ -11,15 +11,20 @@ replicate by the same code that makes it on the data.
 - `Resampled`: examples drawn again with replacement within each label and half, the same draws everywhere.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from analysis.statistics import counting
+
 N_REPLICATES = 1000
 N_SHUFFLED = 250
 """Permutations after those of the null that stand for curves of their own: labels shuffled by somebody else."""
 SEED = 0
+BLOCK = 128
+"""Replicates counted at once: few enough that a template's counts stay in a processor's cache."""
 
 Halves = tuple[np.ndarray, np.ndarray]
 """Indices of the examples in each half."""
@@ -28,8 +33,16 @@ Halves = tuple[np.ndarray, np.ndarray]
 class Replicates(Protocol):
     """A way of counting again; `earned` is whole numbers, from `analysis.reading.answers.earned`."""
 
-    def counts(self, prompt: int, earned: np.ndarray) -> np.ndarray:
-        """What each component earns: (example, component, label) of one prompt -> (half, replicate, component)."""
+    def blocks(self, prompts: Sequence[int], earned: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """What each component earns under some prompts, a block of replicates after the other.
+
+        Args:
+            prompts: which.
+            earned: (example, component, label) of each.
+
+        Yields:
+            (half, prompt, replicate, component), of an integer type that holds sums over halves and prompts.
+        """
         ...
 
     def traced(self, prompt: int, earned: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -37,37 +50,37 @@ class Replicates(Protocol):
         ...
 
     def alone(self, earned: np.ndarray) -> np.ndarray:
-        """The same where each prompt has one answer: (prompt, example, label) -> (prompt, replicate)."""
+        """The same on all rows where each prompt has one answer: (prompt, example, label) -> (prompt, replicate)."""
         ...
+
+
+def all_counts(ways: Replicates, prompt: int, earned: np.ndarray) -> np.ndarray:
+    """One prompt's counts in all replicates: (half, replicate, component)."""
+    return np.concatenate([block[:, 0] for block in ways.blocks([prompt], [earned])], 1)
 
 
 @dataclass(frozen=True)
 class Permuted:
-    """Permuted labels: one-hot by half, (replicate, example x label); the true labels in replicate 0."""
+    """Permuted labels: one-hot by half, (replicate, label x example); the true labels in replicate 0."""
 
     halves: Halves
     one_hot: tuple[np.ndarray, np.ndarray]
 
-    def counts(self, prompt: int, earned: np.ndarray) -> np.ndarray:
-        """(half, replicate, component)."""
-        del prompt
-        return np.stack([gold @ flat.T for flat, gold in self._by_half(earned)])
+    def blocks(self, prompts: Sequence[int], earned: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """(half, prompt, replicate, component) each."""
+        del prompts
+        shares = [[_by_label(mine[half]) for half in self.halves] for mine in earned]
+        return _products(self.one_hot, shares, max(map(len, self.halves)) * _most_earned(earned))
 
     def traced(self, prompt: int, earned: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """(replicate,)."""
         del prompt
-        first, second = (np.einsum("rk,rk->r", flat[chosen], gold) for flat, gold in self._by_half(earned))
-        return first.astype(np.float64) + second
-
-    def _by_half(self, earned: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(component, example x label) and the labels, in a type that counts without rounding."""
-        parts = [earned[half].transpose(1, 0, 2).reshape(earned.shape[1], -1) for half in self.halves]
-        exact = _exact(earned)
-        return [(p.astype(exact), g.astype(exact, copy=False)) for p, g in zip(parts, self.one_hot, strict=True)]
+        parts = zip(self.halves, self.one_hot, strict=True)
+        return np.add.reduce([_followed(gold, _by_label(earned[half]), chosen) for half, gold in parts])
 
     def alone(self, earned: np.ndarray) -> np.ndarray:
         """(prompt, replicate)."""
-        return self.counts(0, earned.transpose(1, 0, 2)).sum(0, dtype=np.float64).T
+        return all_counts(self, 0, earned.transpose(1, 0, 2)).sum(0).T
 
 
 @dataclass(frozen=True)
@@ -78,10 +91,18 @@ class Swapped:
     halves: Halves
     word: np.ndarray
 
-    def counts(self, prompt: int, earned: np.ndarray) -> np.ndarray:
-        """(half, replicate, component)."""
-        answered = np.stack([self._answered(earned, half) for half in self.halves])
-        return np.add.reduce([answered[:, y][:, word] for y, word in enumerate(self.word[prompt])])
+    def blocks(self, prompts: Sequence[int], earned: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """(half, prompt, replicate, component) each."""
+        dtype = counting.holds(len(self.gold) * _most_earned(earned) * len(earned))
+        answered = [[self._answered(mine, half).astype(dtype) for half in self.halves] for mine in earned]
+        for first in range(0, self.word.shape[-1], BLOCK):
+            word = self.word[list(prompts), :, first : first + BLOCK]
+            yield np.stack(
+                [
+                    [_words(half, w) for half, w in zip(halves, word, strict=True)]
+                    for halves in zip(*answered, strict=True)
+                ]
+            )
 
     def traced(self, prompt: int, earned: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """(replicate,)."""
@@ -90,12 +111,12 @@ class Swapped:
 
     def alone(self, earned: np.ndarray) -> np.ndarray:
         """(prompt, replicate)."""
-        return np.stack([self.counts(i, mine[:, None])[..., 0].sum(0) for i, mine in enumerate(earned)])
+        return np.stack([all_counts(self, i, mine[:, None])[..., 0].sum(0) for i, mine in enumerate(earned)])
 
     def _answered(self, earned: np.ndarray, half: np.ndarray) -> np.ndarray:
         """What is answered on each label's rows: (gold label, answered label, component)."""
         n_labels = earned.shape[-1]
-        return np.stack([earned[half[self.gold[half] == y]].sum(0, dtype=np.float64).T for y in range(n_labels)])
+        return np.stack([earned[half[self.gold[half] == y]].sum(0, dtype=np.int64).T for y in range(n_labels)])
 
 
 @dataclass(frozen=True)
@@ -106,24 +127,24 @@ class Resampled:
     halves: Halves
     weights: np.ndarray
 
-    def counts(self, prompt: int, earned: np.ndarray) -> np.ndarray:
-        """(half, replicate, component)."""
-        del prompt
-        hits = self._hits(earned)
-        weights = self.weights.astype(hits.dtype, copy=False)
-        return np.stack([weights[:, half] @ hits[half] for half in self.halves])
+    def blocks(self, prompts: Sequence[int], earned: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """(half, prompt, replicate, component) each."""
+        del prompts
+        hits = [[self._hits(mine)[half] for half in self.halves] for mine in earned]
+        weights = [self.weights[:, half] for half in self.halves]
+        return _products(weights, hits, max(map(len, self.halves)) * _most_earned(earned))
 
     def traced(self, prompt: int, earned: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """(replicate,)."""
         del prompt
-        return np.einsum("re,re->r", self._hits(earned).T[chosen], self.weights).astype(np.float64)
+        return _followed(self.weights, self._hits(earned), chosen)
 
     def alone(self, earned: np.ndarray) -> np.ndarray:
         """(prompt, replicate)."""
-        return self.counts(0, earned.transpose(1, 0, 2)).sum(0, dtype=np.float64).T
+        return all_counts(self, 0, earned.transpose(1, 0, 2)).sum(0).T
 
     def _hits(self, earned: np.ndarray) -> np.ndarray:
-        return earned[np.arange(len(earned)), :, self.gold].astype(_exact(earned))
+        return earned[np.arange(len(earned)), :, self.gold]
 
 
 def permuted(gold: np.ndarray, halves: Halves, n_labels: int, n: int = N_REPLICATES, *, seed: int = SEED) -> Permuted:
@@ -133,7 +154,7 @@ def permuted(gold: np.ndarray, halves: Halves, n_labels: int, n: int = N_REPLICA
     for half in halves:
         shuffled[half, 1:] = rng.permuted(shuffled[half, 1:], axis=0)
     eye = np.eye(n_labels, dtype=np.float32)
-    first, second = (eye[shuffled[half].T].reshape(n + 1, -1) for half in halves)
+    first, second = (eye[shuffled[half].T].transpose(0, 2, 1).reshape(n + 1, -1) for half in halves)
     return Permuted(halves, (first, second))
 
 
@@ -168,6 +189,34 @@ def resampled(gold: np.ndarray, halves: Halves, n: int = N_REPLICATES, *, seed: 
     return Resampled(gold, halves, weights)
 
 
-def _exact(earned: np.ndarray) -> type:
-    """A float type that counts without rounding: float32 up to 2^24."""
-    return np.float32 if int(earned.max(initial=0)) * len(earned) < 2**24 else np.float64
+def _products(weights: Sequence[np.ndarray], values: Sequence[Sequence[np.ndarray]], most: int) -> Iterator[np.ndarray]:
+    """Weights of each half (replicate, row) times values of each prompt and half (row, component), in blocks."""
+    packed = [[counting.pack(half, most) for half in prompt] for prompt in values]
+    n_halves, n_components = len(weights), packed[0][0].n_columns
+    dtype = counting.holds(most * n_halves * len(values))
+    for first in range(0, len(weights[0]), BLOCK):
+        part = [half[first : first + BLOCK] for half in weights]
+        block = np.empty((n_halves, len(values), len(part[0]), n_components), dtype)
+        for i, prompt in enumerate(packed):
+            for half, mine in enumerate(prompt):
+                counting.count(part[half], mine, block[half, i])
+        yield block
+
+
+def _followed(weights: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """One column of values per replicate: weights (replicate, row), values (row, column) -> (replicate,)."""
+    return np.einsum("rk,kr->r", weights, values[:, chosen].astype(np.float64))
+
+
+def _by_label(earned: np.ndarray) -> np.ndarray:
+    """(example, component, label) -> (label x example, component)."""
+    return earned.transpose(2, 0, 1).reshape(-1, earned.shape[1])
+
+
+def _words(answered: np.ndarray, word: np.ndarray) -> np.ndarray:
+    """What is earned where each label y has the word of word[y]: (replicate, component)."""
+    return np.add.reduce([answered[y][mine] for y, mine in enumerate(word)], dtype=answered.dtype)
+
+
+def _most_earned(earned: Sequence[np.ndarray]) -> int:
+    return max(int(mine.max(initial=0)) for mine in earned)

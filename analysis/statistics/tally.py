@@ -22,6 +22,7 @@ from dynamics.selection import balanced_halves
 from dynamics.storage import Place
 
 PERMUTED, RESAMPLED, SWAPPED = "permuted", "resampled", "swapped"
+BEST = "best"
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def tally_choices(last_first: Iterable[StepAnswers], design: Design) -> Tally:
         full = earned(at.full_labels, at.full_tied, at.n_labels, unit)
         for kind, ways in design.replicates.items():
             tally.add(kind, choosing.FULL, at.step, ways.alone(full) / (len(at.gold) * unit), design.seed_of)
-            _choose(tally, kind, at, design, unit, last)
+        _choose(tally, at, design, unit, last)
     return tally
 
 
@@ -149,30 +150,44 @@ def tally_traced(steps: Iterable[StepAnswers], design: Design, tally: Tally, sin
             tally.add(kind, choosing.FIRST, at.step, traced / (len(at.gold) * unit), design.seed_of)
 
 
-def _choose(tally: Tally, kind: str, at: StepAnswers, design: Design, unit: int, last: int) -> None:
-    """All curves of components at one step in one kind of replicate, one template after another."""
+def _choose(tally: Tally, at: StepAnswers, design: Design, unit: int, last: int) -> None:
+    """All curves of components at one step, one template after another."""
     most = [len(half) * unit for half in design.halves]
-    found: dict[str, list[tuple[Sequence[int], np.ndarray]]] = defaultdict(list)
+    order = np.argsort(np.concatenate(design.templates))
+    found: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
     for prompts in design.templates:
-        counts = np.stack([_counts(at, design.replicates[kind], i, unit) for i in prompts], 1)
-        chosen = choose(counts, most)
-        found["best"].append((prompts, chosen.best))
-        followed = chosen.best if at.step == last else tally.best[kind][last][list(prompts)]
-        traced = pick(counts.sum(0), followed) / sum(most)
-        for curve, accuracy in (*chosen.accuracy.items(), (choosing.LAST, traced)):
-            found[curve].append((prompts, accuracy))
-    for curve, parts in found.items():
-        order = np.argsort(np.concatenate([prompts for prompts, _ in parts]))
-        together = np.concatenate([values for _, values in parts])[order]
-        if curve == "best":
+        mine = [earned(at.labels[i], None if at.tied is None else at.tied[i], at.n_labels, unit) for i in prompts]
+        for kind, ways in design.replicates.items():
+            followed = None if at.step == last else tally.best[kind][last][list(prompts)]
+            for name, values in _of_template(ways.blocks(prompts, mine), most, followed).items():
+                found[kind, name].append(values)
+    for (kind, name), parts in found.items():
+        together = np.concatenate(parts)[order]
+        if name == BEST:
             tally.best[kind][at.step] = together.astype(np.uint16)
         else:
-            tally.add(kind, curve, at.step, together, design.seed_of)
+            tally.add(kind, name, at.step, together, design.seed_of)
 
 
-def _counts(at: StepAnswers, replicates: Replicates, prompt: int, unit: int) -> np.ndarray:
-    tied = None if at.tied is None else at.tied[prompt]
-    return replicates.counts(prompt, earned(at.labels[prompt], tied, at.n_labels, unit))
+def _of_template(
+    blocks: Iterable[np.ndarray], most: Sequence[int], followed: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Curve -> (prompt, replicate) of one template's prompts, and `BEST`, the component that is T1.
+
+    Args:
+        blocks: counts, from `Replicates.blocks`.
+        followed: (prompt, replicate) the component of Last-T1; None at the last step, where it is T1.
+    """
+    found: dict[str, list[np.ndarray]] = defaultdict(list)
+    first = 0
+    for counts in blocks:
+        chosen = choose(counts, most)
+        block = slice(first, first := first + counts.shape[2])
+        last = chosen.best if followed is None else followed[:, block]
+        traced = pick(counts[0], last) + pick(counts[1], last)
+        for name, values in ((BEST, chosen.best), *chosen.accuracy.items(), (choosing.LAST, traced / sum(most))):
+            found[name].append(values)
+    return {name: np.concatenate(parts, 1) for name, parts in found.items()}
 
 
 def seeds_draw_words(results: Place, group: tuple) -> bool:

@@ -9,8 +9,7 @@ import pytest
 import analysis
 from analysis.component_kinds import LEVEL, masks
 from analysis.reading.answers import StepAnswers
-from analysis.statistics.null import family_thresholds, null_accuracy, permuted_labels
-from dynamics.scores import credit
+from analysis.statistics.null import family_thresholds, lucky_and_unlucky
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(200) % 2
@@ -48,15 +47,13 @@ def test_planted_kinds_are_found() -> None:
 
 def test_thresholds_are_those_of_an_obvious_count() -> None:
     rng = np.random.default_rng(0)
-    earned = credit(rng.integers(0, 3, (60, 5, 3)))
-    permuted = permuted_labels(tuple((np.arange(60) % 3).tolist()), 3)
-    null = null_accuracy(earned[None], permuted)
-    above, below = family_thresholds(null, LEVEL)
-    best, worst = null[0].max(0), null[0].min(0)
-    for accuracy in np.unique(null):
+    [(best, worst)] = lucky_and_unlucky(at(rng.integers(0, 3, (60, 5)).astype(np.uint8), np.arange(60) % 3))
+    assert len(best) == len(worst) == 1000
+    above, below = family_thresholds(best, worst, LEVEL)
+    for accuracy in np.unique([best, worst]):
         as_good = (1 + (best >= accuracy).sum()) / 1001 <= LEVEL
         as_bad = (1 + (worst <= accuracy).sum()) / 1001 <= LEVEL
-        assert (accuracy > above[0], accuracy < below[0]) == (as_good, as_bad)
+        assert (accuracy > above, accuracy < below) == (as_good, as_bad)
 
 
 def test_guessing_components_are_called_good_at_the_level_said() -> None:
@@ -69,7 +66,7 @@ def test_guessing_components_are_called_good_at_the_level_said() -> None:
 
 def test_too_few_permutations_are_refused() -> None:
     with pytest.raises(ValueError, match=r"needs at least 19 permutations, not 10"):
-        family_thresholds(np.zeros((1, 2, 10)), 0.05)
+        family_thresholds(np.zeros(10), np.zeros(10), 0.05)
 
 
 def test_shares_average_over_prompts_and_names_are_given(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ from typer.testing import CliRunner
 
 import analysis
 from analysis.__main__ import app
-from analysis.reading.answers import answers, groups
-from analysis.statistics.null import null_accuracy, permuted_labels
+from analysis.reading.answers import StepAnswers, answers, earned, groups
+from analysis.statistics.null import lucky_and_unlucky
+from analysis.statistics.relabelling import all_counts, permuted
 from dynamics.errors import PlanError
-from dynamics.scores import credit
+from dynamics.scores import credit, encode
+from dynamics.selection import balanced_halves
 
 
 def test_curves_follow_from_the_score_tables(results: Path) -> None:
@@ -58,29 +60,39 @@ def test_last_t1_meets_t1_at_the_last_step(results: Path) -> None:
     assert table["T1"].to_list() == pytest.approx(table["Last-T1"].to_list())
 
 
-def test_null_equals_permuting_labels_one_at_a_time() -> None:
+def test_the_best_by_luck_is_that_of_permuting_labels_one_at_a_time() -> None:
     rng = np.random.default_rng(0)
     gold = np.arange(12) % 3
-    earned = credit(rng.integers(0, 3, (12, 4, 3)))  # small integers, so that ties of two and three occur
-    permuted = permuted_labels(tuple(gold.tolist()), 3)
-    assert (permuted.sum(0) == 4).all()
-    assert len({tuple(p) for p in permuted.argmax(1).T}) > 900
-    found = null_accuracy(earned[None], permuted)[0]
-    for p in range(0, 1000, 97):
-        for j in range(4):
-            labels = permuted[:, :, p].argmax(1)
-            assert found[j, p] == pytest.approx(np.mean([earned[i, j, labels[i]] for i in range(12)]))
+    shares = credit(rng.integers(0, 3, (12, 4, 3)))  # small integers, so that ties of two and three occur
+    labels, tied = encode(shares)
+    ids = tuple(f"{i:02d}" for i in range(12))
+    names = tuple(f"L0H{j}" for j in range(4))
+    at = StepAnswers(("toy",), 0, None, ("a/0",), names, ids, gold, 3, labels[None], tied[None], gold[None], None)
+    [(best, worst)] = lucky_and_unlucky(at)
+    in_first = balanced_halves(gold, np.array(ids))
+    halves = np.flatnonzero(in_first), np.flatnonzero(~in_first)
+    way = permuted(gold, halves, 3)
+    for p in range(1, 1001, 97):
+        by_half = [way.one_hot[h][p].reshape(3, -1).argmax(0) for h in (0, 1)]
+        found = [
+            sum(
+                shares[i, j, y] for half, ys in zip(halves, by_half, strict=True) for i, y in zip(half, ys, strict=True)
+            )
+            for j in range(4)
+        ]
+        assert best[p - 1] == pytest.approx(max(found) / 12)
+        assert worst[p - 1] == pytest.approx(min(found) / 12)
 
 
 def test_a_planted_component_leaves_the_null_and_noise_does_not() -> None:
     """Positive and negative control: 20 guessing components, then one that is right 80 % of the time."""
     rng = np.random.default_rng(1)
     gold = np.arange(200) % 2
-    permuted = permuted_labels(tuple(gold.tolist()), 2)
+    way = permuted(gold, (np.arange(100), np.arange(100, 200)), 2)
     inside = 0
     for _ in range(50):
         guesses = rng.integers(0, 2, (200, 20))
-        null = null_accuracy(np.eye(2)[guesses][None], permuted)[0].max(0)
+        null = all_counts(way, 0, earned(guesses, None, 2)).sum(0)[1:].max(1) / 200
         best = (guesses == gold[:, None]).mean(0).max()
         inside += bool(best <= np.quantile(null, 0.99))
         guesses[:, 7] = np.where(rng.random(200) < 0.8, gold, 1 - gold)

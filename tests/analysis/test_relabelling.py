@@ -5,7 +5,7 @@ import pytest
 
 from analysis.reading.answers import earned, unit_of
 from analysis.statistics.choosing import B1, CROSS_SEED, HELD_OUT, T1, choose
-from analysis.statistics.relabelling import Replicates, permuted, resampled, swapped
+from analysis.statistics.relabelling import Replicates, all_counts, permuted, resampled, swapped
 from dynamics import scores
 
 GOLD = (np.arange(24) % 3).astype(np.uint8)
@@ -35,7 +35,7 @@ def ways() -> dict[str, Replicates]:
 def test_permuted_labels_are_balanced_in_each_half_and_the_first_are_true() -> None:
     way = permuted(GOLD, HALVES, N_LABELS, N)
     for half, one_hot in zip(HALVES, way.one_hot, strict=True):
-        labels = one_hot.reshape(N + 1, len(half), N_LABELS)
+        labels = one_hot.reshape(N + 1, N_LABELS, len(half)).transpose(0, 2, 1)
         assert (labels.sum(1) == 4).all()
         assert (labels[0].argmax(-1) == GOLD[half]).all()
         assert len({tuple(row) for row in labels.argmax(-1)}) == N + 1
@@ -44,9 +44,9 @@ def test_permuted_labels_are_balanced_in_each_half_and_the_first_are_true() -> N
 def test_permuted_counts_are_what_a_loop_counts() -> None:
     rows, _ = answers()
     way = permuted(GOLD, HALVES, N_LABELS, N)
-    found = way.counts(0, rows)
+    found = all_counts(way, 0, rows)
     for h, half in enumerate(HALVES):
-        labels = way.one_hot[h].reshape(N + 1, len(half), N_LABELS).argmax(-1)
+        labels = way.one_hot[h].reshape(N + 1, N_LABELS, len(half)).argmax(1)
         for r in range(0, N + 1, 7):
             for c in range(N_COMPONENTS):
                 expected = sum(int(rows[half[i], c, labels[r, i]]) for i in range(len(half)))
@@ -63,7 +63,7 @@ def test_swapped_words_are_exchanged_alike_for_a_seeds_templates() -> None:
         gold = way.word[1][GOLD, r]
         expected = rows[np.arange(24)[:, None], np.arange(N_COMPONENTS), gold[:, None]]
         for h, half in enumerate(HALVES):
-            assert way.counts(1, rows)[h, r].tolist() == expected[half].sum(0).tolist()
+            assert all_counts(way, 1, rows)[h, r].tolist() == expected[half].sum(0).tolist()
 
 
 def test_examples_are_drawn_again_within_label_and_half() -> None:
@@ -74,24 +74,24 @@ def test_examples_are_drawn_again_within_label_and_half() -> None:
             assert (way.weights[:, half[GOLD[half] == label]].sum(1) == 4).all()
     hits = rows[np.arange(24), :, GOLD]
     expected = np.stack([way.weights[:, half] @ hits[half] for half in HALVES])
-    np.testing.assert_array_equal(way.counts(0, rows), expected)
+    np.testing.assert_array_equal(all_counts(way, 0, rows), expected)
 
 
 @pytest.mark.parametrize("kind", ["permuted", "swapped", "resampled"])
 def test_one_component_followed_counts_what_all_of_them_count(kind: str) -> None:
     rows, _ = answers()
     way = ways()[kind]
-    counts = way.counts(1, rows).sum(0)
+    counts = all_counts(way, 1, rows).sum(0)
     chosen = np.random.default_rng(1).integers(0, N_COMPONENTS, len(counts))
     np.testing.assert_allclose(way.traced(1, rows, chosen), counts[np.arange(len(counts)), chosen])
     alone = way.alone(np.stack([rows[:, 2], rows[:, 3]]))
-    np.testing.assert_allclose(alone[1], way.counts(1, rows)[..., 3].sum(0))
+    np.testing.assert_allclose(alone[1], all_counts(way, 1, rows)[..., 3].sum(0))
 
 
 def test_choices_are_what_a_loop_chooses() -> None:
     way = permuted(GOLD, HALVES, N_LABELS, N)
     unit = 6
-    counts = np.stack([way.counts(0, answers(seed)[0]) for seed in range(3)], 1)
+    counts = np.stack([all_counts(way, 0, answers(seed)[0]) for seed in range(3)], 1)
     found = choose(counts, [12 * unit, 12 * unit])
     share = counts / (12 * unit)
     for p in range(3):
@@ -107,7 +107,7 @@ def test_choices_are_what_a_loop_chooses() -> None:
 
 
 def test_one_seed_has_no_other_to_choose_on() -> None:
-    counts = permuted(GOLD, HALVES, N_LABELS, N).counts(0, answers()[0])[:, None]
+    counts = all_counts(permuted(GOLD, HALVES, N_LABELS, N), 0, answers()[0])[:, None]
     assert np.isnan(choose(counts, [72, 72]).accuracy[CROSS_SEED]).all()
 
 
@@ -120,7 +120,7 @@ def test_a_sign_that_seeds_draw_is_found_by_t1_and_not_across_seeds() -> None:
     for seed in range(10):
         labels = rng.integers(0, 2, (200, 4)).astype(np.uint8)
         labels[:, 1], labels[:, 2] = (gold, 1 - gold) if seed % 2 else (1 - gold, gold)
-        counts.append(permuted(gold, halves, 2, 1).counts(0, earned(labels, None, 2)))
+        counts.append(all_counts(permuted(gold, halves, 2, 1), 0, earned(labels, None, 2)))
     found = choose(np.stack(counts, 1), [100, 100])
     assert found.accuracy[T1][:, 0].mean() == found.accuracy[HELD_OUT][:, 0].mean() == 1
     assert found.accuracy[CROSS_SEED][:, 0].mean() <= 0.5
