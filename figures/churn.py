@@ -29,7 +29,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
         style.title(column[0], style.panel_title(panel.row(0, named=True), several_models=several_models))
     for row, (label, _) in zip(grid, MEASURES.values(), strict=True):
         row[0].set_ylabel(label)
-    figure.supxlabel(style.STEP_LABEL)
+    style.x_label(figure, style.STEP_LABEL)
     style.legend_above(figure, list(grid.flat), _LEGEND, columns=3)
     return figure
 

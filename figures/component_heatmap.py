@@ -1,5 +1,6 @@
 """Which heads and MLPs solve a task, and from when: one row per component, one column per checkpoint."""
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -9,6 +10,8 @@ from matplotlib.figure import Figure
 from figures import FigureOf, style, wording
 
 COLOURS, SPAN = "RdBu_r", Normalize(-1, 1)
+WRONG = -0.1
+"""Cells below it get a dot, on the way from chance (0) to always wrong (-1): in grey, red and blue look alike."""
 MOST_ROWS, MOST_STEPS = 40, 26
 """Components and steps that get a label of their own; of more, layers and every few steps do."""
 
@@ -30,7 +33,9 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
         style.title(axes, style.panel_title(panel.row(0, named=True), several_models=several_models))
     bar = figure.colorbar(ScalarMappable(SPAN, COLOURS), ax=grid, shrink=0.9, aspect=30, pad=0.01)
     bar.set_ticks([-1, 0, 1], labels=["always\nwrong", "chance", "always\nright"])
-    figure.supxlabel("training step (one column a checkpoint, not to scale; hatched: left out)")
+    style.x_label(
+        figure, "training step (one column a checkpoint, not to scale; hatched: left out; dots: below chance)"
+    )
     return figure
 
 
@@ -43,6 +48,9 @@ def _panel(axes: Axes, panel: pl.DataFrame) -> None:
     values = order.join(wide, on="component", how="left", maintain_order="left").select(map(str, steps))
     above = (values.to_numpy().astype(float) - panel["chance"][0]) / (1 - panel["chance"][0])
     axes.imshow(above, aspect="auto", origin="lower", cmap=COLOURS, norm=SPAN, interpolation="nearest")
+    if len(order) <= MOST_ROWS:
+        rows, columns = np.nonzero(above < WRONG)
+        axes.scatter(columns, rows, s=2.5, color="black", linewidths=0)
     for step in absent:
         axes.axvspan(
             steps.index(step) - 0.5, steps.index(step) + 0.5, fill=False, hatch="//////", edgecolor="0.6", lw=0

@@ -24,7 +24,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
         title = style.panel_title(first, several_models=several_models)
         style.title(axes, f"{title} ({wording.prompts(first['n_prompts'])})")
     figure.supylabel("share of heads and MLPs")
-    figure.supxlabel(style.STEP_LABEL)
+    style.x_label(figure, style.STEP_LABEL)
     style.legend_above(figure, grid, _legend(panels[0]["level"][0]))
     return figure
 

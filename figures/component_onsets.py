@@ -32,7 +32,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
         _panel(axes, panel)
         title = style.panel_title(panel.row(0, named=True), several_models=several_models)
         style.title(axes, f"{title}: {panel['emerges'].sum()} of {len(panel)} emerge", labels=0.8)
-    figure.supxlabel("training step (log scale); bars: 95 % intervals; right: accuracy at the last step")
+    style.x_label(figure, "training step (log scale); bars: 95 % intervals; right: accuracy at the last step")
     style.legend_above(figure, grid, {"head": "attention head", "mlp": "MLP"})
     return figure
 

@@ -38,7 +38,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
         style.title(column[0], f"{title}{pair}\nunder “{first['template']}”", size=7.5)
         style.title(column[1], f"the same under “{first['partner']}”", size=7.5)
     figure.supylabel("test accuracy")
-    figure.supxlabel(style.STEP_LABEL)
+    style.x_label(figure, style.STEP_LABEL)
     names = {
         "T1": "T1: best under the upper template",
         "top-5": "top-5: mean of the five best there",

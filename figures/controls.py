@@ -52,7 +52,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
 def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
     order = pl.col("method").replace_strict({method: i for i, method in enumerate(METHODS)})
     rows = pl.concat([panel.select(ROW) for panel in panels]).unique().sort(order, *ROW).rows()
-    figure, grid = style.panel_grid(len(panels), height=0.6 + 0.3 * len(rows))
+    figure, grid = style.panel_grid(len(panels), height=0.6 + 0.3 * len(rows), most_columns=2)
     for axes, panel in zip(grid, panels, strict=True):
         for y, row in enumerate(rows):
             _method(axes, panel.filter(*[pl.col(name) == value for name, value in zip(ROW, row, strict=True)]), y)
@@ -61,10 +61,10 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(-0.02, 1.02)
         first = {**panel.row(0, named=True), "control": "none"}
-        style.title(axes, style.panel_title(first, several_models=several_models))
+        style.title(axes, style.panel_title(first, several_models=several_models), labels=1.1)
     for name in ("trained", *sorted({control for panel in panels for control in panel["control"]}), "expected"):
         grid[0].plot([], [], label=name, linestyle="none", **{"color": "0.2", **LOOKS[name]})
-    figure.supxlabel("test accuracy")
+    style.x_label(figure, "test accuracy")
     style.legend_above(figure, grid, NAMES, columns=5)
     return figure
 

@@ -49,7 +49,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool, elsewhere: bool) 
         title = style.panel_title(first, several_models=several_models)
         style.title(axes, f"{title} ({wording.prompts(first['n_prompts'])})")
     figure.supylabel("test accuracy")
-    figure.supxlabel(style.STEP_LABEL)
+    style.x_label(figure, style.STEP_LABEL)
     style.legend_above(figure, grid, _LEGEND_ELSEWHERE if elsewhere else _LEGEND, columns=1 if elsewhere else 2)
     return figure
 

@@ -30,7 +30,7 @@ def _page(curves: list[pl.DataFrame], *, several_models: bool) -> Figure:
         _panel(axes, curve, titles)
         style.title(axes, name(curve))
     grid[0].set_ylim(len(titles) - 0.4, -0.6)
-    figure.supxlabel("doublings of training ahead of the full model; bars: 95 % intervals")
+    style.x_label(figure, "doublings of training ahead of the full model; bars: 95 % intervals")
     style.legend_above(figure, grid, _LEGEND)
     return figure
 

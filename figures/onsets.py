@@ -33,7 +33,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
     for axes, panel in zip(grid, panels, strict=True):
         _panel(axes, panel)
         style.title(axes, style.panel_title(panel.row(0, named=True), several_models=several_models), labels=1.5)
-    figure.supxlabel("training step (log scale); bars: 95 % intervals")
+    style.x_label(figure, "training step (log scale); bars: 95 % intervals")
     style.legend_above(figure, grid, _LEGEND)
     return figure
 

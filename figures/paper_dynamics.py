@@ -36,7 +36,7 @@ def _page(run: pl.DataFrame, *, compared: bool) -> Figure:
         style.title(grid[1], "run less paper, in SDs over prompts")
     else:
         style.title(grid[0], "pythia-6.9b: agnews, 4-shot, as published (no run here)")
-    figure.supxlabel(style.STEP_LABEL)
+    style.x_label(figure, style.STEP_LABEL)
     style.legend_above(figure, grid, _LEGEND, columns=2)
     return figure
 

@@ -14,6 +14,7 @@ from dynamics.storage import Place, put
 from figures import DIGITS, Drawn, style
 
 TABLES = {
+    "false_emergence": "Curves whose labels mean nothing: how many emerge",
     "paper_tables": "The paper's main tables, in percent",
 }
 """Analyses that the page shows as tables only: name -> heading."""

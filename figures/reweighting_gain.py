@@ -65,7 +65,7 @@ def _page(
         style.title(axes, title if k is None else f"{title}, K = {k}", size=7.5)
     figure.supylabel("accuracy gained over the full model" if gain else "test accuracy")
     absent = f"\nnot in these results: {', '.join(missing)}" if missing else ""
-    figure.supxlabel(f"{style.STEP_LABEL}{absent}")
+    style.x_label(figure, f"{style.STEP_LABEL}{absent}")
     style.legend_above(figure, grid, dict(sorted(names.items())), columns=3)
     return figure
 

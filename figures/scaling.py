@@ -41,7 +41,7 @@ def _page(panels: list[pl.DataFrame]) -> Figure:
         style.title(column[0], style.panel_title({**panel.row(0, named=True), "model": ""}, several_models=False))
     grid[0, 0].set_ylabel("lead over Full, doublings")
     grid[1, 0].set_ylabel("tokens until half way")
-    figure.supxlabel("parameters (log scale); bars: 95 % intervals")
+    style.x_label(figure, "parameters (log scale); bars: 95 % intervals")
     style.legend_above(figure, list(grid.flat), _LEGEND)
     return figure
 

@@ -42,7 +42,7 @@ def _page(panels: list[pl.DataFrame]) -> Figure:
         style.title(column[0], title(panel), size=7.5)
     grid[0, 0].set_ylabel("agreement (kappa)")
     grid[1, 0].set_ylabel("test accuracy")
-    figure.supxlabel(style.STEP_LABEL)
+    style.x_label(figure, style.STEP_LABEL)
     style.legend_above(figure, list(grid.flat), _LEGEND)
     return figure
 

@@ -28,7 +28,7 @@ def _page(panels: list[pl.DataFrame]) -> Figure:
         _panel(axes, panel)
         style.title(axes, title(panel), size=7.5)
     figure.supylabel("test accuracy, mean over prompts")
-    figure.supxlabel(style.STEP_LABEL)
+    style.x_label(figure, style.STEP_LABEL)
     style.legend_above(figure, grid, _LEGEND)
     return figure
 

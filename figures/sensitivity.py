@@ -33,7 +33,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
     for row, name in zip(grid, SUBJECTS.values(), strict=True):
         row[0].set_ylabel(name)
     figure.supylabel("SD of accuracy between prompts")
-    figure.supxlabel(style.STEP_LABEL)
+    style.x_label(figure, style.STEP_LABEL)
     style.legend_above(figure, list(grid.flat), _LEGEND, columns=4)
     return figure
 

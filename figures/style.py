@@ -18,7 +18,7 @@ CURVES: dict[str, dict[str, Any]] = {
     "Full": {"color": "#0072B2", "marker": "D", "linestyle": "-"},
     "B1": {"color": "#7F7F7F", "marker": "v", "linestyle": (0, (1, 1.2))},
     "COMP RW": {"color": "#009E73", "marker": "^", "linestyle": "-"},
-    "Calib+": {"color": "#E69F00", "marker": "P", "linestyle": "-"},
+    "Calib+": {"color": "#E69F00", "marker": "o", "linestyle": "-", "markerfacecolor": "white"},
     "First-T1": {"color": "#8A3B00", "marker": "h", "linestyle": (0, (1, 1.2))},
     "Held-out T1": {"color": "#56B4E9", "marker": "X", "linestyle": "-"},
     "Cross-seed T1": {"color": "#000000", "marker": "X", "linestyle": (0, (5, 1.2, 1, 1.2))},
@@ -232,6 +232,12 @@ def title(axes: Axes, text: str, *, size: float = 8.0, labels: float = 0.2) -> N
     width = max(12, int(inches * 72 / (0.53 * size)))
     lines = [fill(line, width, break_on_hyphens=False) for line in text.split("\n")]
     axes.set_title("\n".join(lines), loc="left", size=size)
+
+
+def x_label(figure: Figure, text: str) -> None:
+    """One label below all panels, broken before it runs off the figure."""
+    width = int(figure.get_figwidth() * 72 / (0.56 * 8))
+    figure.supxlabel("\n".join(fill(line, width, break_on_hyphens=False) for line in text.split("\n")))
 
 
 def legend_above(figure: Figure, grid: Sequence[Axes], names: Mapping[str, str], *, columns: int = 2) -> None:

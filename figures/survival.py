@@ -33,7 +33,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
         style.title(axes, f"{title} ({wording.prompts(first['n_prompts'])})")
     top = panels[0]["top"][0]
     figure.supylabel(f"share of the final top {top}")
-    figure.supxlabel(style.STEP_LABEL)
+    style.x_label(figure, style.STEP_LABEL)
     names = {
         "present": f"among the top {top} at this step",
         "survived": "at this step and at every later one",

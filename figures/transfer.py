@@ -49,7 +49,7 @@ def _curves(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
         title = style.panel_title(tasks, several_models=several_models)
         style.title(axes, f"{title} ({wording.prompts(first['n_prompts'])})", size=7.5)
     figure.supylabel("accuracy on the second task")
-    figure.supxlabel(style.STEP_LABEL)
+    style.x_label(figure, style.STEP_LABEL)
     style.legend_above(figure, grid, LEGEND, columns=2)
     return figure
 
@@ -61,7 +61,7 @@ def _matrices(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
     for axes, panel in zip(grid, panels, strict=True):
         _matrix(axes, panel, several_models=several_models)
     figure.supylabel("the best component of …")
-    figure.supxlabel("… scored on the test rows of (mean over prompts; darker is better)")
+    style.x_label(figure, "… scored on the test rows of (mean over prompts; darker is better)")
     return figure
 
 

@@ -42,7 +42,7 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
         title = style.panel_title(tasks, several_models=several_models)
         style.title(axes, f"{title}, K = {first['n_labelled']}", size=7.5)
     figure.supylabel("accuracy on the second task")
-    figure.supxlabel(style.STEP_LABEL)
+    style.x_label(figure, style.STEP_LABEL)
     style.legend_above(figure, grid, _LEGEND)
     return figure
 

@@ -37,7 +37,7 @@ def _page(panels: list[pl.DataFrame], numbers: list[int], *, several_models: boo
         style.title(column[0], style.panel_title(panel.row(0, named=True), several_models=several_models))
     for row, label in zip(grid, MEASURES.values(), strict=True):
         row[0].set_ylabel(label)
-    figure.supxlabel(style.STEP_LABEL)
+    style.x_label(figure, style.STEP_LABEL)
     style.legend_above(figure, list(grid.flat), dict(sorted(names.items())), columns=3)
     return figure
 

@@ -1,0 +1,80 @@
+"""What can be checked of a picture without eyes: every word of it is on the canvas, and no title runs into another."""
+
+from itertools import combinations, product
+from pathlib import Path
+from pkgutil import resolve_name
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import analysis
+from figures import FIGURES, FigureOf, style, untouched
+from tests.stores import add_unit, answering, new_store
+
+ROUNDING = 1.5
+"""Pixels that extents of text may be off by."""
+GOLD = np.arange(60) % 2
+FITS = [("comp_rw", "default"), ("calib_plus", "official_code"), ("heldout_t1", "train_rows")]
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of Pythia-6.9B with long names of tasks, several shots, all methods, and a step that is left out."""
+    store = new_store(tmp_path_factory.mktemp("crowded") / "out")
+    tasks = [("sst2", "paper"), ("sst2", "contrast"), ("yelp", "paper"), ("a_task_of_ones_own", "paper")]
+    of = product(("EleutherAI/pythia-6.9b", "EleutherAI/pythia-6.9b-seed1"), (0, 1, 512, 4000, 143_000), tasks, (0, 1))
+    for model, step, (task, template), seed in of:
+        best = 0.5 + step / 400_000
+        methods = [{"method": m, "variant": v, "n_labelled": k, "accuracy": best} for m, v in FITS for k in (12, 24)]
+        keys = {"model": model, "step": step, "task": task, "template": template, "demo_seed": seed}
+        add_unit(
+            store,
+            answering([best, 0.4] + [0.5] * 8, GOLD, seed),
+            GOLD,
+            scores=methods,
+            weights=[("default", 24, [1.0] * 10)],
+            flags=["quarantined"] if step == 4000 else (),
+            **keys,
+        )
+    return store.root
+
+
+@pytest.mark.parametrize("swept", ["results", "crowded"])
+@pytest.mark.parametrize("name", FIGURES)
+def test_all_words_are_on_the_canvas_and_titles_apart(name: str, swept: str, request: pytest.FixtureRequest) -> None:
+    figure_of: FigureOf = resolve_name(FIGURES[name])
+    table = untouched(analysis.run(figure_of.analysis, request.getfixturevalue(swept)))
+    one_model = table.filter(pl.col("model") == pl.col("model").first()) if "model" in table.columns else table
+    with rc_context(style.house()):
+        drawn = [item for rows in (table, one_model) if len(rows) for item in figure_of.draw(rows).items()]
+        for picture, figure in drawn:
+            figure.draw_without_rendering()
+            for text in words(figure):
+                box = text.get_window_extent()
+                low, high = min(box.x0, box.y0), max(box.x1 - figure.bbox.x1, box.y1 - figure.bbox.y1)
+                assert max(-low, high) < ROUNDING, f"{picture}: {text.get_text()!r} is cut off"
+            for one, other in combinations(titles(figure), 2):
+                apart = not one.get_window_extent().overlaps(other.get_window_extent())
+                assert apart, f"{picture}: {one.get_text()!r} runs into {other.get_text()!r}"
+
+
+def words(figure: Figure) -> list[Text]:
+    """Texts of a figure but its tick labels, which stand where ticks do."""
+    ticks = {
+        label
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for label in axis.get_ticklabels(which="both")
+    }
+    every = figure.findobj(Text)
+    return [text for text in every if text not in ticks and text.get_visible() and text.get_text().strip()]
+
+
+def titles(figure: Figure) -> list[Text]:
+    """Titles of panels."""
+    said = {axes.get_title(loc="left") for axes in figure.axes}
+    return [text for text in words(figure) if text.get_text() in said]
