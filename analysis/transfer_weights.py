@@ -54,7 +54,7 @@ def transfer_weights(results: Place) -> pl.DataFrame:
         One row per (model, dtype, control, n_shots, step, source, target, matched, variant, n_labelled): transfer_rw,
         own_rw (each of the target's prompts with its own weights), full and gain (transfer_rw less full), means over
         the target's prompts, each with its _sd; n_prompts, n_source_prompts (whose weights are averaged), chance.
-        Empty where results hold no weights, or their plan dropped the contributions.
+        Empty where results hold no weights.
     """
     labels = n_labels(results)
     frames = [frame for setting in _settings(results, labels) for frame in _setting(results, setting)]

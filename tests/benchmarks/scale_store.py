@@ -4,7 +4,8 @@
 
 The shape is Pythia-6.9B's: 32 layers of 32 heads and an MLP, the embedding and 32 attention biases, 1,089 components.
 With the defaults, 154 steps x 10 tasks x 15 prompts x 2 splits give 50.3 M rows of `component_scores` in 1,540 files,
-and `predictions`, `prompt_scores` and `reweightings` that match. Contributions would be 50 GB and are not written.
+and `predictions`, `prompt_scores` and `reweightings` that match. Contributions would be 50 GB; `--contributions` writes
+them, for a few steps: drawn, they match nothing, but cost what real ones cost.
 
 Every component has an onset and a final accuracy of its own, half of them answer one label only, as in a real model;
 accuracies, shares and best components are computed from the answers, margins and weights are drawn.
@@ -48,12 +49,14 @@ class Shape:
         tasks: how many of `TASKS`.
         n_test: test rows of every unit.
         components: the component axis.
+        contributions: whether they are written.
     """
 
     steps: tuple[int, ...]
     tasks: int
     n_test: int
     components: tuple[Component, ...] = component_grid(32, 32, attention_bias=True)
+    contributions: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -96,6 +99,8 @@ def part(shape: Shape, step: int, task: str) -> tuple[pa.Table, dict[str, pa.Tab
         "prompt_scores": _prompt_scores(shape, keys, gold, answers, step),
         "reweightings": _reweightings(shape, keys, step),
     }
+    if shape.contributions:
+        tables["contributions"] = _contributions(shape, keys, examples, n_labels, step)
     return units, tables
 
 
@@ -189,6 +194,26 @@ def _predictions(shape: Shape, keys: dict, examples: dict, answers: np.ndarray, 
     return _table("predictions", keys, unit, columns)
 
 
+def _contributions(shape: Shape, keys: dict, examples: dict, n_labels: int, step: int) -> pa.Table:
+    n_rows = len(examples["gold"])
+    unit = np.repeat(np.arange(15), n_rows)
+    values = _rng(step, 9).standard_normal((len(unit), len(shape.components) * n_labels), np.float32)
+    nothing = _lists(np.zeros((len(unit), n_labels), np.float32), pa.float32())
+    columns = {
+        **{
+            name: pa.array(np.tile(value, 15), TABLES["contributions"].field(name).type)
+            for name, value in examples.items()
+        },
+        "n_labels": np.full(len(unit), n_labels),
+        "n_components": np.full(len(unit), len(shape.components)),
+        "components": pa.repeat(" ".join(component.name for component in shape.components), len(unit)),
+        "contributions": _lists(values, pa.float32()),
+        "constant": nothing,
+        "full": nothing,
+    }
+    return _table("contributions", keys, unit, columns)
+
+
 def _full(shape: Shape, answers: np.ndarray, step: int) -> np.ndarray:
     """What the full model answers: (prompt, example), as the component in the middle does."""
     del step
@@ -278,9 +303,10 @@ def main(
     n_test: Annotated[int, typer.Option(help="test rows of a unit")] = 200,
     layers: int = 32,
     heads: int = 32,
+    contributions: Annotated[bool, typer.Option(help="write them too, some 400 MB a step")] = False,
 ) -> None:
     """Write a results folder."""
-    shape = Shape(steps_of(steps), tasks, n_test, component_grid(layers, heads, attention_bias=True))
+    shape = Shape(steps_of(steps), tasks, n_test, component_grid(layers, heads, attention_bias=True), contributions)
     write(out, shape)
     typer.echo(f"{shape.n_rows:,} rows of component_scores in {len(shape.steps) * tasks} files: {out}")
 
