@@ -1,4 +1,4 @@
-"""What a forward pass and its decomposition hold in memory, from a model's shape alone; no torch.
+"""What a forward pass and its decomposition hold in memory, from a model's shape alone, and what was held; no torch.
 
 With T padded tokens in a batch (each counted with the shared ones before it), in elements of the pass's dtype:
 
@@ -14,8 +14,10 @@ and what decomposition adds to them, in float32 elements:
 `docs/performance.md` sets the formulae beside what was measured.
 """
 
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from dynamics.errors import CheckpointError
@@ -98,3 +100,15 @@ def _first(config: Mapping[str, Any], *names: str) -> int:
     if not isinstance(value, int):
         raise CheckpointError(f"config.json does not give {' or '.join(names)}; is it a language model?")
     return value
+
+
+def peak_resident_bytes() -> int:
+    """The most memory that this process has held since its program was started.
+
+    Read from /proc where there is one: what `getrusage` gives begins, on Linux, with the size of the process that this
+    one was forked from.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,7 +1,6 @@
 """One checkpoint, all its missing units, start to finish: a plain function, whoever calls it."""
 
 import hashlib
-import resource
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from dynamics.checkpoints import load_model, load_tokenizer
 from dynamics.controls import controlled_rows
 from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE, Decomposition, Readouts, decompose
 from dynamics.errors import DoubtfulUnit
+from dynamics.memory import peak_resident_bytes
 from dynamics.prompts import PARTITION_SEED, PromptSet, build_prompts
 from dynamics.schema import METHOD_VERSION
 from dynamics.store import Part, ResultStore, part_id, write_units
@@ -210,4 +210,4 @@ def _seconds(record: Mapping[str, object]) -> dict[str, float]:
 def _peak_bytes(device: str) -> int:
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_resident_bytes()

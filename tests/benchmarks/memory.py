@@ -3,11 +3,10 @@
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from dynamics.batching import batches
 from dynamics.decomposition import decompose
-from dynamics.memory import ModelShape, decomposition_bytes
+from dynamics.memory import ModelShape, decomposition_bytes, peak_resident_bytes
 from dynamics.prompts import PromptSet
 from tests.benchmarks.timing import Row
 from tests.benchmarks.workloads import SHAPES, TOKENS, model_of, neox_config, plain_pass, real_prompts, unshared
@@ -59,17 +58,7 @@ def one_process(size: str, way: str) -> int:
         plain_pass(model, prompts)
     elif way != "open":
         decompose(model, prompts if way == "shared" else unshared(prompts), token_budget=TOKENS)
-    return peak_of_this_process()
-
-
-def peak_of_this_process() -> int:
-    """Peak resident bytes since this program was started.
-
-    `getrusage` says otherwise: a process begins with the size of the one it was forked from, and keeps that as its peak
-    through exec.
-    """
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    return peak_resident_bytes()
 
 
 if __name__ == "__main__":

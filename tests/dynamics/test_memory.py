@@ -1,8 +1,11 @@
 """The formulae count what is really kept, for every family."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dynamics.components import component_grid
@@ -10,7 +13,7 @@ from dynamics.decomposition import read_out, split_logits
 from dynamics.errors import CheckpointError
 from dynamics.families import anatomy
 from dynamics.forward import last_token, shared_prefix
-from dynamics.memory import ModelShape, batch_bytes, bytes_per_token, decomposition_bytes
+from dynamics.memory import ModelShape, batch_bytes, bytes_per_token, decomposition_bytes, peak_resident_bytes
 from tests.dynamics.test_decomposition import ragged_prompts
 from tests.models import VARIANTS, perturbed
 
@@ -65,3 +68,12 @@ def test_more_of_anything_takes_more() -> None:
 def test_a_config_without_sizes_is_refused_by_the_name_of_the_key(missing: str) -> None:
     with pytest.raises(CheckpointError, match=missing):
         ModelShape.of({key: value for key, value in PYTHIA_70M.items() if key != missing})
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_peak_is_of_this_process_and_not_of_the_one_that_started_it() -> None:
+    before, large = peak_resident_bytes(), np.ones(150_000_000, np.uint8)
+    assert peak_resident_bytes() >= before
+    code = "from dynamics.memory import peak_resident_bytes; print(peak_resident_bytes())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 5e6 < int(child.stdout) < large.nbytes < peak_resident_bytes()
