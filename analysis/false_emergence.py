@@ -7,9 +7,9 @@ the controls `random_init-<seed>` and `shuffled_labels-<seed>` where the results
 """
 
 from collections.abc import Iterator
-from math import comb
 
 import polars as pl
+from scipy.special import bdtrc
 
 from analysis.reading.answers import CURVE_SCHEMA, GROUP
 from analysis.statistics.choosing import B1, FIRST
@@ -52,7 +52,7 @@ def false_emergence(results: Place) -> pl.DataFrame:
 
 def as_many_or_more(n: int, of: int, level: float) -> float:
     """Binomial probability of n or more out of `of`."""
-    return float(sum(comb(of, k) * level**k * (1 - level) ** (of - k) for k in range(n, of + 1)))
+    return float(bdtrc(n - 1, of, level))
 
 
 def rows(curves: GroupCurves) -> Iterator[dict[str, object]]:

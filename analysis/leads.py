@@ -1,10 +1,10 @@
 """Does a component, or a few labels, show the task before the full model does? Leads in doublings of training."""
 
 from collections.abc import Iterator
-from math import comb
 
 import numpy as np
 import polars as pl
+from scipy.special import bdtrc
 
 from analysis.reading.answers import CURVE_SCHEMA, GROUP
 from analysis.statistics.choosing import B1, FULL, NO_INTERVAL, SELECTED_ON
@@ -59,8 +59,7 @@ def leads(results: Place) -> pl.DataFrame:
 
 def sign_test(ahead: int, behind: int) -> float:
     """Two-sided exact p that as many or more of the decided fall on one side if both sides are equally likely."""
-    n, most = ahead + behind, max(ahead, behind)
-    return min(1.0, 2 * sum(comb(n, k) for k in range(most, n + 1)) / 2**n)
+    return min(1.0, 2 * float(bdtrc(max(ahead, behind) - 1, ahead + behind, 0.5)))
 
 
 def rows(curves: GroupCurves) -> Iterator[dict[str, object]]:
