@@ -59,7 +59,7 @@ def settled(table: pl.DataFrame, digits: int = 12) -> pl.DataFrame:
 
     Streamed sums add in whatever order rows arrive, so their last digits differ from run to run; tables and what is
     drawn from them must not. The fewer digits, the rarer a value whose rounding turns on that. Probabilities (`p_...`)
-    are exact and may be small: they stay.
+    are no such sums and may be small: they stay.
     """
     floats = selectors.float() - selectors.starts_with("p_")
     rounded = floats.round_sig_figs(digits)

@@ -140,10 +140,10 @@ def _luck(steps: Iterable[StepAnswers], design: Design) -> _Luck:
     for at in steps:
         summed, unit = _summed(at, range(len(at.prompts)))
         permuted = all_counts(design.replicates[PERMUTED], 0, summed).sum(0) / (unit * len(at.gold) * len(at.prompts))
-        null = permuted[1:-N_SHUFFLED].T.astype(np.float64)
+        null = permuted[1:-N_SHUFFLED].T
         mean, sd = null.mean(-1), null.std(-1)
         maxima = np.maximum(maxima, highest(null, mean, sd))
-        accuracy.append(permuted[0].astype(np.float64))
+        accuracy.append(permuted[0])
         means.append(mean)
         sds.append(sd)
         components = at.components

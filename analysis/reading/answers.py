@@ -185,10 +185,11 @@ def readable_again(results: Place, common: Asked) -> Callable[[Sequence[int]], I
     kept: dict[int, StepAnswers] = {}
 
     def read(steps: Sequence[int]) -> Iterator[StepAnswers]:
+        """The steps' answers, from memory or from the files."""
         others = answers(results, common.group, common, [step for step in steps if step not in kept])
         for step in steps:
-            at = kept.get(step) or next(others)
-            if sum(one.n_bytes for one in kept.values()) + at.n_bytes <= KEPT_BYTES:
+            at = kept[step] if step in kept else next(others)
+            if step not in kept and sum(one.n_bytes for one in kept.values()) + at.n_bytes <= KEPT_BYTES:
                 kept[step] = at
             yield at
 

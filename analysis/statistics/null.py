@@ -7,14 +7,12 @@ from functools import lru_cache
 import numpy as np
 
 from analysis.reading.answers import StepAnswers, earned, unit_of
-from analysis.statistics.relabelling import Halves, Permuted, permuted
-from dynamics.selection import balanced_halves
+from analysis.statistics.relabelling import Permuted, halves_of, permuted
 
 
 def lucky_and_unlucky(at: StepAnswers) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Accuracy of the best and of the worst component under every permutation, (permutation,) each, by prompt."""
-    in_first = balanced_halves(at.gold, np.array(at.example_id))
-    ways = _permuted(tuple(at.gold.tolist()), tuple(in_first.tolist()), at.n_labels)
+    ways = _permuted(tuple(at.gold.tolist()), at.example_id, at.n_labels)
     unit = unit_of(at.tied)
     for prompt in range(len(at.prompts)):
         tied = None if at.tied is None else at.tied[prompt]
@@ -31,9 +29,9 @@ def _extremes(counts: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _permuted(gold: tuple[int, ...], in_first: tuple[bool, ...], n_labels: int) -> Permuted:
-    halves: Halves = (np.flatnonzero(in_first), np.flatnonzero(~np.array(in_first)))
-    return permuted(np.array(gold), halves, n_labels)
+def _permuted(gold: tuple[int, ...], example_id: tuple[str, ...], n_labels: int) -> Permuted:
+    labels = np.array(gold)
+    return permuted(labels, halves_of(labels, example_id), n_labels)
 
 
 def family_thresholds(best: np.ndarray, worst: np.ndarray, level: float) -> tuple[float, float]:

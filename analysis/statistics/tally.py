@@ -17,8 +17,15 @@ from analysis.reading.answers import StepAnswers, earned, unit_of
 from analysis.reading.loading import counted
 from analysis.statistics import choosing
 from analysis.statistics.choosing import choose, pick
-from analysis.statistics.relabelling import N_REPLICATES, N_SHUFFLED, Replicates, permuted, resampled, swapped
-from dynamics.selection import balanced_halves
+from analysis.statistics.relabelling import (
+    N_REPLICATES,
+    N_SHUFFLED,
+    Replicates,
+    halves_of,
+    permuted,
+    resampled,
+    swapped,
+)
 from dynamics.storage import Place
 
 PERMUTED, RESAMPLED, SWAPPED = "permuted", "resampled", "swapped"
@@ -102,8 +109,7 @@ def design_of(at: StepAnswers, *, seeds_draw_words: bool = False, n: int = N_REP
     Args:
         seeds_draw_words: whether demonstration seeds have label words of their own.
     """
-    in_first = balanced_halves(at.gold, np.array(at.example_id))
-    halves = np.flatnonzero(in_first), np.flatnonzero(~in_first)
+    halves = halves_of(at.gold, at.example_id)
     names = [prompt.rsplit("/", 1) for prompt in at.prompts]
     templates = [tuple(i for i, (mine, _) in enumerate(names) if mine == one) for one in sorted({n for n, _ in names})]
     seed_of = np.unique([int(seed) for _, seed in names], return_inverse=True)[1]

@@ -11,10 +11,9 @@ import analysis
 from analysis.__main__ import app
 from analysis.reading.answers import StepAnswers, answers, earned, groups
 from analysis.statistics.null import lucky_and_unlucky
-from analysis.statistics.relabelling import all_counts, permuted
+from analysis.statistics.relabelling import all_counts, halves_of, permuted
 from dynamics.errors import PlanError
 from dynamics.scores import credit, encode
-from dynamics.selection import balanced_halves
 
 
 def test_curves_follow_from_the_score_tables(results: Path) -> None:
@@ -69,8 +68,7 @@ def test_the_best_by_luck_is_that_of_permuting_labels_one_at_a_time() -> None:
     names = tuple(f"L0H{j}" for j in range(4))
     at = StepAnswers(("toy",), 0, None, ("a/0",), names, ids, gold, 3, labels[None], tied[None], gold[None], None)
     [(best, worst)] = lucky_and_unlucky(at)
-    in_first = balanced_halves(gold, np.array(ids))
-    halves = np.flatnonzero(in_first), np.flatnonzero(~in_first)
+    halves = halves_of(gold, ids)
     way = permuted(gold, halves, 3)
     for p in range(1, 1001, 97):
         by_half = [way.one_hot[h][p].reshape(3, -1).argmax(0) for h in (0, 1)]
