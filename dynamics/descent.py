@@ -87,6 +87,7 @@ class Margins:
 
     @property
     def n_rows(self) -> int:
+        """Number of training rows."""
         return len(self.offset)
 
     def at(self, weights: np.ndarray) -> np.ndarray:

@@ -125,14 +125,17 @@ class _Rows:
     example_id: tuple[str, ...]
 
     def take(self, n: int) -> "_Rows":
+        """The first n rows."""
         arrays = self.contributions[:n], self.remainder[:n], self.full[:n], self.gold[:n]
         return _Rows(self.components, *arrays, self.example_id[:n])
 
     def answered(self, values: np.ndarray) -> dict[str, list[int] | None]:
+        """Labels answered where logits are `values` (row, label), as columns of `prompt_scores`."""
         return answers_by_id(values, self.example_id)
 
     @property
     def answers(self) -> selection.Answers:
+        """What every candidate answers on its own."""
         return selection.answers_of(self.contributions, self.gold)
 
 
