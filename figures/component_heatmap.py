@@ -33,9 +33,8 @@ def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
         style.title(axes, style.panel_title(panel.row(0, named=True), several_models=several_models))
     bar = figure.colorbar(ScalarMappable(SPAN, COLOURS), ax=grid, shrink=0.9, aspect=30, pad=0.01)
     bar.set_ticks([-1, 0, 1], labels=["always\nwrong", "chance", "always\nright"])
-    style.x_label(
-        figure, "training step (one column a checkpoint, not to scale; hatched: left out; dots: below chance)"
-    )
+    dots = "; dots: well below chance" if any(panel["component"].n_unique() <= MOST_ROWS for panel in panels) else ""
+    style.x_label(figure, f"training step (one column a checkpoint, not to scale; hatched: left out{dots})")
     return figure
 
 
