@@ -59,8 +59,10 @@ def _by_examples() -> tuple[str, dict[int, Callable[[], object]]]:
 
 
 def _by_layers(d_model: int) -> tuple[str, dict[int, Callable[[], object]]]:
-    """Layers of one width. At 512 three of them (38 MB) are beyond a cache of 32 MB; at 256 (9 MB) they are within,
-    and 24 beyond: there the same matrix product takes longer in the larger model, whatever is read from it."""
+    """Layers of one width. At 512 three of them (38 MB) are beyond a cache of 32 MB; at 256 (9 MB) they are within.
+
+    There the same matrix product was seen to take a fifth longer in the model of 24, whatever is read from it.
+    """
     models = [model_of(neox_config(n_layers, 8, d_model, 1_000)) for n_layers in (3, 6, 12, 24)]
     prompts = random_prompts(64)
     ways = {1 + 10 * len(m.gpt_neox.layers): partial(decompose, m, prompts, token_budget=TOKENS) for m in models}
