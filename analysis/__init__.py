@@ -7,7 +7,7 @@ from polars import selectors
 
 from analysis.reading.loading import load, with_flags
 from dynamics.errors import PlanError, unknown
-from dynamics.storage import Place, place
+from dynamics.results.places import Place, place
 
 __all__ = ["ANALYSES", "load", "run", "settled"]
 

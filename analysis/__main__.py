@@ -7,7 +7,7 @@ import typer
 
 from analysis import ANALYSES, run
 from dynamics.errors import refusals_exit_2
-from dynamics.storage import place, put
+from dynamics.results.places import place, put
 
 
 def main(

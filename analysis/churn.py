@@ -19,7 +19,7 @@ import polars as pl
 from analysis.consistency import TOP, iou_by_luck, top_sets
 from analysis.reading.accuracies import Prompt, StepAccuracies, accuracies, mean_sd
 from analysis.reading.answers import GROUP, groups
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 _SCHEMA = {
     **dict.fromkeys(GROUP, pl.String),

@@ -4,7 +4,7 @@ import polars as pl
 
 from analysis.reading.answers import GROUP
 from analysis.reading.loading import by_step, counted
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 
 def component_heatmap(results: Place) -> pl.DataFrame:

@@ -16,7 +16,7 @@ import polars as pl
 from analysis.reading.answers import GROUP, StepAnswers, all_answers
 from analysis.statistics.confusion import accuracy, confusion, shares
 from analysis.statistics.null import family_thresholds, lucky_and_unlucky
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 LEVEL = 0.05
 NEARLY = 0.95

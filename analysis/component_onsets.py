@@ -24,7 +24,7 @@ from analysis.statistics.resampling import alone, seed_weights
 from analysis.statistics.tally import PERMUTED, RESAMPLED, Design
 from dynamics.components import parse_component
 from dynamics.errors import StoreError
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 NULL_OF_ANY = "null of any component"
 SCHEMA = {

@@ -21,7 +21,7 @@ import polars as pl
 from analysis.reading.accuracies import Prompt, StepAccuracies, accuracies, mean_sd
 from analysis.reading.answers import GROUP, groups
 from analysis.reading.pairs import CONTRAST, contrastive_pairs, is_contrastive
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 TOP = 5
 TIE_SEED = 0

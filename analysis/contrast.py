@@ -16,7 +16,7 @@ from analysis.consistency import TOP, top_sets
 from analysis.reading.accuracies import Prompt, StepAccuracies, accuracies, full_accuracy, mean_sd
 from analysis.reading.answers import GROUP, groups
 from analysis.reading.pairs import contrastive_pairs, is_contrastive
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 TOP_CURVE = f"top-{TOP}"
 _SCHEMA = {

@@ -17,7 +17,7 @@ from scipy.special import stdtrit
 from analysis.reading.accuracies import method_scores, n_labels
 from analysis.reading.answers import GROUP, StepAnswers, answers, groups
 from analysis.statistics.null import lucky_and_unlucky
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 KEYS = ["model", "dtype", "task", "n_shots", "method", "variant", "n_labelled"]
 NONE, STEP_ZERO = "none", "step 0"

@@ -13,7 +13,7 @@ import polars as pl
 from analysis.reading.answers import GROUP, StepAnswers, all_answers
 from analysis.statistics.confusion import accuracy, confusion, recalls, shares
 from dynamics.components import parse_component
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 
 def diamond(results: Place) -> pl.DataFrame:

@@ -22,7 +22,7 @@ from analysis.statistics.curves import LEVEL, Curve, GroupCurves
 from analysis.statistics.one_pass import rows_of
 from analysis.statistics.onset import band, interval
 from analysis.statistics.resampling import again
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 SCHEMA = {
     "model": pl.String,

@@ -16,7 +16,7 @@ from analysis.statistics.choosing import B1, FIRST
 from analysis.statistics.curves import LEVEL, GroupCurves
 from analysis.statistics.one_pass import rows_of
 from analysis.statistics.onset import SAME, band, onset_of
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 SCHEMA = {
     **CURVE_SCHEMA,

@@ -13,7 +13,7 @@ from analysis.statistics.curves import Curve, GroupCurves
 from analysis.statistics.one_pass import rows_of
 from analysis.statistics.onset import interval, onset_of
 from analysis.statistics.resampling import again
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 SCHEMA = {
     **CURVE_SCHEMA,

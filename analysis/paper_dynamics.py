@@ -11,7 +11,7 @@ import polars as pl
 from analysis.emergence import emergence
 from analysis.reading.accuracies import of_group
 from analysis.reading.answers import GROUP, groups
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 MODEL, TASK, N_SHOTS = "EleutherAI/pythia-6.9b", "agnews", 4
 CURVES = ("T1", "Last-T1", "Full", "B1")

@@ -10,7 +10,7 @@ import polars as pl
 
 from analysis.reading.accuracies import method_scores, n_labels
 from dynamics.errors import StoreError
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 PAPER_MODEL = "meta-llama/Llama-2-7b-hf"
 PAPER_TASKS = ("sst2", "boolq", "qqp", "wic", "rte", "mnli", "agnews", "arc_easy")

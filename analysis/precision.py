@@ -17,7 +17,7 @@ import polars as pl
 from analysis.reading.answers import GROUP, StepAnswers, answers, groups
 from dynamics import scores
 from dynamics.errors import StoreError
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 REFERENCE = "float32"
 _SCHEMA = {

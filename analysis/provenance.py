@@ -3,9 +3,9 @@
 import polars as pl
 
 from analysis.reading.loading import STATE, flagged
-from dynamics.sidecars import saved_plans
-from dynamics.storage import Place
-from dynamics.store import open_store, read_units
+from dynamics.results.metadata import saved_plans
+from dynamics.results.places import Place
+from dynamics.results.store import open_store, read_units
 
 
 def provenance(results: Place) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.reading.accuracies import method_scores, n_labels
 from analysis.reading.answers import GROUP
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 METHODS = ("full", "calib_plus", "comp_rw", "heldout_t1")
 PROMPT = [*GROUP, "step", "template", "demo_seed"]

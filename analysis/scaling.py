@@ -11,7 +11,7 @@ import polars as pl
 from analysis.leads import leads
 from analysis.onsets import onsets
 from analysis.reading.answers import GROUP, groups
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 CURVE = ["curve", "variant", "n_labelled", "criterion"]
 _SIZE = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(m|b)(?![a-z0-9])", re.IGNORECASE)

@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from analysis.reading.accuracies import mean_sd
 from analysis.reading.answers import GROUP, StepAnswers, answers, groups
 from analysis.reading.seeds import families
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 SETTING = [name for name in GROUP if name != "model"]
 MEASURES = ("kappa_matched", "kappa_same_place", "kappa_any", "best", "counterpart", "same_place", "own_best")

@@ -8,7 +8,7 @@ import polars as pl
 
 from analysis.reading.accuracies import method_scores, n_labels
 from analysis.reading.seeds import families
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 CURVES = {"full": "Full", "oracle_t1": "T1", "oracle_b1": "B1", "heldout_t1": "Held-out T1"}
 SETTING = ["dtype", "control", "task", "n_shots"]

@@ -15,7 +15,7 @@ from analysis.consistency import TOP
 from analysis.reading.answers import GROUP, StepAnswers, all_answers
 from analysis.statistics.confusion import accuracy, confusion
 from analysis.statistics.variance import SOURCES, Split, split_variance
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 SUBJECTS = ("Full", "T1", f"top-{TOP}", "components")
 _BLOCK = 64

@@ -20,7 +20,7 @@ from analysis.churn import at_common_prompts
 from analysis.consistency import TOP
 from analysis.reading.accuracies import StepAccuracies, accuracies, mean_sd
 from analysis.reading.answers import GROUP, groups
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 _SCHEMA = {
     **dict.fromkeys(GROUP, pl.String),

@@ -17,7 +17,7 @@ import polars as pl
 from analysis.reading.accuracies import Prompt, StepAccuracies, accuracies, full_accuracy, mean_sd, n_labels
 from analysis.reading.answers import GROUP, groups
 from analysis.reading.pairs import TRANSFERS
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 SETTING = [name for name in GROUP if name != "task"]
 _SCHEMA = {

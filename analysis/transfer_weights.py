@@ -23,8 +23,8 @@ from analysis.reading.pairs import TRANSFERS
 from analysis.transfer import SETTING
 from dynamics import scores
 from dynamics.components import candidate_indices
-from dynamics.reweighting import VARIANTS
-from dynamics.storage import Place
+from dynamics.methods.reweighting import VARIANTS
+from dynamics.results.places import Place
 
 ROWS_AT_ONCE = 512
 PROMPT = ["template", "demo_seed"]

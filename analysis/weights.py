@@ -15,7 +15,7 @@ import polars as pl
 
 from analysis.reading.answers import GROUP
 from analysis.reading.loading import by_step, counted
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 NEAR = 0.01
 FIT = ["variant", "n_labelled"]

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dynamics.batching import budget_for, in_batches
 from dynamics.components import Component, component_grid
 from dynamics.families import anatomy as find_anatomy
 from dynamics.families.anatomy import Anatomy, Block
-from dynamics.forward import LastToken, last_token, shared_prefix
+from dynamics.forward.batching import budget_for, in_batches
+from dynamics.forward.last_token import LastToken, last_token, shared_prefix
 from dynamics.prompts import PromptSet
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 5e-3}

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from dynamics.batching import budget_for, in_batches
 from dynamics.decomposition import label_rows, own_logits, relative_error
 from dynamics.families import anatomy as find_anatomy
-from dynamics.forward import last_state, shared_prefix
+from dynamics.forward.batching import budget_for, in_batches
+from dynamics.forward.last_token import last_state, shared_prefix
 from dynamics.prompts import PromptSet
 
 

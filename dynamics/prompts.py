@@ -10,10 +10,10 @@ from transformers import PreTrainedTokenizerBase
 from dynamics.errors import PromptError
 from dynamics.partition import PARTITION_SEED as PARTITION_SEED
 from dynamics.partition import Selection, drop_first, select_rows
+from dynamics.prompt_encoder import Writer, open_writer
+from dynamics.prompt_encoder import label_words as label_words
+from dynamics.prompt_encoder import prompt_text as prompt_text
 from dynamics.tasks import Row, Task, TaskRows
-from dynamics.writing import Writer, open_writer
-from dynamics.writing import label_words as label_words
-from dynamics.writing import prompt_text as prompt_text
 
 
 @dataclass(frozen=True)

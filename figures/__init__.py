@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import analysis
 from dynamics.errors import PlanError, StoreError, unknown
-from dynamics.storage import Place, put
+from dynamics.results.places import Place, put
 from figures import style, wording
 from figures.saving import rendered
 

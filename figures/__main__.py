@@ -6,7 +6,7 @@ import typer
 
 import analysis
 from dynamics.errors import refusals_exit_2
-from dynamics.storage import place
+from dynamics.results.places import place
 from figures import FIGURES, Drawn, draw, draw_if_there
 from figures.report import write_report
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import analysis
 from analysis.provenance import plans
 from dynamics.errors import StoreError
-from dynamics.storage import Place, put
+from dynamics.results.places import Place, put
 from figures import DIGITS, Drawn, style
 
 TABLES = {

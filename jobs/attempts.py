@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from dynamics.batching import halved
 from dynamics.errors import Refusal, StoreError
-from dynamics.store import ResultStore, finished_units
+from dynamics.forward.batching import halved
+from dynamics.results.store import ResultStore, finished_units
 from jobs.outcomes import Outcome, record_failures
 from jobs.plan import Limits
 from jobs.units import CheckpointWork

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from dynamics.compaction import compact
 from dynamics.errors import refusals_exit_2
-from dynamics.storage import place
-from dynamics.store import open_store
+from dynamics.results.compaction import compact
+from dynamics.results.places import place
+from dynamics.results.store import open_store
 from jobs.submitted import refuse_relative
 
 

@@ -11,11 +11,20 @@ import typer
 
 from dynamics.components import parse_component
 from dynamics.errors import refusals_exit_2
-from dynamics.fits import METHODS, Fit, fit_tables
-from dynamics.schema import KEYS
-from dynamics.sidecars import saved_plans
-from dynamics.store import Part, ResultStore, open_store, parts, read_fits, read_part, rewrite_scores, write_fits
-from dynamics.tables import UnitArrays, unit_tables
+from dynamics.methods.fits import METHODS, Fit, fit_tables
+from dynamics.results.metadata import saved_plans
+from dynamics.results.schema import KEYS
+from dynamics.results.store import (
+    Part,
+    ResultStore,
+    open_store,
+    parts,
+    read_fits,
+    read_part,
+    rewrite_scores,
+    write_fits,
+)
+from dynamics.results.tables import UnitArrays, unit_tables
 from jobs.plan import parse_plan, read_plan
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

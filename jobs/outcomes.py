@@ -14,10 +14,10 @@ import pyarrow as pa
 from dynamics.errors import Refusal, Unreachable
 from dynamics.hub.names import redact
 from dynamics.hub.retries import passes
-from dynamics.schema import METHOD_VERSION, SCHEMA_VERSION
-from dynamics.sidecars import write_log
-from dynamics.store import ResultStore, write_failures
-from dynamics.tables import table
+from dynamics.results.metadata import write_log
+from dynamics.results.schema import METHOD_VERSION, SCHEMA_VERSION
+from dynamics.results.store import ResultStore, write_failures
+from dynamics.results.tables import table
 from jobs.units import CheckpointWork, WorkUnit
 
 VERSIONS = f"method {METHOD_VERSION}, schema {SCHEMA_VERSION}, " + ", ".join(

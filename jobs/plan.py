@@ -11,13 +11,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from dynamics.descent import FitSettings
 from dynamics.errors import PlanError, unknown
-from dynamics.fits import Fit, heldout_fits
-from dynamics.nearest import encoder_hash
-from dynamics.reweighting import VARIANTS
-from dynamics.rivals import CHECKPOINT, PROMPT_SELECTION, STANDARD, Rival
-from dynamics.storage import at_home
+from dynamics.methods.descent import FitSettings
+from dynamics.methods.fits import Fit, heldout_fits
+from dynamics.methods.nearest import encoder_hash
+from dynamics.methods.prompting import CHECKPOINT, PROMPT_SELECTION, STANDARD, Rival
+from dynamics.methods.reweighting import VARIANTS
+from dynamics.results.places import at_home
 from dynamics.tasks import Task, Template, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories

@@ -8,20 +8,20 @@ from typing import Annotated
 
 import typer
 
-from dynamics.batching import ON_CPU
 from dynamics.checkpoints import Checkpoint
 from dynamics.errors import CheckpointError, PlanError, refusals_exit_2
+from dynamics.forward.batching import ON_CPU
+from dynamics.forward.memory import BYTES_OF, ModelShape, batch_bytes, decomposition_bytes
 from dynamics.hub import disk
 from dynamics.hub.fetch import fetch_setup, is_cached
 from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN, FILE_LIMIT, FILE_LIMIT_WITH_TOKEN, REQUESTS_PER_FILE
 from dynamics.hub.names import settings
-from dynamics.memory import BYTES_OF, ModelShape, batch_bytes, decomposition_bytes
-from dynamics.storage import exists, place
-from dynamics.store import ResultStore, open_store, read_units
-from jobs.calibration import Calibration, calibrate
+from dynamics.results.places import exists, place
+from dynamics.results.store import ResultStore, open_store, read_units
 from jobs.placement import weight_bytes
 from jobs.plan import SweepPlan, read_plan
-from jobs.rivals import owed_rivals
+from jobs.prompting import owed_rivals
+from jobs.timing import Calibration, calibrate
 from jobs.units import CheckpointWork, WorkUnit, disk_bytes, expand, group, plan_checkpoints, to_run
 
 WORKER_OVERHEAD = 700_000_000

@@ -17,16 +17,16 @@ from dynamics.checkpoints import load_model, load_tokenizer
 from dynamics.controls import controlled_rows
 from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE, Decomposition, Readouts, decompose
 from dynamics.errors import DoubtfulUnit
-from dynamics.memory import peak_resident_bytes
+from dynamics.forward.memory import peak_resident_bytes
 from dynamics.prompts import PARTITION_SEED, PromptSet, build_prompts
-from dynamics.schema import METHOD_VERSION
-from dynamics.store import Part, ResultStore, part_id, write_units
-from dynamics.tables import UnitArrays, table, unit_tables
+from dynamics.results.schema import METHOD_VERSION
+from dynamics.results.store import Part, ResultStore, part_id, write_units
+from dynamics.results.tables import UnitArrays, table, unit_tables
 from dynamics.tasks import TaskRows
 from jobs.derive import derive
 from jobs.fetching import at_hand
 from jobs.outcomes import VERSIONS, Outcome, attempts, record_failures
-from jobs.rivals import run_owed
+from jobs.prompting import run_owed
 from jobs.units import CheckpointWork, WorkUnit
 
 

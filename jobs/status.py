@@ -10,9 +10,9 @@ import polars as pl
 import typer
 
 from dynamics.errors import refusals_exit_2
-from dynamics.sidecars import read_planned
-from dynamics.store import ResultStore, open_store, read_units
-from jobs.drivers import Driver, drivers
+from dynamics.results.metadata import read_planned
+from dynamics.results.store import ResultStore, open_store, read_units
+from jobs.active_sweeps import Driver, drivers
 
 STATES = ("done", "running", "failed", "missing")
 RECENT = timedelta(hours=1)

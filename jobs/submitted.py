@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from dynamics.errors import StoreError
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 
 def refuse_relative(option: str, where: Place) -> None:

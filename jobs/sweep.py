@@ -12,19 +12,19 @@ import typer
 
 from dynamics.controls import RANDOM_INIT
 from dynamics.errors import StoreError, refusals_exit_2
-from dynamics.sidecars import save_plan
-from dynamics.storage import place
-from dynamics.store import CELL, ResultStore, open_store, parts, read_units
+from dynamics.results.metadata import save_plan
+from dynamics.results.places import place
+from dynamics.results.store import CELL, ResultStore, open_store, parts, read_units
+from jobs.active_sweeps import announced, drivers, forget_old, noted
 from jobs.attempts import Job, TooManyFailures, stopping
 from jobs.derive import derive
-from jobs.drivers import announced, drivers, forget_old, noted
 from jobs.executors import run_inline, run_ray
 from jobs.outcomes import Outcome
 from jobs.placement import largest_first
 from jobs.plan import SweepPlan, read_plan
 from jobs.preflight import refuse_impossible
 from jobs.progress import list_failures, with_progress
-from jobs.rivals import owed_rivals
+from jobs.prompting import owed_rivals
 from jobs.run_checkpoint import run_checkpoint
 from jobs.submitted import refuse_relative
 from jobs.units import CheckpointWork, Owed, WorkUnit, expand, group, plan_checkpoints, planned_table, to_run

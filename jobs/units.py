@@ -12,12 +12,12 @@ import pyarrow as pa
 from dynamics.checkpoints import Checkpoint, find_checkpoints
 from dynamics.controls import NONE, RANDOM_INIT, SHUFFLED_LABELS, control_name
 from dynamics.errors import CheckpointError, PlanError
-from dynamics.fits import Fit
 from dynamics.hub.errata import QUARANTINED
+from dynamics.methods.fits import Fit
+from dynamics.methods.prompting import Rival
 from dynamics.prompts import PARTITION_SEED
 from dynamics.random_init import random_init
-from dynamics.rivals import Rival
-from dynamics.schema import METHOD_VERSION, PLANNED
+from dynamics.results.schema import METHOD_VERSION, PLANNED
 from dynamics.tasks import Task, Template, fingerprint
 from jobs.plan import ModelPlan, Resources, StepRange, SweepPlan, TaskPlan
 

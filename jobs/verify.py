@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from dynamics.audit.findings import Audit
-from dynamics.audit.folder import audit, repair
 from dynamics.errors import StoreError, refusals_exit_2
-from dynamics.store import open_store
-from jobs.drivers import drivers
+from dynamics.results.audit.findings import Audit
+from dynamics.results.audit.folder import audit, repair
+from dynamics.results.store import open_store
+from jobs.active_sweeps import drivers
 
 SHOWN = 20
 

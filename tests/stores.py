@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from dynamics.components import component_grid
-from dynamics.store import ResultStore, open_store, part_id, write_units
-from dynamics.tables import UnitArrays, table, unit_tables
+from dynamics.results.store import ResultStore, open_store, part_id, write_units
+from dynamics.results.tables import UnitArrays, table, unit_tables
 
 COMPONENTS = component_grid(2, 4, attention_bias=False)
 """The embedding, then per layer four heads and an MLP: ten candidates."""

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -31,10 +33,8 @@ LIBRARIES = {
     "torch": {"dynamics", "jobs"},
     "transformers": {"dynamics", "jobs"},
 }
-TORCH_FREE = {
-    "calibration", "components", "descent", "errors", "fits", "reweighting", "schema", "scores", "sealing", "selection",
-    "sidecars", "storage", "store", "tables",
-}  # fmt: skip
+TORCH_FREE = ("analysis", "figures", "jobs.status", "jobs.compact")
+"""What reads results or plans; torch takes seconds to import and hundreds of megabytes."""
 NOT_REGISTERED = {
     "analysis": set(),
     "figures": {"report", "saving", "style", "wording"},
@@ -48,16 +48,48 @@ def modules() -> list[Path]:
     return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
-def imported(path: Path) -> set[str]:
-    """Names of all modules a file imports, wherever in the file."""
+def path(module: str) -> Path:
+    """The file of a module."""
+    file = ROOT / module.replace(".", "/")
+    return file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
+
+
+def statements(tree: ast.AST, *, when_imported: bool) -> Iterator[ast.AST]:
+    """All import statements; `when_imported` leaves out those inside functions and for type checkers only."""
+    for node in ast.iter_child_nodes(tree):
+        type_checking = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if when_imported and (isinstance(node, ast.FunctionDef) or type_checking):
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        yield from statements(node, when_imported=when_imported)
+
+
+def imported(path: Path, *, when_imported: bool = False) -> set[str]:
+    """Names of all modules a file imports, and of what it imports from packages of ours."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in statements(ast.parse(path.read_text()), when_imported=when_imported):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            from_package = "." not in node.module and node.module in PACKAGES
-            names |= {f"{node.module}.{alias.name}" for alias in node.names} if from_package else {node.module}
+            names.add(node.module)
+            if node.module.split(".")[0] in PACKAGES:
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def import_graph(*, when_imported: bool = False) -> dict[str, set[str]]:
+    """Module -> the modules of ours that it imports; a package only where something is taken from it itself."""
+    files = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in modules()}
+    return {name: (imported(p, when_imported=when_imported) & set(files)) - {name} for name, p in files.items()}
+
+
+def circles(graph: dict[str, set[str]]) -> Iterator[tuple[str, ...]]:
+    """The circles of an import graph, one at most."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        yield tuple(error.args[1])
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
@@ -67,8 +99,41 @@ def test_imports_run_one_way(path: Path) -> None:
         top = name.split(".")[0]
         assert top not in PACKAGES or top in MAY_IMPORT[package], f"{package} may not import {name}"
         assert package in LIBRARIES.get(top, {package}), f"{package} may not import {name}"
-        if package in ("analysis", "figures") and name.startswith("dynamics"):
-            assert name.split(".")[1] in TORCH_FREE, f"{name} is not in the torch-free half of dynamics"
+
+
+@pytest.mark.xfail(reason="circles are untied one commit at a time", strict=True)
+def test_no_import_circles() -> None:
+    modules_of = import_graph()
+    assert list(circles(modules_of)) == []
+
+
+@pytest.mark.xfail(reason="circles are untied one commit at a time", strict=True)
+def test_no_circles_between_folders_of_dynamics() -> None:
+    """`dynamics.results.store` counts as `dynamics.results`: so one folder is above another, or they are apart."""
+
+    def node(module: str) -> str:
+        return ".".join(module.split(".")[:2])
+
+    between: dict[str, set[str]] = {}
+    for module, names in import_graph().items():
+        between.setdefault(node(module), set()).update(node(name) for name in names)
+    dynamics = {name: to - {name} for name, to in between.items() if name.startswith("dynamics.")}
+    assert list(circles(dynamics)) == []
+
+
+@pytest.mark.parametrize("module", TORCH_FREE)
+def test_torch_free_by_construction(module: str) -> None:
+    """Nothing that these import, directly or through others, imports torch or transformers when it is imported."""
+    graph = import_graph(when_imported=True)
+    names = [name for name in graph if name == module or name.startswith(f"{module}.")]
+    assert names, module
+    reached = set(names)
+    while names:
+        new = graph[names.pop()] - reached
+        reached |= new
+        names += new
+    heavy = {name: imported(path(name), when_imported=True) & {"torch", "transformers"} for name in sorted(reached)}
+    assert not any(heavy.values()), {name: found for name, found in heavy.items() if found}
 
 
 def test_only_what_runs_on_a_cluster_imports_ray() -> None:

@@ -8,7 +8,7 @@ import polars as pl
 
 from analysis.reading.answers import GROUP
 from analysis.reading.loading import counted
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 Prompt = tuple[str, int]
 """(template, demo_seed)."""

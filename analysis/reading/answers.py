@@ -11,7 +11,7 @@ from analysis.reading.loading import counted
 from dynamics import scores
 from dynamics.components import candidate_indices
 from dynamics.errors import StoreError
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 GROUP = ["model", "dtype", "control", "task", "n_shots"]
 """What one curve is drawn for; prompts (template, demo_seed) are what it is averaged over."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from dynamics.storage import Place
-from dynamics.store import open_store, scan
+from dynamics.results.places import Place
+from dynamics.results.store import open_store, scan
 
 FLAGS = ("duplicate", "quarantined")
 """Flags of `units` that say that a checkpoint is not, or may not be, what its name says."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from analysis.reading.loading import load
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 CONTRAST = "contrast"
 """Name of the template that differs least from the task's first one: a space, a line break, capitals of the labels."""

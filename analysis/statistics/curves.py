@@ -26,7 +26,7 @@ from analysis.statistics.tally import (
     tally_traced,
 )
 from dynamics.errors import StoreError
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 Read = Callable[[Sequence[int]], Iterable[StepAnswers]]
 LEVEL = 0.01

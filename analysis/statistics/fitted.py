@@ -10,7 +10,7 @@ from analysis.reading.accuracies import method_scores, of_group
 from analysis.reading.answers import PROMPT, Asked, earned, unit_of
 from analysis.reading.loading import counted
 from analysis.statistics.choosing import CALIB, COMP_RW, LABELLED
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 NAMES = {"comp_rw": COMP_RW, "calib_plus": CALIB, "heldout_t1": LABELLED}
 

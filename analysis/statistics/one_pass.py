@@ -11,7 +11,7 @@ import polars as pl
 
 from analysis.reading.loading import counted
 from analysis.statistics.curves import all_curves
-from dynamics.storage import Place, place
+from dynamics.results.places import Place, place
 
 TABLES = {
     "emergence": "analysis.emergence:rows",

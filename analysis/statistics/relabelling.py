@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from analysis.statistics import counting
-from dynamics.selection import balanced_halves
+from dynamics.methods.selection import balanced_halves
 
 N_REPLICATES = 1000
 N_SHUFFLED = 250
@@ -32,7 +32,7 @@ Halves = tuple[np.ndarray, np.ndarray]
 
 
 def halves_of(gold: np.ndarray, example_id: Sequence[str]) -> Halves:
-    """The two halves that held-out choices are made and scored on: `dynamics.selection.balanced_halves`."""
+    """The two halves that held-out choices are made and scored on: `dynamics.methods.selection.balanced_halves`."""
     in_first = balanced_halves(gold, np.array(example_id))
     return np.flatnonzero(in_first), np.flatnonzero(~in_first)
 

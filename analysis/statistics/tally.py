@@ -26,7 +26,7 @@ from analysis.statistics.relabelling import (
     resampled,
     swapped,
 )
-from dynamics.storage import Place
+from dynamics.results.places import Place
 
 PERMUTED, RESAMPLED, SWAPPED = "permuted", "resampled", "swapped"
 BEST = "best"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dynamics import scores
-from dynamics.reweighting import VARIANTS, fit
+from dynamics.methods.reweighting import VARIANTS, fit
 
 N_TEST = 400
 CASES = list(product((27, 156, 1056), (2, 4), (12, 24), (1, 5, 15, 30), (0.3, 0.6), (1.0, 3.0, 8.0)))

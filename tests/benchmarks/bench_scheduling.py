@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from dynamics.checkpoints import Checkpoint
-from dynamics.store import ResultStore, open_store
+from dynamics.results.store import ResultStore, open_store
 from dynamics.tasks import get_task
 from jobs.attempts import Job
 from jobs.executors import run_inline, run_ray

@@ -7,7 +7,7 @@ from itertools import cycle
 import numpy as np
 import torch
 
-from dynamics.reweighting import VARIANTS, fit
+from dynamics.methods.reweighting import VARIANTS, fit
 from tests.benchmarks.timing import Row, in_turns
 
 N_PROBLEMS, N_ROWS, N_COMPONENTS, N_LABELS, EPOCHS = 30, 24, 1056, 4, 300

@@ -8,7 +8,7 @@ import torch
 
 from dynamics.decomposition import decompose, read_out, split_logits
 from dynamics.families import anatomy
-from dynamics.forward import last_token
+from dynamics.forward.last_token import last_token
 from dynamics.prompts import PromptSet
 from tests.benchmarks.timing import Row, in_turns
 from tests.benchmarks.workloads import TOKENS, model_of, n_tokens, neox_config, pythia, real_prompts

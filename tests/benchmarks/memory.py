@@ -4,9 +4,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from dynamics.batching import batches
 from dynamics.decomposition import decompose
-from dynamics.memory import ModelShape, decomposition_bytes, peak_resident_bytes
+from dynamics.forward.batching import batches
+from dynamics.forward.memory import ModelShape, decomposition_bytes, peak_resident_bytes
 from dynamics.prompts import PromptSet
 from tests.benchmarks.timing import Row
 from tests.benchmarks.workloads import SHAPES, TOKENS, model_of, neox_config, plain_pass, real_prompts, unshared

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynamics.batching import batches
 from dynamics.decomposition import decompose, relative_error
+from dynamics.forward.batching import batches
 from dynamics.prompts import PromptSet
 from tests.benchmarks.timing import Row, in_turns
 from tests.benchmarks.workloads import TOKENS, plain_pass, pythia, real_prompts, whole_ids

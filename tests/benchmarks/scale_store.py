@@ -20,8 +20,8 @@ import pyarrow as pa
 import typer
 
 from dynamics.components import Component, component_grid
-from dynamics.schema import TABLES
-from dynamics.store import ResultStore, open_store, part_id, write_units
+from dynamics.results.schema import TABLES
+from dynamics.results.store import ResultStore, open_store, part_id, write_units
 
 TASKS = {
     "sst2": 2,

@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, PreTrainedModel
 
-from dynamics.batching import batches
+from dynamics.forward.batching import batches
 from dynamics.prompts import PromptSet, build_prompts
 from dynamics.tasks import get_task
 from tests.real_rows import neox_tokenizer, real_rows

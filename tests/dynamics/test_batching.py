@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
-from dynamics import batching
-from dynamics.batching import batches, budget_for, halved, in_batches, is_out_of_memory
 from dynamics.decomposition import Readout, decompose, split_logits
 from dynamics.families.anatomy import Anatomy
-from dynamics.forward import LastToken
-from dynamics.memory import ModelShape, bytes_per_token
+from dynamics.forward import batching
+from dynamics.forward.batching import batches, budget_for, halved, in_batches, is_out_of_memory
+from dynamics.forward.last_token import LastToken
+from dynamics.forward.memory import ModelShape, bytes_per_token
 from tests.dynamics.test_decomposition import ragged_prompts
 from tests.models import VARIANTS, perturbed
 

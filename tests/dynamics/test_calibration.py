@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dynamics import scores
-from dynamics.calibration import VARIANTS, Calibration, fit_calibration, label_probabilities
+from dynamics.methods.calibration import VARIANTS, Calibration, fit_calibration, label_probabilities
 
 
 def biased(seed: int, n_rows: int, n_labels: int = 3, bias: float = 1.0):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dynamics.components import component_grid
-from dynamics.fits import Fit, fit_tables, fit_unit, heldout_fits
-from dynamics.reweighting import VARIANTS
-from dynamics.tables import UnitArrays, unit_tables
+from dynamics.methods.fits import Fit, fit_tables, fit_unit, heldout_fits
+from dynamics.methods.reweighting import VARIANTS
+from dynamics.results.tables import UnitArrays, unit_tables
 
 COMPONENTS = component_grid(1, 2, attention_bias=False)
 

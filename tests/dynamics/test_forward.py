@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dynamics.families import anatomy
-from dynamics.forward import hidden_states, last_state, last_token, shared_prefix
+from dynamics.forward.last_token import hidden_states, last_state, last_token, shared_prefix
 from tests.dynamics.test_decomposition import ragged_prompts
 from tests.models import VARIANTS, perturbed
 

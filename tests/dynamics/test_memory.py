@@ -12,8 +12,8 @@ from dynamics.components import component_grid
 from dynamics.decomposition import read_out, split_logits
 from dynamics.errors import CheckpointError
 from dynamics.families import anatomy
-from dynamics.forward import last_token, shared_prefix
-from dynamics.memory import ModelShape, batch_bytes, bytes_per_token, decomposition_bytes, peak_resident_bytes
+from dynamics.forward.last_token import last_token, shared_prefix
+from dynamics.forward.memory import ModelShape, batch_bytes, bytes_per_token, decomposition_bytes, peak_resident_bytes
 from tests.dynamics.test_decomposition import ragged_prompts
 from tests.models import VARIANTS, perturbed
 
@@ -74,6 +74,6 @@ def test_a_config_without_sizes_is_refused_by_the_name_of_the_key(missing: str) 
 def test_a_peak_is_of_this_process_and_not_of_the_one_that_started_it() -> None:
     before, large = peak_resident_bytes(), np.ones(150_000_000, np.uint8)
     assert peak_resident_bytes() >= before
-    code = "from dynamics.memory import peak_resident_bytes; print(peak_resident_bytes())"
+    code = "from dynamics.forward.memory import peak_resident_bytes; print(peak_resident_bytes())"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 5e6 < int(child.stdout) < large.nbytes < peak_resident_bytes()

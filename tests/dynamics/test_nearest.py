@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics.errors import CheckpointError, DoubtfulUnit
-from dynamics.nearest import Vectors, checkpoint_embedder, encoder_embedder, nearest, row_text
+from dynamics.methods.nearest import Vectors, checkpoint_embedder, encoder_embedder, nearest, row_text
 from dynamics.tasks import Row
 from tests.dynamics.test_prompts_bos import tokenizer as word_level
 from tests.models import tiny_neox

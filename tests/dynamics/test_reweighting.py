@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from dynamics import descent, scores
-from dynamics.descent import FitSettings, loss_and_probabilities, margins
-from dynamics.reweighting import VARIANTS, Reweighting, fit
+from dynamics import scores
+from dynamics.methods import descent
+from dynamics.methods.descent import FitSettings, loss_and_probabilities, margins
+from dynamics.methods.reweighting import VARIANTS, Reweighting, fit
 
 SHORT = {name: replace(variant, max_epochs=64) for name, variant in VARIANTS.items()}
 

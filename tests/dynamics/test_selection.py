@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from dynamics.scores import accuracy, credit, decode, encode
-from dynamics.selection import (
+from dynamics.methods.selection import (
     Answers,
     answers_of,
     balanced_halves,
@@ -16,6 +15,7 @@ from dynamics.selection import (
     oracle_b1,
     oracle_t1,
 )
+from dynamics.scores import accuracy, credit, decode, encode
 
 
 def contributions_of(predicted: np.ndarray, margins: np.ndarray, n_labels: int = 2) -> np.ndarray:

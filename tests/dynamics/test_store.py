@@ -9,14 +9,23 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from dynamics import object_stores
-from dynamics import store as store_module
 from dynamics.components import component_grid
 from dynamics.errors import StoreError
-from dynamics.schema import COLUMNS, KEYS, TABLES
-from dynamics.storage import Place, put, read
-from dynamics.store import ResultStore, open_store, part_files, part_id, read_units, scan, write_failures, write_units
-from dynamics.tables import UnitArrays, table, unit_tables
+from dynamics.results import object_stores
+from dynamics.results import store as store_module
+from dynamics.results.places import Place, put, read
+from dynamics.results.schema import COLUMNS, KEYS, TABLES
+from dynamics.results.store import (
+    ResultStore,
+    open_store,
+    part_files,
+    part_id,
+    read_units,
+    scan,
+    write_failures,
+    write_units,
+)
+from dynamics.results.tables import UnitArrays, table, unit_tables
 from tests.s3_server import LocalS3
 
 GRID = component_grid(1, 2, attention_bias=True)

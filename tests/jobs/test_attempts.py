@@ -9,8 +9,8 @@ from ray.exceptions import LocalRayletDiedError, NodeDiedError, ObjectLostError,
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 from typer.testing import CliRunner
 
-from dynamics.batching import ON_CPU
 from dynamics.errors import CheckpointError, DoubtfulUnit, Unreachable
+from dynamics.forward.batching import ON_CPU
 from jobs.attempts import TooManyFailures, again, stopping
 from jobs.outcomes import Outcome, kind_of
 from jobs.plan import Limits, read_plan

@@ -15,9 +15,9 @@ import psutil
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from dynamics.schema import TABLES
-from dynamics.sidecars import read_notes, write_note
-from dynamics.store import ResultStore, open_store, read_units
+from dynamics.results.metadata import read_notes, write_note
+from dynamics.results.schema import TABLES
+from dynamics.results.store import ResultStore, open_store, read_units
 from jobs.attempts import Job
 from jobs.executors import run_ray
 from jobs.plan import Limits, read_plan

@@ -10,10 +10,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import analysis
-import dynamics.compaction
+import dynamics.results.compaction
 from dynamics.errors import StoreError
-from dynamics.schema import TABLES
-from dynamics.store import open_store
+from dynamics.results.schema import TABLES
+from dynamics.results.store import open_store
 from jobs import derive, status, sweep, verify
 from jobs.compact import app
 from tests.models import write_plan
@@ -74,7 +74,7 @@ def test_rows_are_sorted_within_a_file(compacted: Path) -> None:
 def test_large_rows_go_to_more_files_and_no_unit_to_two(
     fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dynamics.compaction, "FILE_BYTES", 1)
+    monkeypatch.setattr(dynamics.results.compaction, "FILE_BYTES", 1)
     assert run(fitted, tmp_path / "few").exit_code == 0
     files = list((tmp_path / "few/contributions/model=c").glob("*.parquet"))
     assert len(files) == 2  # one for each step
@@ -141,8 +141,8 @@ def test_a_cut_off_compaction_is_no_results_folder_and_begins_again(
             raise KeyboardInterrupt
         honest(where, data)
 
-    honest = dynamics.compaction.put
-    monkeypatch.setattr(dynamics.compaction, "put", dies)
+    honest = dynamics.results.compaction.put
+    monkeypatch.setattr(dynamics.results.compaction, "put", dies)
     assert run(fitted, tmp_path / "few").exit_code != 0
     with pytest.raises(StoreError, match="holds no results"):
         open_store(tmp_path / "few")

@@ -9,7 +9,7 @@ import pytest
 import analysis
 from dynamics.checkpoints import find_checkpoints, load_model
 from dynamics.random_init import random_init
-from dynamics.store import CELL
+from dynamics.results.store import CELL
 from jobs.fetching import at_hand, fetch
 from jobs.plan import read_plan
 from jobs.preflight import preflight

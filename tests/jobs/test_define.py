@@ -11,7 +11,7 @@ import analysis
 from dynamics.errors import PlanError
 from dynamics.prompts import build_prompts
 from dynamics.reference.tokenizer import build_tokenizer
-from dynamics.store import open_store
+from dynamics.results.store import open_store
 from jobs.plan import SweepPlan, read_plan
 from jobs.run_checkpoint import run_checkpoint
 from jobs.units import expand, group

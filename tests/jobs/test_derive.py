@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import analysis
 from dynamics import scores
-from dynamics.store import open_store, parts
+from dynamics.results.store import open_store, parts
 from jobs import derive
 from jobs.sweep import app as sweep_app
 from tests.models import write_plan

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import analysis
 from dynamics.errors import StoreError
-from dynamics.sidecars import read_notes, write_note
-from dynamics.store import ResultStore, open_store, read_units
+from dynamics.results.metadata import read_notes, write_note
+from dynamics.results.store import ResultStore, open_store, read_units
 from jobs.attempts import Job
 from jobs.executors import Results, run_inline, run_ray
 from jobs.outcomes import Outcome

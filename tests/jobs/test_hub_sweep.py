@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
-from dynamics.store import ResultStore, open_store, read_units, scan
+from dynamics.results.store import ResultStore, open_store, read_units, scan
 from jobs.attempts import Job
 from jobs.executors import run_inline
 from jobs.fetching import at_hand, fetch, fetched

@@ -17,8 +17,8 @@ import jobs.status
 import jobs.sweep
 import jobs.verify
 from dynamics.errors import StoreError
-from dynamics.storage import delete, entries, names, place, read
-from dynamics.store import open_store, part_files, read_units
+from dynamics.results.places import delete, entries, names, place, read
+from dynamics.results.store import open_store, part_files, read_units
 from tests.models import write_plan
 from tests.s3_server import LocalS3
 

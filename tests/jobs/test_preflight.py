@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dynamics.checkpoints import find_checkpoints
-from dynamics.store import open_store, scan
+from dynamics.results.store import open_store, scan
 from jobs.preflight import app
 from jobs.sweep import app as sweep_app
 from tests import hub_models as models

@@ -13,11 +13,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from dynamics.schema import PLANNED
-from dynamics.sidecars import save_plan
-from dynamics.store import ResultStore, open_store, part_id, write_failures, write_units
-from dynamics.tables import table
-from jobs.drivers import announced
+from dynamics.results.metadata import save_plan
+from dynamics.results.schema import PLANNED
+from dynamics.results.store import ResultStore, open_store, part_id, write_failures, write_units
+from dynamics.results.tables import table
+from jobs.active_sweeps import announced
 from jobs.plan import read_plan
 from jobs.status import app, status
 

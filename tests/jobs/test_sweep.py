@@ -17,7 +17,7 @@ import dynamics.decomposition
 import jobs.run_checkpoint
 from dynamics.decomposition import Decomposition
 from dynamics.reference import suite
-from dynamics.store import open_store, read_units
+from dynamics.results.store import open_store, read_units
 from jobs.plan import read_plan
 from jobs.sweep import app
 from jobs.units import expand

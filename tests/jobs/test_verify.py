@@ -13,9 +13,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import analysis
-from dynamics.sealing import encode
-from dynamics.store import open_store
-from jobs.drivers import announced
+from dynamics.results.checksums import encode
+from dynamics.results.store import open_store
+from jobs.active_sweeps import announced
 from jobs.sweep import app as sweep_app
 from jobs.verify import app
 from tests.models import write_plan

@@ -20,9 +20,8 @@ import polars as pl
 import pyarrow as pa
 
 from dynamics.errors import StoreError, unknown
-from dynamics.schema import SCHEMA_VERSION, TABLES
-from dynamics.sealing import encode
-from dynamics.storage import (
+from dynamics.results.checksums import encode
+from dynamics.results.places import (
     TEMPORARY,
     Entry,
     Place,
@@ -35,6 +34,7 @@ from dynamics.storage import (
     put,
     read,
 )
+from dynamics.results.schema import SCHEMA_VERSION, TABLES
 
 MARKER = "store.json"
 CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dynamics.sealing import damage_of, encode, labels
+from dynamics.results.checksums import damage_of, encode, labels
 
 ROWS = pa.table({"name": ["a", "b", "b"], "value": pa.array([1.0, 2.0, float("nan")], pa.float32())})
 
@@ -45,5 +45,5 @@ def test_files_of_others_have_no_seal() -> None:
 
 
 def test_wide_rows_make_more_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamics.sealing.ROW_GROUP_BYTES", 10)
+    monkeypatch.setattr("dynamics.results.checksums.ROW_GROUP_BYTES", 10)
     assert pq.read_metadata(io.BytesIO(encode(ROWS, "units"))).num_row_groups == 3

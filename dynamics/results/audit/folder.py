@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
-from dynamics.audit.files import Inspected, inspect
-from dynamics.audit.findings import Audit, Problem, Remark, Removal
-from dynamics.audit.units import check_commits, check_names, check_plans, check_tables, committed
-from dynamics.schema import TABLES
-from dynamics.sidecars import read_planned
-from dynamics.storage import TEMPORARY, Entry, delete, entries
-from dynamics.store import ResultStore, belongs, part_path
+from dynamics.results.audit.files import Inspected, inspect
+from dynamics.results.audit.findings import Audit, Problem, Remark, Removal
+from dynamics.results.audit.units import check_commits, check_names, check_plans, check_tables, committed
+from dynamics.results.metadata import read_planned
+from dynamics.results.places import TEMPORARY, Entry, delete, entries
+from dynamics.results.schema import TABLES
+from dynamics.results.store import ResultStore, belongs, part_path
 
 _FITTED = ("prompt_scores", "reweightings")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dynamics.memory import ModelShape, bytes_per_token
+from dynamics.forward.memory import ModelShape, bytes_per_token
 
 ON_CPU = 4_096
 """Most padded tokens of a batch on a CPU where the plan leaves it open: larger ones leave its caches and are slower."""

@@ -7,11 +7,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dynamics.audit.findings import REPAIR, Problem, Remark, Removal
 from dynamics.decomposition import TOLERANCE
-from dynamics.schema import KEYS, SCHEMA_VERSION, TABLES
-from dynamics.sealing import damage_of, labels
-from dynamics.storage import Entry, opened, read
+from dynamics.results.audit.findings import REPAIR, Problem, Remark, Removal
+from dynamics.results.checksums import damage_of, labels
+from dynamics.results.places import Entry, opened, read
+from dynamics.results.schema import KEYS, SCHEMA_VERSION, TABLES
 
 _WIDE = {"contributions", "constant", "full", "full_tied", "predictions", "tied", "label_share"}
 _BATCH = 256

@@ -14,12 +14,12 @@ import pyarrow as pa
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics.controls import controlled_rows
-from dynamics.nearest import Embed, Vectors, checkpoint_embedder, encoder_embedder
+from dynamics.methods.nearest import Embed, Vectors, checkpoint_embedder, encoder_embedder
+from dynamics.methods.prompting import Asked, Rival, rival_scores
 from dynamics.partition import select_rows
 from dynamics.prompts import fitting_rows
-from dynamics.rivals import Asked, Rival, rival_scores
-from dynamics.store import Part, ResultStore, finished_units, read_part, read_units, scan, write_fits
-from dynamics.tables import table
+from dynamics.results.store import Part, ResultStore, finished_units, read_part, read_units, scan, write_fits
+from dynamics.results.tables import table
 from dynamics.tasks import TaskRows
 from jobs.units import CheckpointWork, Owed, WorkUnit
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dynamics.store import Part
+from dynamics.results.store import Part
 
 REPAIR = "`python -m jobs.verify OUT --repair` removes it; then the same sweep command computes it again"
 RESUME = "give the same sweep command again"

@@ -15,11 +15,11 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from dynamics.batching import budget_for, in_batches
 from dynamics.checkpoints import hash_files
 from dynamics.errors import CheckpointError, DoubtfulUnit
 from dynamics.families import anatomy as find_anatomy
-from dynamics.forward import hidden_states
+from dynamics.forward.batching import budget_for, in_batches
+from dynamics.forward.last_token import hidden_states
 from dynamics.tasks import Row
 
 Embed = Callable[[Sequence[str]], np.ndarray]

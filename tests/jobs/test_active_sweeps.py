@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 import jobs.run_checkpoint
-from dynamics.schema import TABLES
-from dynamics.sidecars import read_notes, write_note
-from dynamics.store import ResultStore, open_store
-from jobs.drivers import FORGOTTEN_SECONDS, STALE_SECONDS, Driver, announced, drivers, forget_old
+from dynamics.results.metadata import read_notes, write_note
+from dynamics.results.schema import TABLES
+from dynamics.results.store import ResultStore, open_store
+from jobs.active_sweeps import FORGOTTEN_SECONDS, STALE_SECONDS, Driver, announced, drivers, forget_old
 from jobs.outcomes import Outcome
 from jobs.sweep import app
 from tests.models import write_plan
@@ -38,7 +38,7 @@ def leave(store: ResultStore, driver: Driver, **more: object) -> None:
 
 
 def test_a_sweep_is_seen_while_it_is_at_work(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.drivers.BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("jobs.active_sweeps.BEAT_SECONDS", 0.01)
     with announced(store, "mine", "tiny", 20) as note:
         note(Outcome("u", "u", "done"))
         deadline = time.monotonic() + 20

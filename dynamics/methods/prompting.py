@@ -17,12 +17,12 @@ from dynamics import scores
 from dynamics.decomposition import FORWARD_TOLERANCE
 from dynamics.errors import DoubtfulUnit, PromptError
 from dynamics.full_model import full_answers
-from dynamics.nearest import Vectors, nearest
+from dynamics.methods.nearest import Vectors, nearest
 from dynamics.partition import Selection, rng_of, shuffle_last_two_apart
+from dynamics.prompt_encoder import Writer, open_writer
 from dynamics.prompts import PromptSet, write_prompts
-from dynamics.schema import METHOD_VERSION
+from dynamics.results.schema import METHOD_VERSION
 from dynamics.tasks import Row, Task
-from dynamics.writing import Writer, open_writer
 
 STANDARD = "standard"
 PROMPT_SELECTION = "prompt_selection"

@@ -16,10 +16,10 @@ import polars as pl
 import pyarrow as pa
 
 from dynamics.errors import StoreError
-from dynamics.schema import SCHEMA_VERSION, TABLES
-from dynamics.sealing import encode
-from dynamics.storage import TEMPORARY, Entry, Place, delete, entries, exists, names, place, put, read
-from dynamics.store import MARKER, ResultStore, belongs, part_files, read_files, read_units
+from dynamics.results.checksums import encode
+from dynamics.results.places import TEMPORARY, Entry, Place, delete, entries, exists, names, place, put, read
+from dynamics.results.schema import SCHEMA_VERSION, TABLES
+from dynamics.results.store import MARKER, ResultStore, belongs, part_files, read_files, read_units
 
 FILE_BYTES = 256 * 2**20
 """Of a file's rows in memory; on disk it is smaller."""

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dynamics import scores, selection
+from dynamics import scores
 from dynamics.components import Component
-from dynamics.schema import TABLES
+from dynamics.methods import selection
+from dynamics.results.schema import TABLES
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from dynamics.errors import StoreError
-from dynamics.sidecars import delete_note, read_notes, write_note
-from dynamics.store import ResultStore
+from dynamics.results.metadata import delete_note, read_notes, write_note
+from dynamics.results.store import ResultStore
 
 if TYPE_CHECKING:  # status reads notes, and should not wait for torch
     from jobs.outcomes import Outcome

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dynamics.schema import SCHEMA_VERSION
+from dynamics.results.schema import SCHEMA_VERSION
 
 ROW_GROUP_BYTES = 64 * 2**20
 """Uncompressed; what a streaming reader holds of a table at once."""

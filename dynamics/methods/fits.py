@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from dynamics import calibration, reweighting, scores, selection
-from dynamics.descent import FitSettings
-from dynamics.schema import METHOD_VERSION, TABLES
-from dynamics.tables import UnitArrays, answers_by_id, table
+from dynamics import scores
+from dynamics.methods import calibration, reweighting, selection
+from dynamics.methods.descent import FitSettings
+from dynamics.results.schema import METHOD_VERSION, TABLES
+from dynamics.results.tables import UnitArrays, answers_by_id, table
 
 COMP_RW, CALIB_PLUS, HELDOUT_T1 = METHODS = ("comp_rw", "calib_plus", "heldout_t1")
 COUNTS_DEMONSTRATIONS = {"official_code": False}

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 import analysis
 import jobs.derive
-import jobs.rivals
-from dynamics.nearest import Vectors, encoder_hash
-from dynamics.rivals import Asked
+import jobs.prompting
+from dynamics.methods.nearest import Vectors, encoder_hash
+from dynamics.methods.prompting import Asked
 from jobs.plan import read_plan
 from jobs.sweep import app
 from jobs.units import expand
@@ -98,13 +98,13 @@ def test_a_new_k_runs_only_that_k(tmp_path: Path, suite_folder: Path, monkeypatc
     out = tmp_path / "out"
     run(plan_of(tmp_path, suite_folder, fits={"n_labelled": [6]}), out)
     ran: list[int] = []
-    true = jobs.rivals.rival_scores
+    true = jobs.prompting.rival_scores
 
     def spy(model, asked: Asked, rivals, vectors: Vectors, **settings):
         ran.extend(rival.n_labelled for rival in rivals)
         return true(model, asked, rivals, vectors, **settings)
 
-    monkeypatch.setattr("jobs.rivals.rival_scores", spy)
+    monkeypatch.setattr("jobs.prompting.rival_scores", spy)
     run(plan_of(tmp_path, suite_folder, fits={"n_labelled": [6, 12]}), out)
     assert ran == [12] * 20
     assert rival_rows(out).select("unit_id", "fit_id").is_unique().all()
@@ -115,7 +115,7 @@ def test_what_fails_is_listed_and_the_same_command_comes_back_to_it(
     tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, plan = tmp_path / "out", plan_of(tmp_path, suite_folder)
-    true = jobs.rivals.rival_scores
+    true = jobs.prompting.rival_scores
 
     def faulty(model, asked: Asked, *rest, **settings):
         if asked.demo_seed == 1:
@@ -123,7 +123,7 @@ def test_what_fails_is_listed_and_the_same_command_comes_back_to_it(
         return true(model, asked, *rest, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.rivals.rival_scores", faulty)
+        patch.setattr("jobs.prompting.rival_scores", faulty)
         failed = run(plan, out)
     assert failed.exit_code == 1
     assert "failed: tiny step 0 sentiment/plain seed 1 0-shot: ValueError: planted" in failed.output

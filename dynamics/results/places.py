@@ -26,7 +26,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from dynamics.errors import StoreError, unknown
-from dynamics.object_stores import CREDENTIALS, ObjectPath, explanation, filesystem, scan_options
+from dynamics.results.object_stores import CREDENTIALS, ObjectPath, explanation, filesystem, scan_options
 
 TEMPORARY = ".tmp-"
 """What the name of a file begins with while it is written."""

@@ -5,16 +5,16 @@
 with v (label,) from a start at 1. Source: the paper's baseline of that name. It is component reweighting of as many
 components as labels, of which component y contributes p_y to label y and 0 to the others, so the same descent fits it.
 No penalty and no clipping in any variant; loss, learning rate and stop are those of each variant of
-`dynamics.reweighting`, with at most 5,000 updates (`default`: 256, averaged over stops). `official_code` looks whether
-all rows are right BEFORE updates 1, 101, ...: a full model that is right on all rows stays as it is.
+`dynamics.methods.reweighting`, with at most 5,000 updates (`default`: 256, averaged over stops). `official_code` looks
+whether all rows are right BEFORE updates 1, 101, ...: a full model that is right on all rows stays as it is.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from dynamics.descent import FitSettings
-from dynamics.reweighting import fit
+from dynamics.methods.descent import FitSettings
+from dynamics.methods.reweighting import fit
 
 VARIANTS: dict[str, FitSettings] = {
     "paper": FitSettings("paper", l1=0, lr=0.05, max_epochs=5000),

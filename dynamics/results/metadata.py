@@ -10,9 +10,9 @@ import polars as pl
 import pyarrow as pa
 
 from dynamics.errors import StoreError
-from dynamics.sealing import encode
-from dynamics.storage import Place, delete, entries, exists, names, put, read
-from dynamics.store import ResultStore
+from dynamics.results.checksums import encode
+from dynamics.results.places import Place, delete, entries, exists, names, put, read
+from dynamics.results.store import ResultStore
 
 
 def save_plan(store: ResultStore, name: str, text: str, planned: pa.Table) -> None:
@@ -22,7 +22,7 @@ def save_plan(store: ResultStore, name: str, text: str, planned: pa.Table) -> No
         store: where to.
         name: of the plan.
         text: the plan's TOML.
-        planned: its units, columns of `dynamics.schema.PLANNED`.
+        planned: its units, columns of `dynamics.results.schema.PLANNED`.
     """
     kept = store.root / "plans" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     if not exists(where := kept.with_name(f"{kept.name}.toml")):

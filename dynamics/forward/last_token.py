@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from dynamics.families.anatomy import Anatomy
-from dynamics.prefix import SharedPrefix
+from dynamics.forward.prefix import SharedPrefix
 
 
 @dataclass(frozen=True)

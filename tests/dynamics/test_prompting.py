@@ -7,14 +7,23 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dynamics import rivals, scores
+from dynamics import scores
 from dynamics.decomposition import decompose
 from dynamics.errors import DoubtfulUnit, PromptError
 from dynamics.full_model import FullAnswers
-from dynamics.nearest import Vectors, checkpoint_embedder
+from dynamics.methods import prompting as rivals
+from dynamics.methods.nearest import Vectors, checkpoint_embedder
+from dynamics.methods.prompting import (
+    PROMPT_SELECTION,
+    STANDARD,
+    Asked,
+    Rival,
+    rival_scores,
+    selected_prompts,
+    standard_prompts,
+)
 from dynamics.partition import select_rows
 from dynamics.prompts import build_prompts, prompt_text
-from dynamics.rivals import PROMPT_SELECTION, STANDARD, Asked, Rival, rival_scores, selected_prompts, standard_prompts
 from dynamics.tasks import Row, Task, TaskRows, Template, get_task
 
 SECOND = ("a", "about", "again", "and", "here", "in", "it", "now", "of")

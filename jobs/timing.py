@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynamics.errors import PlanError
-from dynamics.store import open_store, read_units
+from dynamics.results.store import open_store, read_units
 from jobs.fetching import fetch
 from jobs.run_checkpoint import run_checkpoint
 from jobs.units import CheckpointWork

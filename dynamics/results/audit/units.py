@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from dynamics.audit.files import Inspected, no_facts
-from dynamics.audit.findings import REPAIR, RESUME, Problem, Remark, Removal
 from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE
-from dynamics.schema import TABLES
-from dynamics.store import CELL, Part, part_id
+from dynamics.results.audit.files import Inspected, no_facts
+from dynamics.results.audit.findings import REPAIR, RESUME, Problem, Remark, Removal
+from dynamics.results.schema import TABLES
+from dynamics.results.store import CELL, Part, part_id
 
 _METADATA = ["forward_id", "content_hash", "task_hash", "versions", "created", "part"]
 _ON = ["unit_id", "part"]

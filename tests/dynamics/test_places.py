@@ -7,10 +7,11 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 import pytest
 
-from dynamics import object_stores, storage
 from dynamics.errors import StoreError
-from dynamics.object_stores import ObjectPath
-from dynamics.storage import Place, entries, exists, names, place, polars_options, put, read
+from dynamics.results import object_stores
+from dynamics.results import places as storage
+from dynamics.results.object_stores import ObjectPath
+from dynamics.results.places import Place, entries, exists, names, place, polars_options, put, read
 from tests.s3_server import CREDENTIALS, LocalS3
 
 

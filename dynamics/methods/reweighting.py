@@ -20,8 +20,8 @@ constant. Source: the paper's component reweighting. Where paper and authors' co
 
 `default`: the paper's objective with the remainder kept, so that weights of one are the full model, and a stop that
     the labelled rows decide: the weights are averaged over 0, 1, 2, 4, ..., 256 updates by how well each predicts rows
-    left out (`dynamics.descent.average_over_stops`). Where no stop predicts left-out rows better than the full model,
-    the result stays near it. The step is taken from the data, whatever the scale of the contributions. Chosen on
+    left out (`dynamics.methods.descent.average_over_stops`). Where no stop predicts left-out rows better than the full
+    model, the result stays near it. The step is taken from the data, whatever the scale of the contributions. Chosen on
     synthetic problems; `tests/benchmarks/bench_reweighting_variants.py` compares the variants on others.
 """
 
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynamics.descent import FitSettings, descend, loss_and_probabilities, margins
+from dynamics.methods.descent import FitSettings, descend, loss_and_probabilities, margins
 
 VARIANTS: dict[str, FitSettings] = {
     "paper": FitSettings("paper", l1=0.1, lr=0.05, max_epochs=2000),
