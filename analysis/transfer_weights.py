@@ -23,7 +23,7 @@ from analysis.reading.pairs import TRANSFERS
 from analysis.transfer import SETTING
 from dynamics import scores
 from dynamics.components import candidate_indices
-from dynamics.methods.reweighting import VARIANTS
+from dynamics.methods.variants import VARIANTS
 from dynamics.results.places import Place
 
 ROWS_AT_ONCE = 512
@@ -177,6 +177,6 @@ def _of_setting(rows: pl.LazyFrame, keys: dict) -> pl.LazyFrame:
 
 def _keeps_remainder() -> pl.Expr:
     """As recorded; where an older file does not say, the built-in variants are known by name."""
-    known = {name: settings.keep_remainder for name, settings in VARIANTS.items()}
+    known = {name: variant.reweighting.keep_remainder for name, variant in VARIANTS.items()}
     by_name = pl.col("variant").replace_strict(known, default=None, return_dtype=pl.Boolean)
     return pl.coalesce("keeps_remainder", by_name)

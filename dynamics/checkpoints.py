@@ -1,31 +1,23 @@
-"""Checkpoints: which there are, what identifies them, and opening one from disk with every check made."""
+"""Checkpoints: the saved states of a model, in a folder, on the Hub or embedded, and what identifies each."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
-
-from dynamics import gguf_files
+from dynamics.checkpoint_files import git_id, hash_files, weight_files
+from dynamics.controls import RANDOM_INIT, control_name
 from dynamics.errors import CheckpointError, PlanError
-from dynamics.families import require_supported
 from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, select_steps, steps_by_name
 from dynamics.hub.errata import DUPLICATE
-from dynamics.hub.fetch import git_blob_id
 from dynamics.hub.finding import Found, Missing, find_on_hub
 from dynamics.hub.listing import SETUP_FILES, HubRevision, hash_setup
-from dynamics.random_init import draw_weights
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
 
 _LOCAL_PATTERNS = (DEFAULT_PATTERN, "checkpoint-{step}")
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,7 @@ class Checkpoint:
         remote: its files on the Hub; None for a folder on disk.
         flags: `duplicate` (another step has the same weights), `quarantined` (known or seen to be wrong).
         notes: a line for each thing known to be wrong with it.
-        init_seed: of weights that are drawn instead of read (`dynamics.random_init`); None for a saved state.
+        init_seed: of weights that are drawn instead of read (`random_init`); None for a saved state.
     """
 
     model: str
@@ -123,90 +115,33 @@ def find_checkpoints(
         there = _steps_in(model, root, pattern)
     wanted = sorted(there) if steps in (None, "all") else select_steps(steps, model, there, strict=missing == "refuse")
     per_step = tokens_per_step or _tokens_per_step(root)
-    _refuse_damaged(root, wanted)
-    _refuse_other_tokenizers(model, [root / there[step].name / "tokenizer.json" for step in wanted])
+    _check_against_manifest(root, wanted)
+    _check_one_tokenizer(model, [root / there[step].name / "tokenizer.json" for step in wanted])
     return _flag_duplicates([_local(model, there[step], root, per_step, allow_pickle) for step in wanted])
 
 
-def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = "cpu") -> PreTrainedModel:
-    """Open a checkpoint in eval mode, without gradients, and check that it is whole.
+def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
+    """The control of a checkpoint's model: its config and tokenizer, no weights, step 0.
 
-    From safetensors, or from a GGUF file where the folder holds that instead; its weights are then unpacked to `dtype`
-    and its config comes from its metadata.
-    Pickle is opened only where `checkpoint.weights` says so, and then with `weights_only=True`. Where the checkpoint
-    has an `init_seed`, its weights are drawn and none are read.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, a tensor is missing, misshapen or not finite.
-        UnsupportedModel: no family covers the config's `model_type`.
+    `content_hash` is of all that decides the weights: config and tokenizer files (of GGUF the file itself), the seed,
+    and the versions of torch and transformers, which draw them.
     """
-    folder = _at_hand(checkpoint)
-    file = gguf_files.gguf_file(folder) if checkpoint.weights == "gguf" else None
-    if file is not None:
-        gguf_files.require_packages(file)
-    else:
-        require_supported(_read_json(folder, "config.json").get("model_type"))
-        if checkpoint.init_seed is None and not _weight_files(folder, checkpoint.weights):
-            raise CheckpointError(
-                f"{folder} holds no .{checkpoint.weights} file; copy the weights there or save them again (weights in "
-                "pickle, .bin, need allow_pickle = true)"
-            )
-    if checkpoint.init_seed is not None:
-        drawn: Any = draw_weights(folder, checkpoint.init_seed, None if file is None else file.name)
-        return drawn.to(device=device, dtype=_DTYPES[dtype]).eval().requires_grad_(False)
-    transformers_logging.disable_progress_bar()
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        opened: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=_DTYPES[dtype],
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=checkpoint.weights == "safetensors",
-            weights_only=True,
-            ignore_mismatched_sizes=True,  # reported below by name, instead of on the console
-            output_loading_info=True,
-            gguf_file=None if file is None else file.name,
-        )
-    except Exception as error:  # safetensors, OSError, RuntimeError, KeyError: whatever the file's damage provokes
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".!")
-        raise CheckpointError(f"{folder} cannot be opened: {first}. Copy or download the checkpoint again") from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-    model, report = opened
-    _check_complete(folder, report)
-    if file is not None:
-        gguf_files.check_nothing_lost(file, model)
-    _check_finite(folder, model)
-    return model.to(device).eval().requires_grad_(False)
-
-
-def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
-    """The checkpoint's tokenizer; from its GGUF file where the folder holds that and no `tokenizer.json`.
-
-    Raises:
-        CheckpointError: its files are missing or damaged.
-    """
-    folder = _at_hand(checkpoint)
-    file = None if (folder / "tokenizer.json").exists() else gguf_files.gguf_file(folder)
-    if file is None:
-        _read_json(folder, "tokenizer.json")
-    try:
-        return AutoTokenizer.from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=False,
-            gguf_file=None if file is None else file.name,
-        )
-    except Exception as error:  # tokenizers raises a bare Exception on malformed JSON
-        raise CheckpointError(f"the tokenizer in {folder} cannot be opened: {error}") from error
-
-
-def _at_hand(checkpoint: Checkpoint) -> Path:
-    if checkpoint.folder is None:
-        raise CheckpointError(f"{checkpoint.model}@{checkpoint.revision} is not on disk; fetch it first")
-    return checkpoint.folder
+    config = checkpoint.content_hash if checkpoint.weights == "gguf" else checkpoint.setup_hash
+    decides = repr((config, seed, version("torch"), version("transformers")))
+    content = hashlib.sha256(decides.encode()).hexdigest()
+    remote = checkpoint.remote
+    return replace(
+        checkpoint,
+        revision=control_name(RANDOM_INIT, seed),
+        step=0,
+        tokens_seen=0,
+        commit_sha=f"init:{content}",
+        content_hash=content,
+        remote=None if remote is None else replace(remote, weights=()),
+        flags=(),
+        notes=(),
+        init_seed=seed,
+    )
 
 
 def _steps_in(model: str, root: Path, pattern: str | None) -> dict[int, StepName]:
@@ -220,12 +155,12 @@ def _steps_in(model: str, root: Path, pattern: str | None) -> dict[int, StepName
     raise CheckpointError(f"{root} holds no {pattern or 'step<n> or checkpoint-<n>'} folder")
 
 
-def _refuse_other_tokenizers(model: str, files: Sequence[Path]) -> None:
+def _check_one_tokenizer(model: str, files: Sequence[Path]) -> None:
     """One model has one tokenizer: with another, the same prompt would be other tokens from one step to the next."""
     of_hash: dict[str, Path] = {}
     for path in files:
         if path.is_file():
-            of_hash.setdefault(_git_id(path), path)
+            of_hash.setdefault(git_id(path), path)
     if len(of_hash) > 1:
         first, second, *_ = of_hash.values()
         raise CheckpointError(
@@ -247,7 +182,7 @@ def _manifest(root: Path) -> Manifest | None:
         return None
 
 
-def _refuse_damaged(root: Path, steps: Sequence[int]) -> None:
+def _check_against_manifest(root: Path, steps: Sequence[int]) -> None:
     """Refuse weights that are not those a manifest beside them names.
 
     Raises:
@@ -283,8 +218,8 @@ def _remote(found: Found, tokens_per_step: int | None) -> Checkpoint:
 def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, allow_pickle: bool) -> Checkpoint:
     folder = root / name.name
     kinds = ("safetensors", "gguf", *(("bin",) if allow_pickle else ()))
-    weights = next((kind for kind in kinds if _weight_files(folder, kind)), "safetensors")
-    content = hash_files(_weight_files(folder, weights))
+    weights = next((kind for kind in kinds if weight_files(folder, kind)), "safetensors")
+    content = hash_files(weight_files(folder, weights))
     present = [path for file in SETUP_FILES if (path := folder / file).is_file()]
     return Checkpoint(
         model=model,
@@ -293,7 +228,7 @@ def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, 
         tokens_seen=name.tokens_seen if tokens_per_step is None else name.step * tokens_per_step,
         commit_sha=f"sha256:{content}",
         content_hash=content,
-        setup_hash=hash_setup({path.name: _git_id(path) for path in present}),
+        setup_hash=hash_setup({path.name: git_id(path) for path in present}),
         folder=folder,
         weights=weights,
     )
@@ -303,54 +238,3 @@ def _flag_duplicates(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     """Flag the steps whose weights another step of the list has too."""
     n_of = Counter(checkpoint.content_hash for checkpoint in checkpoints)
     return [replace(c, flags=(DUPLICATE,)) if n_of[c.content_hash] > 1 else c for c in checkpoints]
-
-
-def _weight_files(folder: Path, kind: str) -> list[Path]:
-    """The weight files of a format, sorted; of pickles those that are weights by their name."""
-    return sorted(folder.glob("pytorch_model*.bin" if kind == "bin" else f"*.{kind}"))
-
-
-def _git_id(path: Path) -> str:
-    """The id a file has on the Hub, so that a copy on disk and the Hub's revision are the same checkpoint."""
-    with path.open("rb") as content:
-        return git_blob_id(content, path.stat().st_size)
-
-
-def hash_files(files: Sequence[Path]) -> str:
-    """sha256 over names and contents."""
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / name
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; a checkpoint is a Hugging Face folder with {name} in it")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); copy the file again") from error
-
-
-def _check_complete(folder: Path, report: dict) -> None:
-    """Refuse what transformers would fill with random numbers or leave out without an error."""
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
-        keys = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report.get(kind) or ())
-        if keys:
-            shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-            raise CheckpointError(
-                f"{folder} does not fit its config.json: {kind.replace('_', ' ')}: {shown}. "
-                "Config and weights are from different models, or a shard is missing"
-            )
-
-
-def _check_finite(folder: Path, model: PreTrainedModel) -> None:
-    bad = [name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())]
-    if bad:
-        raise CheckpointError(
-            f"{folder}: {bad[0]} holds NaN or infinity ({len(bad)} such tensors); "
-            "the training run diverged or the file is damaged"
-        )

@@ -1,8 +1,8 @@
 """Controls: sweeps in which nothing can be known. How the `control` column names them, and labels that mean nothing.
 
-- `random_init-<seed>`: the checkpoint's architecture with weights drawn anew (`dynamics.random_init`); rows and labels
-  as they are. One for each model and seed, recorded as step 0, since it took no optimiser step. What is above chance
-  here was not learnt in pretraining. (Paper, table 6.)
+- `random_init-<seed>`: the checkpoint's architecture with random weights (`dynamics.checkpoints.random_init`), and the
+  task's rows and labels as they are. One for each model and seed, recorded as step 0, since it took no optimiser step.
+  What is above chance here was not learnt in pretraining. (Paper, table 6.)
 - `shuffled_labels-<seed>`: the checkpoint as it is, and the gold labels of all rows permuted before anything reads
   them. Demonstrations, training rows and test rows are drawn from the permuted rows, so that no label says anything of
   a text, nor a training label of a test label. What is above chance here got at the test labels in a way it must not.

@@ -24,23 +24,6 @@ from dynamics.forward.batching import budget_for, in_batches
 from dynamics.forward.last_token import LastToken, last_token, shared_prefix
 from dynamics.prompts import PromptSet
 
-TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 5e-3}
-"""Largest allowed `error` by the forward pass's dtype; beyond it a unit fails.
-
-In half precision the residual is rounded at every addition, the parts only once. Largest seen in float32, bfloat16
-and float16: 1.2e-6, 2.2e-2, 2.2e-3. Over all five families: 10 seeds of 2 layers with every parameter perturbed;
-2 seeds each of 12 layers x 768 near initialisation, further from it, and with outlier dimensions; 2 seeds of
-32 layers x 512. A trained Llama of 135M parameters on few-shot prompts: 3.7e-7, 1.9e-3, 2.3e-4.
-"""
-
-FORWARD_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-1, "float16": 2e-2}
-"""Largest allowed `forward_error` by the forward pass's dtype.
-
-Wider than `TOLERANCE`: batching, padding and the shared prefix change the order of sums inside every layer, and later
-layers amplify what is rounded differently. Largest seen over the same models: 2.7e-6, 4.6e-2, 7.5e-3 (the trained one
-5.9e-7, 6.9e-3, 1.2e-3). A fault that moves logits by less shows in float32 only.
-"""
-
 
 @dataclass(frozen=True)
 class Decomposition:
@@ -77,7 +60,7 @@ class Decomposition:
 
 
 @dataclass(frozen=True)
-class Readout:
+class UnembeddingProjection:
     """What turns parts into contributions to a given set of label words; computed once per checkpoint and label set.
 
     Attributes:
@@ -97,12 +80,16 @@ class Readout:
     row_bias: Tensor
 
 
-Readouts = MutableMapping[tuple[int, ...], Readout]
+Projections = MutableMapping[tuple[int, ...], UnembeddingProjection]
 """Label ids -> what reads contributions to them off one model's parts."""
 
 
 def decompose(
-    model: PreTrainedModel, prompts: PromptSet, *, token_budget: int | None = None, readouts: Readouts | None = None
+    model: PreTrainedModel,
+    prompts: PromptSet,
+    *,
+    token_budget: int | None = None,
+    projections: Projections | None = None,
 ) -> Decomposition:
     """Run every example of a prompt set and split its label logits.
 
@@ -110,25 +97,25 @@ def decompose(
         model: a causal language model in eval mode, of a supported family.
         prompts: token ids of the shared demonstrations and of each example.
         token_budget: padded tokens per batch, None to fit free memory; changes speed and memory, not results.
-        readouts: those of this very model, filled and used again for prompt sets with the same label words.
+        projections: those of this very model, filled and used again for prompt sets with the same label words.
 
     Raises:
         UnsupportedModel: the family is not covered.
     """
     anatomy = find_anatomy(model)
-    readouts = {} if readouts is None else readouts
-    if prompts.label_ids not in readouts:
-        readouts[prompts.label_ids] = read_out(anatomy, prompts.label_ids)
-    readout = readouts[prompts.label_ids]
+    projections = {} if projections is None else projections
+    if prompts.label_ids not in projections:
+        projections[prompts.label_ids] = unembedding_projection(anatomy, prompts.label_ids)
+    projection = projections[prompts.label_ids]
     prefix = shared_prefix(anatomy, prompts.shared_ids)
     lengths = [len(ids) for ids in prompts.own_ids]
 
     def split(group: list[int]) -> tuple[Tensor, Tensor]:
-        return split_logits(anatomy, readout, last_token(anatomy, [prompts.own_ids[i] for i in group], prefix))
+        return split_logits(anatomy, projection, last_token(anatomy, [prompts.own_ids[i] for i in group], prefix))
 
     found = in_batches(split, lengths, len(prompts.shared_ids), budget_for(model, token_budget))
     contributions, full = (result.numpy() for result in found)
-    constant = readout.constant.cpu().numpy()
+    constant = projection.constant.cpu().numpy()
     by_length = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     ends = [by_length[0], by_length[-1]]
     return Decomposition(
@@ -141,14 +128,14 @@ def decompose(
     )
 
 
-def read_out(anatomy: Anatomy, label_ids: tuple[int, ...]) -> Readout:
+def unembedding_projection(anatomy: Anatomy, label_ids: tuple[int, ...]) -> UnembeddingProjection:
     """Label directions through the final norm, and through every head's W_O, in float32."""
     norm = anatomy.final_norm
     rows, row_bias = label_rows(anatomy, label_ids)
     direction = norm.centre(rows * norm.gain.float()).T
     constant = row_bias if norm.bias is None else rows @ norm.bias.float() + row_bias
     biases = [_through(block, direction, b) for block in anatomy.blocks if (b := block.attention_bias) is not None]
-    return Readout(
+    return UnembeddingProjection(
         direction=direction,
         heads=torch.stack([_through(block, direction, block.w_o) for block in anatomy.blocks]),
         attention_bias=torch.stack(biases) if biases else None,
@@ -165,22 +152,22 @@ def label_rows(anatomy: Anatomy, label_ids: tuple[int, ...]) -> tuple[Tensor, Te
     return rows, torch.zeros_like(rows[:, 0]) if bias is None else bias[list(label_ids)].float()
 
 
-def split_logits(anatomy: Anatomy, readout: Readout, last: LastToken) -> tuple[Tensor, Tensor]:
+def split_logits(anatomy: Anatomy, projection: UnembeddingProjection, last: LastToken) -> tuple[Tensor, Tensor]:
     """Contributions (example, component, label) and full label logits (example, label) of one batch, float32."""
     n_examples, n_layers, _ = last.heads.shape
     scale = anatomy.final_norm.scale(last.residual.float()).view(n_examples, 1, 1, 1)
     attention = _attention_scale(anatomy, last)
     heads = last.heads.float().view(n_examples, n_layers, anatomy.n_heads, -1)
     layer = [
-        torch.einsum("elhd,lhdy->elhy", heads, readout.heads) / attention,
-        (last.mlps.float() @ readout.direction).unsqueeze(2),
+        torch.einsum("elhd,lhdy->elhy", heads, projection.heads) / attention,
+        (last.mlps.float() @ projection.direction).unsqueeze(2),
     ]
-    if readout.attention_bias is not None:
-        layer.append(readout.attention_bias.unsqueeze(1) / attention)
-    embedding = (last.embedding.float() @ readout.direction).unsqueeze(1)
+    if projection.attention_bias is not None:
+        layer.append(projection.attention_bias.unsqueeze(1) / attention)
+    embedding = (last.embedding.float() @ projection.direction).unsqueeze(1)
     layers = torch.cat(layer, 2).flatten(1, 2)
     contributions = torch.cat([embedding, layers], 1) / scale.squeeze(1)
-    return contributions, last.normed.float() @ readout.rows.T + readout.row_bias
+    return contributions, last.normed.float() @ projection.rows.T + projection.row_bias
 
 
 def relative_error(parts: np.ndarray, whole: np.ndarray) -> float:

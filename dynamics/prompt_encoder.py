@@ -40,7 +40,7 @@ def prompt_text(task: Task, template: Template, demonstrations: Sequence[Row], r
 
 
 @dataclass(frozen=True)
-class Writer:
+class PromptEncoder:
     """Writes and tokenises the prompts of one template with one set of label words, and checks every one."""
 
     task: Task
@@ -103,22 +103,22 @@ class Writer:
         return _where(self.task, self.template)
 
 
-def open_writer(
+def prompt_encoder(
     task: Task,
     template: Template,
     tokenizer: PreTrainedTokenizerBase,
     demo_seed: int,
     demonstrations: Sequence[Row],
     row: Row,
-) -> Writer:
-    """A writer of the seed's label words, whose label ids are read off one whole prompt.
+) -> PromptEncoder:
+    """A encoder of the seed's label words, whose label ids are read off one whole prompt.
 
     Raises:
         PromptError: a label word is not one token of its own there.
     """
     words = label_words(task, demo_seed, template)
     text = prompt_text(task, template, demonstrations, row, words)
-    return Writer(task, template, tokenizer, words, _label_ids(tokenizer, text, words, _where(task, template)))
+    return PromptEncoder(task, template, tokenizer, words, _label_ids(tokenizer, text, words, _where(task, template)))
 
 
 def _where(task: Task, template: Template) -> str:

@@ -1,6 +1,5 @@
 """Demonstrations + template -> token ids, with guards against the ways a prompt goes silently wrong."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,11 +7,9 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from dynamics.errors import PromptError
-from dynamics.partition import PARTITION_SEED as PARTITION_SEED
+from dynamics.identity import short_hash
 from dynamics.partition import Selection, drop_first, select_rows
-from dynamics.prompt_encoder import Writer, open_writer
-from dynamics.prompt_encoder import label_words as label_words
-from dynamics.prompt_encoder import prompt_text as prompt_text
+from dynamics.prompt_encoder import PromptEncoder, prompt_encoder
 from dynamics.tasks import Row, Task, TaskRows
 
 
@@ -66,7 +63,7 @@ class PromptSet:
     def digest(self) -> str:
         """Hash (16 hex) of everything the model is given and everything it is scored on."""
         parts = (self.label_ids, self.shared_ids, self.own_ids, self.split, self.example_id, self.gold)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        return short_hash(repr(parts))
 
 
 def build_prompts(
@@ -100,10 +97,12 @@ def build_prompts(
     """
     rows = rows or task.load(None)
     chosen = select_rows(task, rows, demo_seed=demo_seed, n_shots=n_shots, n_test=n_test, n_train=n_train)
-    return write_prompts(task, template, tokenizer, chosen, demo_seed=demo_seed, n_shots=n_shots, max_length=max_length)
+    return encode_prompts(
+        task, template, tokenizer, chosen, demo_seed=demo_seed, n_shots=n_shots, max_length=max_length
+    )
 
 
-def write_prompts(
+def encode_prompts(
     task: Task,
     template: str,
     tokenizer: PreTrainedTokenizerBase,
@@ -115,17 +114,17 @@ def write_prompts(
 ) -> PromptSet:
     """The prompts of rows that are chosen already; arguments and errors as for `build_prompts`."""
     pattern = task.template(template)
-    writer = open_writer(task, pattern, tokenizer, demo_seed, chosen.demonstrations, chosen.test[0])
-    fitted = _fit(writer, chosen, max_length)
-    bos = writer.begins_with_bos(fitted.token_ids)
+    encoder = prompt_encoder(task, pattern, tokenizer, demo_seed, chosen.demonstrations, chosen.test[0])
+    fitted = _fit(encoder, chosen, max_length)
+    bos = encoder.begins_with_bos(fitted.token_ids)
     shared = _common_prefix(fitted.token_ids)
     return PromptSet(
         task=task.name,
         template=template,
         demo_seed=demo_seed,
         n_shots=n_shots,
-        label_words=writer.words,
-        label_ids=writer.label_ids,
+        label_words=encoder.words,
+        label_ids=encoder.label_ids,
         shared_ids=fitted.token_ids[0][:shared],
         own_ids=tuple(ids[shared:] for ids in fitted.token_ids),
         split=("train",) * len(fitted.train) + ("test",) * len(fitted.test),
@@ -152,15 +151,15 @@ def fitting_rows(
     demo_seed: int,
     max_length: int | None,
 ) -> Selection:
-    """The rows with which `write_prompts` fills a context: no more demonstrations and training rows than fit.
+    """The rows with which `encode_prompts` fills a context: no more demonstrations and training rows than fit.
 
     So whatever else uses K labelled examples uses the same K. The test rows stay: longer prompts drop their own.
 
     Raises:
         PromptError: no test example fits the context.
     """
-    writer = open_writer(task, task.template(template), tokenizer, demo_seed, chosen.demonstrations, chosen.test[0])
-    fitted = _fit(writer, chosen, max_length)
+    encoder = prompt_encoder(task, task.template(template), tokenizer, demo_seed, chosen.demonstrations, chosen.test[0])
+    fitted = _fit(encoder, chosen, max_length)
     return replace(chosen, demonstrations=fitted.shots, train=fitted.train)
 
 
@@ -175,7 +174,7 @@ class _Fitted:
     skipped: Mapping[str, str]
 
 
-def _fit(writer: Writer, chosen: Selection, max_length: int | None) -> _Fitted:
+def _fit(encoder: PromptEncoder, chosen: Selection, max_length: int | None) -> _Fitted:
     """Drop demonstrations, the same for all examples, until every prompt fits; skip rows too long for any.
 
     Rows that do not fit alone are put aside first, so that one of them does not cost the others their demonstrations.
@@ -184,22 +183,22 @@ def _fit(writer: Writer, chosen: Selection, max_length: int | None) -> _Fitted:
         PromptError: no test row fits.
     """
     shots, rows = chosen.demonstrations, chosen.train + chosen.test
-    ids = writer.token_ids(shots, rows)
+    ids = encoder.token_ids(shots, rows)
     if max_length is None or max(map(len, ids)) <= max_length:
         return _Fitted(shots, chosen.train, chosen.test, ids, {})
-    skipped = writer.too_long([row for row, own in zip(rows, ids, strict=True) if len(own) > max_length], max_length)
+    skipped = encoder.too_long([row for row, own in zip(rows, ids, strict=True) if len(own) > max_length], max_length)
     train = tuple(row for row in chosen.train if row.example_id not in skipped)
     test = tuple(row for row in chosen.test if row.example_id not in skipped)
     if not test:
         raise PromptError(
-            f"{writer.where}: no test row fits the model's {max_length} tokens even without demonstrations"
+            f"{encoder.where}: no test row fits the model's {max_length} tokens even without demonstrations"
         )
     ids = [own for row, own in zip(rows, ids, strict=True) if row.example_id not in skipped]
     while max(map(len, ids)) > max_length:
         longest = (train + test)[max(range(len(ids)), key=lambda i: len(ids[i]))]
-        while len(writer.token_ids(shots, [longest])[0]) > max_length:
+        while len(encoder.token_ids(shots, [longest])[0]) > max_length:
             shots = drop_first(shots)
-        ids = writer.token_ids(shots, train + test)
+        ids = encoder.token_ids(shots, train + test)
     return _Fitted(shots, train, test, ids, skipped)
 
 

@@ -1,5 +1,6 @@
 """Arrays -> numbers: what a component predicts and how well. Axes in the order (example, component, label)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,17 @@ def decode(labels: np.ndarray, tied: np.ndarray, n_labels: int) -> np.ndarray:
     bits = np.where(tied > 0, tied, alone)[..., None]
     top = (bits >> np.arange(n_labels, dtype=np.uint32)) & 1
     return top / top.sum(-1, keepdims=True)
+
+
+def answers_by_id(values: np.ndarray, example_id: Sequence[str] | np.ndarray) -> dict[str, list[int] | None]:
+    """The columns `predictions` and `tied` of `prompt_scores`: what is answered on each row, by ascending example_id.
+
+    Args:
+        values: (example, label), of which the largest is answered: logits, or `credit`.
+        example_id: (example,) unique.
+    """
+    labels, tied = encode(values[np.argsort(np.asarray(example_id), kind="stable")])
+    return {"predictions": labels.tolist(), "tied": tied.tolist() if tied.any() else None}
 
 
 def accuracy(earned: np.ndarray, gold: np.ndarray) -> np.ndarray:

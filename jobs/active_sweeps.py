@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from dynamics.errors import StoreError
-from dynamics.results.metadata import delete_note, read_notes, write_note
+from dynamics.results.metadata import delete_metadata, read_metadata, write_metadata
 from dynamics.results.store import ResultStore
 
 if TYPE_CHECKING:  # status reads notes, and should not wait for torch
@@ -64,7 +64,7 @@ def announced(store: ResultStore, run: str, plan: str, n_units: int) -> Iterator
 
     def beat() -> None:
         seen = replace(driver, beat=time.time(), **{name: counts[name] for name in ("done", "failed", "retried")})
-        write_note(store, FOLDER, run, asdict(seen))
+        write_metadata(store, FOLDER, run, asdict(seen))
 
     def beats() -> None:
         while not ended.wait(BEAT_SECONDS):
@@ -79,22 +79,22 @@ def announced(store: ResultStore, run: str, plan: str, n_units: int) -> Iterator
     finally:
         ended.set()
         thread.join()  # else it might write the note again
-        delete_note(store, FOLDER, run)
+        delete_metadata(store, FOLDER, run)
 
 
 def drivers(store: ResultStore) -> list[Driver]:
     """The sweeps at work here, the first to start first; those not seen for a while, or known to be dead, left out."""
     now = time.time()
-    there = [found for note in read_notes(store, FOLDER).values() if (found := _parse(note))]
+    there = [found for note in read_metadata(store, FOLDER).values() if (found := _parse(note))]
     alive = [driver for driver in there if now - driver.beat < STALE_SECONDS and not _ended(driver)]
     return sorted(alive, key=lambda driver: driver.started)
 
 
 def forget_old(store: ResultStore) -> None:
     """Delete the notes that killed sweeps left long ago."""
-    for name, note in read_notes(store, FOLDER).items():
+    for name, note in read_metadata(store, FOLDER).items():
         if time.time() - float(note.get("beat", 0)) > FORGOTTEN_SECONDS:
-            delete_note(store, FOLDER, name)
+            delete_metadata(store, FOLDER, name)
 
 
 def noted(outcomes: "Iterable[Outcome]", note: Note) -> "Iterator[Outcome]":

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from dynamics.errors import Refusal, StoreError
+from dynamics.errors import StoreError, UserError
 from dynamics.forward.batching import halved
 from dynamics.results.store import ResultStore, finished_units
 from jobs.outcomes import Outcome, record_failures
@@ -13,7 +13,7 @@ from jobs.plan import Limits
 from jobs.units import CheckpointWork
 
 
-class TooManyFailures(Refusal):
+class TooManyFailures(UserError):
     """A sweep that is going wrong was stopped."""
 
 

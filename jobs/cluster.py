@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from dynamics.errors import PlanError
+from dynamics.errors import PlanError, first_line
 
 CONNECT_SECONDS = 20.0
 """How long a named cluster may take to answer; Ray itself would try for minutes, without a word."""
@@ -26,7 +26,7 @@ def joined() -> Iterator[None]:
         PlanError: the named cluster does not answer or cannot be joined, or a token of the Hub is in the runtime_env.
     """
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else each worker builds an environment of its own
-    refuse_tokens(json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}").get("runtime_env"))
+    check_no_tokens(json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}").get("runtime_env"))
     address = os.environ.get("RAY_ADDRESS", "")
     if not address:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -40,14 +40,14 @@ def joined() -> Iterator[None]:
         # `local`, because Ray would else join whichever cluster was started last on this machine, by anyone
         ray.init(address="local", include_dashboard=False, dashboard_host="127.0.0.1", **quiet)
     try:
-        refuse_tokens(ray.get_runtime_context().runtime_env)
+        check_no_tokens(ray.get_runtime_context().runtime_env)
         yield
     finally:
         if ours:
             ray.shutdown()
 
 
-def refuse_tokens(runtime_env: Mapping[str, Any] | None) -> None:
+def check_no_tokens(runtime_env: Mapping[str, Any] | None) -> None:
     """Refuse a token of the Hub in a runtime_env, where `ray job list`, the REST API and a log show it.
 
     Raises:
@@ -75,8 +75,7 @@ def _connect(address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise PlanError(f"RAY_ADDRESS={address}: {first}. {_REMEDY}") from error
+        raise PlanError(f"RAY_ADDRESS={address}: {first_line(error)}. {_REMEDY}") from error
 
 
 _REMEDY = "Start that cluster, name another (host:6379 of its head), or unset RAY_ADDRESS to use this machine"

@@ -1,6 +1,5 @@
 """`python -m jobs.derive OUT`: scores and fits again from stored contributions, without opening a model."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +8,10 @@ import numpy as np
 import polars as pl
 import typer
 
+from dynamics.command_line import command, user_errors_exit_2
 from dynamics.components import parse_component
-from dynamics.errors import refusals_exit_2
-from dynamics.methods.fits import METHODS, Fit, fit_tables
+from dynamics.identity import short_hash
+from dynamics.methods.fits import METHODS, Fit
 from dynamics.results.metadata import saved_plans
 from dynamics.results.schema import KEYS
 from dynamics.results.store import (
@@ -24,19 +24,17 @@ from dynamics.results.store import (
     rewrite_scores,
     write_fits,
 )
-from dynamics.results.tables import UnitArrays, unit_tables
+from dynamics.results.tables import fit_tables, unit_tables
+from dynamics.unit_arrays import UnitArrays
 from jobs.plan import parse_plan, read_plan
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command()
 def main(
     out: Annotated[str, typer.Argument(metavar="OUT", help="folder or URI that a sweep wrote")],
     plan: Annotated[Path | None, typer.Option(help="plan whose [fits] to add; default: those of OUT/plans")] = None,
 ) -> None:
     """Score every finished unit again, and fit what the plans ask for and the results lack."""
-    with refusals_exit_2():
+    with user_errors_exit_2():
         store = open_store(out)
         plans = [read_plan(plan)] if plan else [parse_plan(text, name) for name, text in saved_plans(store).items()]
         fits = {fit.fit_id: fit for each in plans for fit in each.fits.all}
@@ -55,7 +53,7 @@ def derive(store: ResultStore, part: Part, fits: Sequence[Fit]) -> int:
     if not missing:
         return 0
     units = units_of(store, part)
-    name = hashlib.sha256(" ".join(sorted(fit.fit_id for fit in missing)).encode()).hexdigest()[:8]
+    name = short_hash(" ".join(sorted(fit.fit_id for fit in missing)), 8)
     write_fits(store, part, name, fit_tables(units, missing))
     return len(units) * len(missing)
 
@@ -114,6 +112,8 @@ def _unit(rows: pl.DataFrame, n_shots_used: int, skipped: pl.DataFrame) -> UnitA
 def _array(lists: pl.Series) -> np.ndarray:
     return lists.explode().to_numpy()
 
+
+app = command(main)
 
 if __name__ == "__main__":
     app()

@@ -10,7 +10,7 @@ from jobs.cluster import joined
 from jobs.fetching import fetch, fetched
 from jobs.metrics import counters
 from jobs.outcomes import Outcome
-from jobs.placement import Node, ray_options, refuse_infeasible, workers
+from jobs.placement import Node, check_feasible, ray_options, workers
 from jobs.units import CheckpointWork
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run_ray(works: Sequence[CheckpointWork], job: Job, ahead: int = 0) -> Result
     with joined():
         import ray
 
-        refuse_infeasible(works, ray.nodes())
+        check_feasible(works, ray.nodes())
         give, count = _giver(job), counters()
         queue, waiting = deque(works), {}
         try:

@@ -11,11 +11,12 @@ from typing import Literal
 
 import pyarrow as pa
 
-from dynamics.errors import Refusal, Unreachable
+from dynamics.errors import Unreachable, UserError, first_line
 from dynamics.hub.names import redact
 from dynamics.hub.retries import passes
+from dynamics.identity import METHOD_VERSION
 from dynamics.results.metadata import write_log
-from dynamics.results.schema import METHOD_VERSION, SCHEMA_VERSION
+from dynamics.results.schema import SCHEMA_VERSION
 from dynamics.results.store import ResultStore, write_failures
 from dynamics.results.tables import table
 from jobs.units import CheckpointWork, WorkUnit
@@ -68,7 +69,7 @@ def kind_of(error: BaseException) -> Kind:
     said = str(error).lower()
     if names & _MEMORY or (isinstance(error, RuntimeError) and any(words in said for words in _MEMORY_WORDS)):
         return "memory"
-    if isinstance(error, Refusal):
+    if isinstance(error, UserError):
         return "passes" if isinstance(error, Unreachable) else "stays"
     if names & _PASSING or passes(error) or getattr(error, "errno", None) in _PASSING_ERRNO:
         return "passes"
@@ -83,7 +84,7 @@ def record_failures(
     for _, of_task in groupby(failed, key=lambda pair: pair[0].task):
         rows = []
         for unit, error in of_task:
-            first = redact((str(error).strip() or type(error).__name__).splitlines()[0])
+            first = redact(first_line(error))
             record = {**unit.keys, "error_class": type(error).__name__, "error": first, "versions": VERSIONS}
             record |= {"attempts": attempts(work, unit), "created": datetime.now(UTC)}
             rows.append(table("units", record, {"status": ["failed"]}))

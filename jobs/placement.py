@@ -70,7 +70,7 @@ def matches(value: str | None, wanted: str) -> bool:
     return (value in allowed) != negated
 
 
-def refuse_infeasible(works: Sequence[CheckpointWork], nodes: Sequence[Node]) -> None:
+def check_feasible(works: Sequence[CheckpointWork], nodes: Sequence[Node]) -> None:
     """Refuse a demand that no node meets: Ray would wait for ever without an error.
 
     Raises:

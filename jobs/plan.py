@@ -12,11 +12,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.errors import PlanError, unknown
+from dynamics.methods.baselines import CHECKPOINT, PROMPT_SELECTION, STANDARD, PromptingBaseline, encoder_hash
 from dynamics.methods.descent import FitSettings
 from dynamics.methods.fits import Fit, heldout_fits
-from dynamics.methods.nearest import encoder_hash
-from dynamics.methods.prompting import CHECKPOINT, PROMPT_SELECTION, STANDARD, Rival
-from dynamics.methods.reweighting import VARIANTS
+from dynamics.methods.variants import VARIANTS
 from dynamics.results.places import at_home
 from dynamics.tasks import Task, Template, get_task
 from dynamics.tasks.custom import Definition, custom_task
@@ -162,7 +161,7 @@ class FitDefinition(_Strict):
         """The base's settings, changed."""
         changes = {"l1": self.l1, "max_epochs": self.max_epochs}
         given = {key: value for key, value in changes.items() if value is not None}
-        return replace(VARIANTS[self.base], variant=self.name, **given)
+        return replace(VARIANTS[self.base].reweighting, variant=self.name, **given)
 
 
 class FitPlan(_Strict):
@@ -179,7 +178,7 @@ class FitPlan(_Strict):
         Raises:
             PlanError: two variants of one name.
         """
-        ways = [(name, name, VARIANTS[name]) for name in self.variants]
+        ways = [(name, name, VARIANTS[name].reweighting) for name in self.variants]
         ways += [(own.name, own.base, own.settings) for own in self.define]
         names = [name for name, _, _ in ways]
         if len(set(names)) < len(names) or {own.name for own in self.define} & set(VARIANTS):
@@ -232,7 +231,7 @@ class SweepPlan(_Strict):
     limits: Limits = Limits()
     hub: HubPlan = HubPlan()
     fits: FitPlan = FitPlan()
-    rivals: bool = False
+    prompting_baselines: bool = False
     """Whether Standard and PromptS run too, with the K of `fits`."""
     controls: tuple[Literal["random_init", "shuffled_labels"], ...] = ()
     """What runs beside the untouched checkpoints; `dynamics.controls` says what each is."""
@@ -279,18 +278,20 @@ class SweepPlan(_Strict):
         return self._folder / self.encoder if self.encoder else None
 
     @cached_property
-    def rival_settings(self) -> tuple[Rival, ...]:
-        """Every rival of every unit; none unless the plan asks.
+    def baselines(self) -> tuple[PromptingBaseline, ...]:
+        """Every baseline of every unit; none unless the plan asks.
 
         Raises:
             CheckpointError: the encoder's folder holds no weights.
         """
-        if not self.rivals:
+        if not self.prompting_baselines:
             return ()
         folder = self.encoder_folder
         by = (CHECKPOINT, "") if folder is None else _encoder(folder)
         return tuple(
-            rival for k in self.fits.n_labelled for rival in (Rival(STANDARD, k), Rival(PROMPT_SELECTION, k, *by))
+            baseline
+            for k in self.fits.n_labelled
+            for baseline in (PromptingBaseline(STANDARD, k), PromptingBaseline(PROMPT_SELECTION, k, *by))
         )
 
     @property

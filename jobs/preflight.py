@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from dynamics.checkpoints import Checkpoint
-from dynamics.errors import CheckpointError, PlanError, refusals_exit_2
-from dynamics.forward.batching import ON_CPU
-from dynamics.forward.memory import BYTES_OF, ModelShape, batch_bytes, decomposition_bytes
+from dynamics.command_line import command, user_errors_exit_2
+from dynamics.errors import CheckpointError, PlanError
+from dynamics.forward.memory import BYTES_OF, MAX_TOKENS_CPU, ModelShape, batch_bytes, decomposition_bytes
 from dynamics.hub import disk
 from dynamics.hub.fetch import fetch_setup, is_cached
 from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN, FILE_LIMIT, FILE_LIMIT_WITH_TOKEN, REQUESTS_PER_FILE
@@ -20,7 +20,7 @@ from dynamics.results.places import exists, place
 from dynamics.results.store import ResultStore, open_store, read_units
 from jobs.placement import weight_bytes
 from jobs.plan import SweepPlan, read_plan
-from jobs.prompting import owed_rivals
+from jobs.prompting import missing_baselines
 from jobs.timing import Calibration, calibrate
 from jobs.units import CheckpointWork, WorkUnit, disk_bytes, expand, group, plan_checkpoints, to_run
 
@@ -68,7 +68,7 @@ class ModelReport:
 class Preflight:
     """What a sweep would do.
 
-    Bytes throughout. `n_rivals` counts the (unit, setting) pairs of Standard and PromptS that are not done, each a
+    Bytes throughout. `n_baselines` counts the (unit, setting) pairs of Standard and PromptS that are not done, each a
     pass over a unit's test rows; their checkpoints are fetched for them. `download_bytes` counts equal files once and
     leaves out what the cache has. `api_calls` are those a sweep makes from now on, the listings of commits being kept;
     `file_requests` is the most it makes. The limits are the Hub's, in 5 minutes.
@@ -79,7 +79,7 @@ class Preflight:
     models: tuple[ModelReport, ...]
     n_units: int
     n_done: int
-    n_rivals: int
+    n_baselines: int
     download_bytes: int
     peak_disk_bytes: int
     contributions_bytes: int
@@ -103,7 +103,7 @@ def show_plan(
 
     Exit code 0: the plan can run; 2: it cannot, and why.
     """
-    with refusals_exit_2():
+    with user_errors_exit_2():
         plan = read_plan(plan_file)
         store = open_store(out) if out is not None and exists(place(out)) else None
         found = preflight(plan, store, calibrated=calibrated, workers=workers)
@@ -123,9 +123,9 @@ def preflight(
     units = expand(plan, running)
     done = set() if store is None else set(read_units(store).filter(status="done")["unit_id"])
     missing = [unit for unit in units if unit.unit_id not in done]
-    owed = owed_rivals(store, units, plan.rival_settings)
+    owed = missing_baselines(store, units, plan.baselines)
     works = group(plan, missing, run="preflight", owed=owed)
-    refuse_impossible(plan, works)
+    check_disk_budget(plan, works)
     needed = {work.checkpoint for work in works}
     cells = _cells(plan)
     models = tuple(_model(plan, model, running, cells) for model in dict.fromkeys(c.model for c in running))
@@ -138,7 +138,7 @@ def preflight(
         models=models,
         n_units=len(units),
         n_done=len(units) - len(missing),
-        n_rivals=sum(len(rivals) for _, rivals in owed),
+        n_baselines=sum(len(baselines) for _, baselines in owed),
         download_bytes=sum(_to_fetch(needed).values()),
         peak_disk_bytes=peak_disk(plan, works),
         contributions_bytes=sum(_contributions(unit, n_components[unit.checkpoint.model], cells) for unit in missing),
@@ -152,7 +152,7 @@ def preflight(
     )
 
 
-def refuse_impossible(plan: SweepPlan, works: Sequence[CheckpointWork]) -> None:
+def check_disk_budget(plan: SweepPlan, works: Sequence[CheckpointWork]) -> None:
     """Refuse a disk budget that the largest checkpoint, or with `keep` all of them, exceeds.
 
     Raises:
@@ -185,8 +185,8 @@ def describe(found: Preflight) -> list[str]:
     """The report as lines."""
     wrong = [c for c in found.checkpoints if c.flags or c.notes]
     lines = [f"{found.plan}: {found.n_units} units, {found.n_done} already done"]
-    if found.n_rivals:
-        lines.append(f"  and {found.n_rivals} passes over units' test rows, for Standard and PromptS")
+    if found.n_baselines:
+        lines.append(f"  and {found.n_baselines} passes over units' test rows, for Standard and PromptS")
     for model in found.models:
         weights = sorted({c.weights for c in found.checkpoints if c.model == model.model})
         lines.append(
@@ -257,7 +257,7 @@ def _model(
     n_parameters = max(weight_bytes(c) for c in mine) / file_bytes
     # while it is opened, the file's tensors and the model's may both be in memory
     worker = n_parameters * (BYTES_OF[plan.dtype] + file_bytes) + WORKER_OVERHEAD
-    budget = ON_CPU if plan.token_budget == "auto" else plan.token_budget
+    budget = MAX_TOKENS_CPU if plan.token_budget == "auto" else plan.token_budget
     n_examples = max(_n_examples(task.n_test, task.n_train, cells[task.name]) for task in plan.tasks)
     adds = decomposition_bytes(
         shape,
@@ -299,5 +299,4 @@ def _contributions(unit: WorkUnit, n_components: int, cells: Mapping[str, tuple[
     return _predictions(unit, n_components, cells) * cells[unit.task][2] * 4
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(show_plan)
+app = command(show_plan)

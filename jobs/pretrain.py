@@ -11,15 +11,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dynamics.command_line import command
 from dynamics.reference.manifest import LoggedLoss, Manifest
 from dynamics.reference.pretraining import OnStep, pretrain
 from dynamics.reference.recipe import Recipe, kept_steps
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 SECONDS_BETWEEN_LINES = 10.0
 
 
-@app.command()
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the run; the same folder again resumes it.")],
     steps: Annotated[int, typer.Option(help="Updates in all; another number is another run.")] = Recipe.steps,
@@ -96,6 +95,8 @@ def plain_lines(steps: int, console: Console) -> OnStep:
 
     return report
 
+
+app = command(main)
 
 if __name__ == "__main__":
     app()

@@ -5,7 +5,6 @@ that holds the unit, as fits are. So the unit is what it was: one that was done 
 new K runs only that K, and `jobs.derive` leaves them alone.
 """
 
-import hashlib
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -14,32 +13,38 @@ import pyarrow as pa
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics.controls import controlled_rows
+from dynamics.identity import short_hash
+from dynamics.methods.baselines import PromptingBaseline
 from dynamics.methods.nearest import Embed, Vectors, checkpoint_embedder, encoder_embedder
-from dynamics.methods.prompting import Asked, Rival, rival_scores
+from dynamics.methods.prompting import PromptInputs, baseline_scores
 from dynamics.partition import select_rows
 from dynamics.prompts import fitting_rows
 from dynamics.results.store import Part, ResultStore, finished_units, read_part, read_units, scan, write_fits
 from dynamics.results.tables import table
 from dynamics.tasks import TaskRows
-from jobs.units import CheckpointWork, Owed, WorkUnit
+from jobs.units import CheckpointWork, MissingBaselines, WorkUnit
 
 
-def owed_rivals(store: ResultStore | None, units: Sequence[WorkUnit], rivals: Sequence[Rival]) -> list[Owed]:
-    """The units that lack some of the rivals, done or not, each with what it lacks; without a store all lack all."""
-    if not rivals:
+def missing_baselines(
+    store: ResultStore | None, units: Sequence[WorkUnit], baselines: Sequence[PromptingBaseline]
+) -> list[MissingBaselines]:
+    """The units that lack some of the baselines, done or not, each with what it lacks; without a store all lack all."""
+    if not baselines:
         return []
     if store is None:
-        return [(unit, tuple(rivals)) for unit in units]
+        return [(unit, tuple(baselines)) for unit in units]
     done = read_units(store).filter(status="done")
     there: set[tuple[object, ...]] = set()
     if len(done):
-        scores = scan(store, "prompt_scores").filter(pl.col("fit_id").is_in([rival.fit_id for rival in rivals]))
+        scores = scan(store, "prompt_scores").filter(
+            pl.col("fit_id").is_in([baseline.fit_id for baseline in baselines])
+        )
         there = set(scores.select("unit_id", "fit_id").collect().iter_rows())
-    lacking = [(unit, tuple(r for r in rivals if (unit.unit_id, r.fit_id) not in there)) for unit in units]
+    lacking = [(unit, tuple(r for r in baselines if (unit.unit_id, r.fit_id) not in there)) for unit in units]
     return [(unit, left) for unit, left in lacking if left]
 
 
-def run_owed(
+def run_missing_baselines(
     store: ResultStore, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, work: CheckpointWork
 ) -> list[tuple[WorkUnit, Exception]]:
     """Run what the checkpoint's finished units are owed, task by task; returns what failed.
@@ -62,13 +67,15 @@ def run_owed(
     return failed
 
 
-def _still_owed(store: ResultStore, owed: Sequence[Owed], part_of: dict[str, str]) -> list[Owed]:
+def _still_owed(
+    store: ResultStore, owed: Sequence[MissingBaselines], part_of: dict[str, str]
+) -> list[MissingBaselines]:
     """What neither an attempt that was cut short nor another sweep has written meanwhile."""
     parts = {Part(u.checkpoint.model, u.checkpoint.step, u.task, part_of[u.unit_id]) for u, _ in owed}
     scores = [read_part(store, "prompt_scores", part).select("unit_id", "fit_id") for part in parts]
     there = {row for frame in scores for row in frame.iter_rows()}
-    left = [(unit, tuple(r for r in rivals if (unit.unit_id, r.fit_id) not in there)) for unit, rivals in owed]
-    return [(unit, rivals) for unit, rivals in left if rivals]
+    left = [(unit, tuple(r for r in baselines if (unit.unit_id, r.fit_id) not in there)) for unit, baselines in owed]
+    return [(unit, baselines) for unit, baselines in left if baselines]
 
 
 def _embedder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, work: CheckpointWork) -> Embed:
@@ -81,20 +88,20 @@ def _run_task(
     store: ResultStore,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    owed: Sequence[Owed],
+    owed: Sequence[MissingBaselines],
     part_of: dict[str, str],
     embed: Embed,
     work: CheckpointWork,
 ) -> list[tuple[WorkUnit, Exception]]:
-    """The rivals of one task's units, whose rows are embedded once for all of them; one file for each part."""
+    """The baselines of one task's units, whose rows are embedded once for all of them; one file for each part."""
     found: dict[str, list[pa.Table]] = {}
     failed: list[tuple[WorkUnit, Exception]] = []
     vectors = Vectors(embed)
     rows: TaskRows | None = None
-    for unit, rivals in owed:
+    for unit, baselines in owed:
         try:
             rows = rows or work.tasks[unit.task].load(work.data)
-            scored = _run_unit(unit, rivals, model, tokenizer, rows, vectors, work)
+            scored = _run_unit(unit, baselines, model, tokenizer, rows, vectors, work)
             found.setdefault(part_of[unit.unit_id], []).append(scored)
         except Exception as error:  # one unit's failure must not stop the others
             failed.append((unit, error))
@@ -107,7 +114,7 @@ def _run_task(
 
 def _run_unit(
     unit: WorkUnit,
-    rivals: Sequence[Rival],
+    baselines: Sequence[PromptingBaseline],
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: TaskRows,
@@ -122,12 +129,12 @@ def _run_unit(
     context = model.config.max_position_embeddings
     name, seed = unit.template.name, unit.demo_seed
     chosen = fitting_rows(task, name, tokenizer, chosen, demo_seed=seed, max_length=context)
-    asked = Asked(task, name, tokenizer, chosen, seed, context)
-    scored = rival_scores(model, asked, rivals, vectors, token_budget=work.token_budget)
+    inputs = PromptInputs(task, name, tokenizer, chosen, seed, context)
+    scored = baseline_scores(model, inputs, baselines, vectors, token_budget=work.token_budget)
     return table("prompt_scores", unit.keys, {name: [row[name] for row in scored] for name in scored[0]})
 
 
 def _file_name(rows: pa.Table) -> str:
     """Hash (8 hex) of the units and settings in a file: the same again replaces it."""
     pairs = sorted(zip(rows["unit_id"].to_pylist(), rows["fit_id"].to_pylist(), strict=True))
-    return hashlib.sha256(repr(pairs).encode()).hexdigest()[:8]
+    return short_hash(repr(pairs), 8)

@@ -1,6 +1,5 @@
 """One checkpoint, all its missing units, start to finish: a plain function, whoever calls it."""
 
-import hashlib
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -13,20 +12,21 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dynamics.checkpoints import load_model, load_tokenizer
 from dynamics.controls import controlled_rows
-from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE, Decomposition, Readouts, decompose
-from dynamics.errors import DoubtfulUnit
+from dynamics.decomposition import Decomposition, Projections, decompose
 from dynamics.forward.memory import peak_resident_bytes
-from dynamics.prompts import PARTITION_SEED, PromptSet, build_prompts
-from dynamics.results.schema import METHOD_VERSION
+from dynamics.gate import check_unit
+from dynamics.identity import METHOD_VERSION, short_hash
+from dynamics.loading import load_model, load_tokenizer
+from dynamics.partition import PARTITION_SEED
+from dynamics.prompts import PromptSet, build_prompts
 from dynamics.results.store import Part, ResultStore, part_id, write_units
 from dynamics.results.tables import UnitArrays, table, unit_tables
 from dynamics.tasks import TaskRows
 from jobs.derive import derive
 from jobs.fetching import at_hand
 from jobs.outcomes import VERSIONS, Outcome, attempts, record_failures
-from jobs.prompting import run_owed
+from jobs.prompting import run_missing_baselines
 from jobs.units import CheckpointWork, WorkUnit
 
 
@@ -56,12 +56,12 @@ def run_checkpoint(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
         except Exception as error:  # whatever it was, it concerns this checkpoint and must not stop the others
             return record_failures(store, work, [(unit, error) for unit in work.asked])
         shared = {"device": device, "load_seconds": time.perf_counter() - started}
-        readouts: Readouts = {}
+        projections: Projections = {}
         outcomes: list[Outcome] = []
         # a part for each control: a task's ten controls at once would be ten times the memory
         for _, units in groupby(work.units, key=lambda unit: (unit.task, unit.control)):
-            outcomes += _run_task(store, model, tokenizer, list(units), readouts, work, shared)
-        return outcomes + record_failures(store, work, run_owed(store, model, tokenizer, work))
+            outcomes += _run_task(store, model, tokenizer, list(units), projections, work, shared)
+        return outcomes + record_failures(store, work, run_missing_baselines(store, model, tokenizer, work))
 
 
 def resolve_device(device: str) -> str:
@@ -74,7 +74,7 @@ def _run_task(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     units: list[WorkUnit],
-    readouts: Readouts,
+    projections: Projections,
     work: CheckpointWork,
     shared: dict[str, object],
 ) -> list[Outcome]:
@@ -86,7 +86,7 @@ def _run_task(
         try:
             task = work.tasks[unit.task]
             rows = rows or controlled_rows(task, task.load(work.data), unit.control)
-            done.append(_run_unit(unit, model, tokenizer, rows, readouts, work, shared))
+            done.append(_run_unit(unit, model, tokenizer, rows, projections, work, shared))
         except Exception as error:  # one unit's failure must not stop the others
             failed.append((unit, error))
     if done:
@@ -104,7 +104,7 @@ def _run_unit(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: TaskRows,
-    readouts: Readouts,
+    projections: Projections,
     work: CheckpointWork,
     shared: dict[str, object],
 ) -> _Finished:
@@ -122,8 +122,8 @@ def _run_unit(
         max_length=model.config.max_position_embeddings,
     )
     started = time.perf_counter()
-    split = decompose(model, prompts, token_budget=work.token_budget, readouts=readouts)
-    gate(split, unit.dtype)
+    split = decompose(model, prompts, token_budget=work.token_budget, projections=projections)
+    check_unit(split.error, split.forward_error, unit.dtype)
     ran = time.perf_counter()
     tables = unit_tables(
         UnitArrays(
@@ -178,28 +178,11 @@ def _flags(unit: WorkUnit, prompts: PromptSet) -> list[str]:
     return [*unit.checkpoint.flags, *(name for name, on in of_prompts if on)]
 
 
-def gate(split: Decomposition, dtype: str) -> None:
-    """Refuse a unit whose parts do not sum to its logits, or whose logits are not the model's own.
-
-    Written as `not (error <= tolerance)`, so that NaN fails.
-
-    Raises:
-        DoubtfulUnit: with both errors and what the dtype allows.
-    """
-    parts, forward = TOLERANCE[dtype], FORWARD_TOLERANCE[dtype]
-    if not (split.error <= parts and split.forward_error <= forward):
-        raise DoubtfulUnit(
-            f"parts miss the logits by {split.error:.2e} ({dtype} allows {parts:.0e}) and the batched pass misses the "
-            f"model's own by {split.forward_error:.2e} ({forward:.0e}). The unit is not written: check the family and "
-            "the checkpoint"
-        )
-
-
 def forward_id(unit: WorkUnit, prompts: PromptSet) -> str:
     """Hash (16 hex) of what decides the contributions; never of batch size, device or K."""
     checkpoint = unit.checkpoint
     parts = (checkpoint.content_hash, checkpoint.setup_hash, unit.dtype, unit.control, prompts.digest, METHOD_VERSION)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return short_hash(repr(parts))
 
 
 def _seconds(record: Mapping[str, object]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from dynamics.errors import refusals_exit_2
+from dynamics.command_line import command, user_errors_exit_2
 from dynamics.results.metadata import read_planned
 from dynamics.results.store import ResultStore, open_store, read_units
 from jobs.active_sweeps import Driver, drivers
@@ -168,15 +168,14 @@ def show_status(
 
     Exit code 0: all that the plans ask for is done; 1: not yet; 2: there are no results to read.
     """
-    with refusals_exit_2():
+    with user_errors_exit_2():
         found = status(open_store(out), datetime.now(UTC))
     typer.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(lines(found)))
     if found.total.done < found.total.units:
         raise typer.Exit(1)
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(show_status)
+app = command(show_status)
 
 if __name__ == "__main__":
     app()

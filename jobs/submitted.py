@@ -7,7 +7,7 @@ from dynamics.errors import StoreError
 from dynamics.results.places import Place
 
 
-def refuse_relative(option: str, where: Place) -> None:
+def check_absolute(option: str, where: Place) -> None:
     """Refuse to write below the job's working directory.
 
     Raises:

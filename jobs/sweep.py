@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 import polars as pl
 import typer
 
+from dynamics.command_line import command, user_errors_exit_2
 from dynamics.controls import RANDOM_INIT
-from dynamics.errors import StoreError, refusals_exit_2
+from dynamics.errors import StoreError
 from dynamics.results.metadata import save_plan
 from dynamics.results.places import place
 from dynamics.results.store import CELL, ResultStore, open_store, parts, read_units
@@ -22,12 +23,21 @@ from jobs.executors import run_inline, run_ray
 from jobs.outcomes import Outcome
 from jobs.placement import largest_first
 from jobs.plan import SweepPlan, read_plan
-from jobs.preflight import refuse_impossible
+from jobs.preflight import check_disk_budget
 from jobs.progress import list_failures, with_progress
-from jobs.prompting import owed_rivals
+from jobs.prompting import missing_baselines
 from jobs.run_checkpoint import run_checkpoint
-from jobs.submitted import refuse_relative
-from jobs.units import CheckpointWork, Owed, WorkUnit, expand, group, plan_checkpoints, planned_table, to_run
+from jobs.submitted import check_absolute
+from jobs.units import (
+    CheckpointWork,
+    MissingBaselines,
+    WorkUnit,
+    expand,
+    group,
+    plan_checkpoints,
+    planned_table,
+    to_run,
+)
 
 Executor = Literal["ray", "inline"]
 INTERRUPTED = 130
@@ -42,16 +52,16 @@ def sweep(
 
     Exit code 0: all units are done; 1: some failed (listed); 2: the call or the plan is wrong.
     """
-    with refusals_exit_2():
+    with user_errors_exit_2():
         plan = read_plan(plan_file)
         units = _expand(plan)
         root = place(out)
-        refuse_relative("--out", root)
+        check_absolute("--out", root)
         store = open_store(root, create=True)
         missing = missing_units(store, units)
         save_plan(store, plan.name, plan_file.read_text(), planned_table(plan, units))
         typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
-        owed = owed_rivals(store, units, plan.rival_settings)
+        owed = missing_baselines(store, units, plan.baselines)
         late = {unit for unit, _ in owed} - set(missing)
         if late:
             typer.echo(f"{len(late)} units that are done lack Standard or PromptS for some K")
@@ -70,9 +80,13 @@ def sweep(
 
 
 def run(
-    plan: SweepPlan, store: ResultStore, missing: Sequence[WorkUnit], executor: Executor, owed: Sequence[Owed] = ()
+    plan: SweepPlan,
+    store: ResultStore,
+    missing: Sequence[WorkUnit],
+    executor: Executor,
+    owed: Sequence[MissingBaselines] = (),
 ) -> list[Outcome]:
-    """Run the missing units and owed rivals; how they ended, until too many failed.
+    """Run the missing units and owed baselines; how they ended, until too many failed.
 
     What an interrupt or a kill leaves behind, the same command resumes.
 
@@ -83,7 +97,7 @@ def run(
     works = _with_attempts(store, largest_first(group(plan, missing, run=run_id, owed=owed)))
     if not works:
         return []
-    refuse_impossible(plan, works)
+    check_disk_budget(plan, works)
     _greet_others(store)
     start = run_inline if executor == "inline" else run_ray
     results = start(works, Job(run_checkpoint, store, plan.limits), plan.hub.ahead)
@@ -178,8 +192,7 @@ def _weights_at(unit: WorkUnit) -> tuple[str, int, str | None]:
     return c.model, c.step, None if c.init_seed is None else unit.control
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(sweep)
+app = command(sweep)
 
 if __name__ == "__main__":
     app()

@@ -1,6 +1,5 @@
 """Work units: the cells of a plan's grid, found, identified and grouped by checkpoint; no model is opened."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
@@ -9,15 +8,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dynamics.checkpoints import Checkpoint, find_checkpoints
+from dynamics.checkpoints import Checkpoint, find_checkpoints, random_init
 from dynamics.controls import NONE, RANDOM_INIT, SHUFFLED_LABELS, control_name
 from dynamics.errors import CheckpointError, PlanError
 from dynamics.hub.errata import QUARANTINED
+from dynamics.identity import METHOD_VERSION, short_hash
+from dynamics.methods.baselines import PromptingBaseline
 from dynamics.methods.fits import Fit
-from dynamics.methods.prompting import Rival
-from dynamics.prompts import PARTITION_SEED
-from dynamics.random_init import random_init
-from dynamics.results.schema import METHOD_VERSION, PLANNED
+from dynamics.partition import PARTITION_SEED
+from dynamics.results.schema import PLANNED
 from dynamics.tasks import Task, Template, fingerprint
 from jobs.plan import ModelPlan, Resources, StepRange, SweepPlan, TaskPlan
 
@@ -68,7 +67,7 @@ class WorkUnit:
         c = self.checkpoint
         settings = (*self.cell, c.content_hash, c.setup_hash, self.task_hash, self.n_test, self.n_train)
         text = json.dumps([*settings, astuple(self.template), PARTITION_SEED, METHOD_VERSION])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return short_hash(text)
 
     def __str__(self) -> str:
         control = "" if self.control in (NONE, self.checkpoint.revision) else f" {self.control}"
@@ -82,7 +81,7 @@ class CheckpointWork:
     Attributes:
         units: those without results.
         token_budget: padded tokens per batch; None to fit free memory.
-        owed: units, with or without results, and the rivals that they lack.
+        owed: units, with or without results, and the baselines that they lack.
         encoder: folder of the sentence encoder; None where the checkpoint itself embeds.
         run: identifies the sweep among those that share a cache.
         disk_bytes: budget of the node's cache; None for the free space.
@@ -105,7 +104,7 @@ class CheckpointWork:
     disk_bytes: int | None = None
     keep: bool = False
     refusal: CheckpointError | None = None
-    owed: tuple["Owed", ...] = ()
+    owed: tuple["MissingBaselines", ...] = ()
     encoder: Path | None = None
     resources: Resources = field(default_factory=Resources)
     attempt: int = 1
@@ -117,8 +116,8 @@ class CheckpointWork:
         return tuple(dict.fromkeys((*self.units, *(unit for unit, _ in self.owed))))
 
 
-Owed = tuple[WorkUnit, tuple[Rival, ...]]
-"""A unit and the rivals of reweighting that its results lack."""
+MissingBaselines = tuple[WorkUnit, tuple[PromptingBaseline, ...]]
+"""A unit and the baselines of reweighting that its results lack."""
 
 
 def plan_checkpoints(plan: SweepPlan) -> list[Checkpoint]:
@@ -173,18 +172,20 @@ def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint] | None = None) -> 
 
 
 def planned_table(plan: SweepPlan, units: Sequence[WorkUnit]) -> pa.Table:
-    """The plan's units with their keys and the fits and rivals it asks of them, in the schema `PLANNED`."""
-    fit_ids = [fit.fit_id for fit in plan.fits.all] + [rival.fit_id for rival in plan.rival_settings]
+    """The plan's units: their keys, and the fits and prompting baselines that it asks of them; schema `PLANNED`."""
+    fit_ids = [fit.fit_id for fit in plan.fits.all] + [baseline.fit_id for baseline in plan.baselines]
     return pa.Table.from_pylist([{**unit.keys, "fit_ids": fit_ids} for unit in units], schema=PLANNED)
 
 
-def group(plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Sequence[Owed] = ()) -> list[CheckpointWork]:
-    """Units, and those owed rivals, by checkpoint, in order; `run` identifies the sweep."""
+def group(
+    plan: SweepPlan, units: Sequence[WorkUnit], run: str = "", owed: Sequence[MissingBaselines] = ()
+) -> list[CheckpointWork]:
+    """Units, and those owed baselines, by checkpoint, in order; `run` identifies the sweep."""
     by_checkpoint: dict[Checkpoint, list[WorkUnit]] = {}
     for unit in (*units, *(unit for unit, _ in owed)):
         by_checkpoint.setdefault(unit.checkpoint, []).append(unit)
     to_run = {unit.unit_id for unit in units}
-    owed_by: dict[Checkpoint, list[Owed]] = {}
+    owed_by: dict[Checkpoint, list[MissingBaselines]] = {}
     for pair in owed:
         owed_by.setdefault(pair[0].checkpoint, []).append(pair)
     return [

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dynamics.errors import StoreError, refusals_exit_2
+from dynamics.command_line import command, user_errors_exit_2
+from dynamics.errors import StoreError
 from dynamics.results.audit.findings import Audit
 from dynamics.results.audit.folder import audit, repair
 from dynamics.results.store import open_store
@@ -25,7 +26,7 @@ def verify(
 
     Exit code 0: sound; 1: problems, each with its remedy; 2: there are no results to read.
     """
-    with refusals_exit_2():
+    with user_errors_exit_2():
         store = open_store(out)
         if mend and store.compacted:
             raise StoreError(f"{out} is a compacted copy: repair what it was made from, and compact it again")
@@ -58,8 +59,7 @@ def lines(found: Audit, out: str, deleted: list[str]) -> list[str]:
     return [*text, "sound" if not found.problems else f"{len(found.problems)} problems"]
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(verify)
+app = command(verify)
 
 if __name__ == "__main__":
     app()

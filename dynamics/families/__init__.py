@@ -37,12 +37,12 @@ def anatomy(model: PreTrainedModel) -> Anatomy:
         UnsupportedModel: no family file covers its `model_type`, or its config asks for something the identity
             does not cover.
     """
-    require_supported(model.config.model_type)
-    _refuse_rescaling(model.config)
+    check_supported(model.config.model_type)
+    _check_no_rescaling(model.config)
     return resolve_name(FAMILIES[model.config.model_type])(model)
 
 
-def require_supported(model_type: object) -> None:
+def check_supported(model_type: object) -> None:
     """Refuse a `model_type` that no family file covers.
 
     Raises:
@@ -55,7 +55,7 @@ def require_supported(model_type: object) -> None:
         )
 
 
-def _refuse_rescaling(config: PreTrainedConfig) -> None:
+def _check_no_rescaling(config: PreTrainedConfig) -> None:
     """Refuse a config that sets one of `NOT_COVERED` to anything but None or 1."""
     for key in NOT_COVERED:
         value = getattr(config, key, None)

@@ -98,7 +98,7 @@ class Anatomy:
 
     @property
     def device(self) -> torch.device:
-        """Where the unembedding, and so the label readout, lives."""
+        """Where the unembedding, and so the label projection, lives."""
         return self.unembedding.device
 
 

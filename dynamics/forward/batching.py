@@ -8,12 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dynamics.forward.memory import ModelShape, bytes_per_token
+from dynamics.forward.memory import MAX_TOKENS_CPU, MAX_TOKENS_GPU, ModelShape, bytes_per_token
 
-ON_CPU = 4_096
-"""Most padded tokens of a batch on a CPU where the plan leaves it open: larger ones leave its caches and are slower."""
-ON_GPU = 65_536
-"""The same on a GPU, which has long been busy by then."""
 _SHARE_OF_FREE = 0.5
 """Of the memory that is free; the rest is for what the formula leaves out and for other workers."""
 
@@ -97,12 +93,12 @@ def budget_for(model: PreTrainedModel, token_budget: int | None) -> int:
         return token_budget
     per_token = bytes_per_token(ModelShape.of(model.config.to_dict()), str(model.dtype).removeprefix("torch."))
     fitting = int(_SHARE_OF_FREE * free_bytes(model.device)) // per_token
-    return max(1, min(fitting, ON_CPU if model.device.type == "cpu" else ON_GPU))
+    return max(1, min(fitting, MAX_TOKENS_CPU if model.device.type == "cpu" else MAX_TOKENS_GPU))
 
 
 def halved(token_budget: int | None) -> int:
     """The budget to try after a process ran out of memory with this one."""
-    return max(1, (ON_CPU if token_budget is None else token_budget) // 2)
+    return max(1, (MAX_TOKENS_CPU if token_budget is None else token_budget) // 2)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -8,7 +8,7 @@ With T padded tokens in a batch (each counted with the shared ones before it), i
 and what decomposition adds to them, in float32 elements:
 
     contributions   2 * n_examples * n_components * n_labels    twice while batches are joined
-    readout         n_layers * d_heads * n_labels + d_heads * d_model * (half precision)
+    projection         n_layers * d_heads * n_labels + d_heads * d_model * (half precision)
     last tokens     2 * n_batch * n_layers * (d_heads + d_model) as they are kept, and as they are split
 
 `docs/performance.md` sets the formulae beside what was measured.
@@ -23,6 +23,10 @@ from typing import Any, Self
 from dynamics.errors import CheckpointError
 
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
+MAX_TOKENS_CPU = 4_096
+"""Most padded tokens of a batch on a CPU where the plan leaves it open: larger ones leave its caches and are slower."""
+MAX_TOKENS_GPU = 65_536
+"""The same on a GPU, which has long been busy by then."""
 _FLOAT32 = 4
 _NAMES = {
     "n_layers": ("num_hidden_layers", "n_layer"),

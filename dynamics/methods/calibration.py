@@ -15,14 +15,8 @@ import numpy as np
 
 from dynamics.methods.descent import FitSettings
 from dynamics.methods.reweighting import fit
+from dynamics.methods.variants import VARIANTS
 
-VARIANTS: dict[str, FitSettings] = {
-    "paper": FitSettings("paper", l1=0, lr=0.05, max_epochs=5000),
-    "official_code": FitSettings(
-        "official_code", l1=0, lr=0.05, max_epochs=5000, mean_loss=True, stop="patience", check_before_update=True
-    ),
-    "default": FitSettings("default", l1=0, lr=None, max_epochs=256, stop="leave_one_out"),
-}
 SUM_TOLERANCE = 1e-3
 
 
@@ -67,14 +61,14 @@ def label_probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def fit_calibration(
-    probabilities: np.ndarray, gold: np.ndarray, settings: FitSettings = VARIANTS["default"]
+    probabilities: np.ndarray, gold: np.ndarray, settings: FitSettings = VARIANTS["default"].calibration
 ) -> Calibration:
     """Fit one factor per label to labelled rows.
 
     Args:
         probabilities: (row, label), as `label_probabilities` gives them.
         gold: (row,) label indices.
-        settings: one of this module's `VARIANTS`.
+        settings: those of a variant in `dynamics.methods.variants`.
 
     Raises:
         ValueError: rows are not probabilities over the labels, or do not agree with gold.

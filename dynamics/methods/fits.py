@@ -1,21 +1,19 @@
 """What a few labels buy: reweighting, calibration and a held-out choice, from one unit's contributions and no model."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from dynamics import scores
+from dynamics.identity import METHOD_VERSION, short_hash
 from dynamics.methods import calibration, reweighting, selection
 from dynamics.methods.descent import FitSettings
-from dynamics.results.schema import METHOD_VERSION, TABLES
-from dynamics.results.tables import UnitArrays, answers_by_id, table
+from dynamics.methods.variants import VARIANTS
+from dynamics.scores import answers_by_id
+from dynamics.unit_arrays import UnitArrays
 
 COMP_RW, CALIB_PLUS, HELDOUT_T1 = METHODS = ("comp_rw", "calib_plus", "heldout_t1")
-COUNTS_DEMONSTRATIONS = {"official_code": False}
-"""Whether K counts the demonstrations (the paper) or comes on top of them (the authors' code); True unless named."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +35,15 @@ class Fit:
     @property
     def fit_id(self) -> str:
         """Hash (16 hex) of the settings, K and the method's version; a row's whole identity with its unit's id."""
-        calibrated = None if self.settings is None else calibration.VARIANTS[self.base]
+        calibrated = None if self.settings is None else VARIANTS[self.base].calibration
         counting = (self.counts_demonstrations,) if self.settings is None else ()
         text = repr((self.settings, calibrated, self.n_labelled, METHOD_VERSION, *counting))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return short_hash(text)
 
     @property
     def counts_demonstrations(self) -> bool:
         """Whether K counts the demonstrations in the prompts."""
-        return COUNTS_DEMONSTRATIONS.get(self.base, True)
+        return VARIANTS[self.base].counts_demonstrations
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -96,24 +94,6 @@ def fit_unit(unit: UnitArrays, fit: Fit) -> FitRows:
     return _reweight_and_calibrate(unit, fit, fit.settings, train, test)
 
 
-def fit_tables(units: Sequence[UnitArrays], fits: Sequence[Fit]) -> dict[str, pa.Table]:
-    """The rows of `prompt_scores` and `reweightings` that the fits add to these units."""
-    fitted = [(unit, fit_unit(unit, fit)) for unit in units for fit in fits]
-    return {
-        "prompt_scores": _table("prompt_scores", [(unit, rows.scores) for unit, rows in fitted]),
-        "reweightings": _table("reweightings", [(unit, rows.weights) for unit, rows in fitted]),
-    }
-
-
-def _table(name: str, parts: Sequence[tuple[UnitArrays, list[dict[str, object]]]]) -> pa.Table:
-    tables = [
-        table(name, unit.keys, {column: [row[column] for row in rows] for column in rows[0]})
-        for unit, rows in parts
-        if rows
-    ]
-    return pa.concat_tables(tables) if tables else TABLES[name].empty_table()
-
-
 @dataclass(frozen=True)
 class _Rows:
     """The candidates' contributions of one split, and what is left of the logits."""
@@ -152,7 +132,7 @@ def _reweight_and_calibrate(
     )
     logits = weights(test.contributions, test.remainder if settings.keep_remainder else None)
     factors = calibration.fit_calibration(
-        calibration.label_probabilities(train.full), train.gold, calibration.VARIANTS[fit.base]
+        calibration.label_probabilities(train.full), train.gold, VARIANTS[fit.base].calibration
     )
     calibrated = factors(calibration.label_probabilities(test.full))
     results = [

@@ -15,17 +15,15 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from dynamics.checkpoints import hash_files
-from dynamics.errors import CheckpointError, DoubtfulUnit
+from dynamics.errors import CheckpointError, FailedCheck, first_line
 from dynamics.families import anatomy as find_anatomy
 from dynamics.forward.batching import budget_for, in_batches
 from dynamics.forward.last_token import hidden_states
+from dynamics.methods.baselines import ENCODER_FOLDER
 from dynamics.tasks import Row
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 """Texts -> (text, d) float32."""
-
-_GIVE = "give a folder that AutoModel reads, with safetensors weights and its tokenizer"
 
 
 @dataclass(frozen=True)
@@ -44,14 +42,14 @@ class Vectors:
         """The vectors (row, d) of rows.
 
         Raises:
-            DoubtfulUnit: a vector is not finite.
+            FailedCheck: a vector is not finite.
         """
         texts = [row_text(row) for row in rows]
         new = sorted({text for text in texts if text not in self.known})
         if new:
             vectors = self.embed(new)
             if not np.isfinite(vectors).all():
-                raise DoubtfulUnit("an embedding holds NaN or infinity; nearest examples are not defined")
+                raise FailedCheck("an embedding holds NaN or infinity; nearest examples are not defined")
             self.known.update(zip(new, vectors, strict=True))
         return np.stack([self.known[text] for text in texts])
 
@@ -123,18 +121,6 @@ def encoder_embedder(folder: Path, *, device: str = "cpu", token_budget: int | N
     return embed
 
 
-def encoder_hash(folder: Path) -> str:
-    """Hash of what decides an encoder's vectors: weights, config and tokenizer files.
-
-    Raises:
-        CheckpointError: the folder holds no safetensors weights.
-    """
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise CheckpointError(f"encoder {folder} holds no .safetensors file; {_GIVE}")
-    return hash_files([*weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))])
-
-
 def _open_encoder(folder: Path, device: str) -> tuple[Any, PreTrainedTokenizerBase]:
     transformers_logging.disable_progress_bar()
     settings = {"local_files_only": True, "trust_remote_code": False}
@@ -142,8 +128,9 @@ def _open_encoder(folder: Path, device: str) -> tuple[Any, PreTrainedTokenizerBa
         model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **settings)
         tokenizer = AutoTokenizer.from_pretrained(folder, **settings)
     except Exception as error:  # OSError, ValueError, safetensors' and tokenizers' own: whatever the folder provokes
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"encoder {folder} cannot be opened ({first[:200]}); {_GIVE}") from error
+        raise CheckpointError(
+            f"encoder {folder} cannot be opened ({first_line(error, 200)}); {ENCODER_FOLDER}"
+        ) from error
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 

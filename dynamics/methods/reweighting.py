@@ -31,14 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynamics.methods.descent import FitSettings, descend, loss_and_probabilities, margins
-
-VARIANTS: dict[str, FitSettings] = {
-    "paper": FitSettings("paper", l1=0.1, lr=0.05, max_epochs=2000),
-    "official_code": FitSettings(
-        "official_code", l1=0.01, lr=0.05, max_epochs=2000, mean_loss=True, clip=True, stop="patience"
-    ),
-    "default": FitSettings("default", l1=0.1, lr=None, max_epochs=256, keep_remainder=True, stop="leave_one_out"),
-}
+from dynamics.methods.variants import VARIANTS
 
 
 @dataclass(frozen=True)
@@ -96,7 +89,7 @@ class Reweighting:
 def fit(
     contributions: np.ndarray,
     gold: np.ndarray,
-    settings: FitSettings = VARIANTS["default"],
+    settings: FitSettings = VARIANTS["default"].reweighting,
     remainder: np.ndarray | None = None,
     *,
     components: Sequence[str] = (),
@@ -106,7 +99,7 @@ def fit(
     Args:
         contributions: (row, component, label) of heads and MLPs, in logits. A label without rows is allowed.
         gold: (row,) label indices.
-        settings: one of `VARIANTS`, or `dataclasses.replace` of one.
+        settings: those of a variant in `dynamics.methods.variants`, or `dataclasses.replace` of one.
         remainder: (row, label), everything else in the full logits: needed where the settings keep it, else not read.
         components: names, kept with the weights.
 

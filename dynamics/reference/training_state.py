@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from transformers import GPTNeoXForCausalLM
 
-from dynamics.reference.manifest import LoggedLoss, write_atomically
+from dynamics.atomic_write import write_atomically
+from dynamics.reference.manifest import LoggedLoss
 from dynamics.reference.recipe import Recipe, model_config
 
 STATE_FOLDER, RECIPE_NAME, STATE_NAME = "training_state", "recipe.json", "state.pt"

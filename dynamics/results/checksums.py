@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dynamics.errors import first_line
 from dynamics.results.schema import SCHEMA_VERSION
 
 ROW_GROUP_BYTES = 64 * 2**20
@@ -51,7 +52,7 @@ def damage_of(data: bytes) -> str | None:
     try:
         about = labels(pq.read_metadata(pa.BufferReader(data)).metadata)
     except (pa.ArrowException, OSError) as error:
-        return f"not readable as Parquet ({str(error).splitlines()[0].strip()[:80]})"
+        return f"not readable as Parquet ({first_line(error, 80)})"
     sealed = data.rfind(_PREFIX.encode()) >= 0  # even where a changed byte hides the metadata from the reader
     if sealed and not _is_whole(data, about.get("sha256", "")):
         return "not what was written: its checksum differs"

@@ -15,9 +15,10 @@ from urllib.parse import quote
 import polars as pl
 import pyarrow as pa
 
+from dynamics.atomic_write import TEMPORARY
 from dynamics.errors import StoreError
 from dynamics.results.checksums import encode
-from dynamics.results.places import TEMPORARY, Entry, Place, delete, entries, exists, names, place, put, read
+from dynamics.results.places import Entry, Place, delete, entries, exists, names, place, put, read
 from dynamics.results.schema import SCHEMA_VERSION, TABLES
 from dynamics.results.store import MARKER, ResultStore, belongs, part_files, read_files, read_units
 

@@ -1,6 +1,5 @@
 """What lies beside the tables of a results folder: plans and what they mean, logs of failures, notes of drivers."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from dynamics.errors import StoreError
+from dynamics.identity import short_hash
 from dynamics.results.checksums import encode
 from dynamics.results.places import Place, delete, entries, exists, names, put, read
 from dynamics.results.store import ResultStore
@@ -24,7 +24,7 @@ def save_plan(store: ResultStore, name: str, text: str, planned: pa.Table) -> No
         text: the plan's TOML.
         planned: its units, columns of `dynamics.results.schema.PLANNED`.
     """
-    kept = store.root / "plans" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    kept = store.root / "plans" / f"{name}-{short_hash(text)}"
     if not exists(where := kept.with_name(f"{kept.name}.toml")):
         put(where, text.encode())
     put(kept.with_name(f"{kept.name}.units.parquet"), encode(planned, "planned"))
@@ -60,12 +60,12 @@ def write_log(store: ResultStore, name: str, text: str) -> Place:
     return where
 
 
-def write_note(store: ResultStore, folder: str, name: str, note: Mapping[str, object]) -> None:
+def write_metadata(store: ResultStore, folder: str, name: str, note: Mapping[str, object]) -> None:
     """Keep a small JSON object beside the tables, as `folder/name.json`; the latest replaces the one before."""
     put(store.root / folder / f"{name}.json", json.dumps(note).encode())
 
 
-def read_notes(store: ResultStore, folder: str) -> dict[str, dict[str, Any]]:
+def read_metadata(store: ResultStore, folder: str) -> dict[str, dict[str, Any]]:
     """All notes of a folder by name, sorted; what cannot be read (any more) is left out."""
     notes = {}
     for name in names(store.root / folder):
@@ -75,6 +75,6 @@ def read_notes(store: ResultStore, folder: str) -> dict[str, dict[str, Any]]:
     return notes
 
 
-def delete_note(store: ResultStore, folder: str, name: str) -> None:
+def delete_metadata(store: ResultStore, folder: str, name: str) -> None:
     """Take a note away; none is there already where another process did so."""
     delete(store.root / folder / f"{name}.json")

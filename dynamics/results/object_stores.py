@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 from pyarrow import fs
 
-from dynamics.errors import StoreError
+from dynamics.errors import StoreError, first_line
 
 CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE,",
@@ -126,7 +126,7 @@ def explanation(where: ObjectPath, error: str) -> str:
         ),
         r"REDIRECT|AUTHORIZATION_?HEADER|\b301\b": f": bucket {bucket} is in another region; set AWS_REGION",
         r"connect|resolve|timed? ?out|UNAVAILABLE|SLOW_?DOWN|\b50\d\b": _unreachable(where),
-        "": f": {error.strip().splitlines()[0]}; mend it, then resume",
+        "": f": {first_line(error)}; mend it, then resume",
     }
     return f"{where}{next(text for cause, text in causes.items() if re.search(cause, error, re.IGNORECASE))}"
 

@@ -12,9 +12,7 @@ A place is a `Path`, or an `ObjectPath` for `s3://` and `gs://`. Files are writt
 scanned by Polars, which finds columns and rows in ranges of an object.
 """
 
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,12 +23,9 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
+from dynamics.atomic_write import write_atomically
 from dynamics.errors import StoreError, unknown
 from dynamics.results.object_stores import CREDENTIALS, ObjectPath, explanation, filesystem, scan_options
-
-TEMPORARY = ".tmp-"
-"""What the name of a file begins with while it is written."""
-
 
 Place = Path | ObjectPath
 
@@ -200,29 +195,11 @@ def _local(uri: str) -> Path:
 
 
 def _put_file(path: Path, data: bytes | pa.Buffer) -> None:
-    _make(path.parent)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY}{path.stem}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make {path.parent}: {error.strerror}; name a folder you may write to") from error
+    try:
+        write_atomically(path, memoryview(data))
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; free space or permissions, then resume") from error
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot make {folder}: {error.strerror}; name a folder you may write to") from error

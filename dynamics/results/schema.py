@@ -4,8 +4,6 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 1
 """Raised when older results could no longer be read; a new nullable column does not raise it, and reads as null."""
-METHOD_VERSION = 1
-"""Raised when the same checkpoint and prompts would give other numbers; part of every unit's identity."""
 
 _TEXT = pa.string()
 _FLOATS = pa.list_(pa.float32())
@@ -84,7 +82,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "predictions": (
             pa.list_(pa.uint8()),
             "label answered on each of the n_examples rows, by ascending example_id; the first of them in a tie; null "
-            "where another table has the answers (`full`, the oracles), for rivals, and in older results",
+            "where another table has the answers (`full`, the oracles), for prompting baselines",
         ),
         "tied": (pa.list_(pa.uint32()), "per row as `full_tied`, 0 without a tie; null where no row ties"),
     },
@@ -137,7 +135,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
 
 _PLANNED: dict[str, tuple[pa.DataType, str]] = {
     **KEYS,
-    "fit_ids": (pa.list_(_TEXT), "fits and rivals that the plan asks of the unit"),
+    "fit_ids": (pa.list_(_TEXT), "fits and prompting baselines that the plan asks of the unit"),
 }
 
 

@@ -7,7 +7,6 @@ A part holds the units of one (checkpoint, task) that were computed together; it
 row in `units/.../<task>-failed-<hash>.parquet` and none elsewhere.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,10 +18,11 @@ from urllib.parse import quote, unquote
 import polars as pl
 import pyarrow as pa
 
+from dynamics.atomic_write import TEMPORARY
 from dynamics.errors import StoreError, unknown
+from dynamics.identity import short_hash
 from dynamics.results.checksums import encode
 from dynamics.results.places import (
-    TEMPORARY,
     Entry,
     Place,
     entries,
@@ -189,7 +189,7 @@ def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
 
 def part_id(unit_ids: Iterable[str]) -> str:
     """Name of the part that holds these units."""
-    return _digest(sorted(unit_ids))
+    return short_hash("\n".join(sorted(unit_ids)))
 
 
 def read_units(store: ResultStore) -> pl.DataFrame:
@@ -337,7 +337,3 @@ def _path(store: ResultStore, table: str, units: pa.Table, part: str) -> Place:
 
 def _write_part(where: Place, rows: pa.Table, table: str) -> None:
     put(where, encode(rows, table))
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -1,43 +1,16 @@
 """One unit's contributions -> its rows in every result table. Torch-free, so that stored contributions serve too."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dynamics import scores
-from dynamics.components import Component
 from dynamics.methods import selection
+from dynamics.methods.fits import Fit, fit_unit
 from dynamics.results.schema import TABLES
-
-
-@dataclass(frozen=True)
-class UnitArrays:
-    """What a unit's rows are made from.
-
-    Attributes:
-        keys: the columns that every table has.
-        components: the component axis.
-        split, example_id, gold: per example.
-        contributions: (example, component, label) float32.
-        constant: (label,).
-        full: (example, label).
-        n_shots_used: demonstrations in the prompts.
-        skipped: (split, example_id, gold, reason) of examples that do not fit the context and were not run.
-    """
-
-    keys: Mapping[str, object]
-    components: tuple[Component, ...]
-    split: Sequence[str]
-    example_id: Sequence[str]
-    gold: np.ndarray
-    contributions: np.ndarray
-    constant: np.ndarray
-    full: np.ndarray
-    n_shots_used: int
-    skipped: Sequence[tuple[str, str, int, str]] = ()
+from dynamics.unit_arrays import UnitArrays
 
 
 def unit_tables(unit: UnitArrays) -> dict[str, pa.Table]:
@@ -64,15 +37,22 @@ def table(name: str, keys: Mapping[str, object], columns: Mapping[str, Sequence 
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def answers_by_id(values: np.ndarray, example_id: Sequence[str] | np.ndarray) -> dict[str, list[int] | None]:
-    """The columns `predictions` and `tied` of `prompt_scores`: what is answered on each row, by ascending example_id.
+def fit_tables(units: Sequence[UnitArrays], fits: Sequence[Fit]) -> dict[str, pa.Table]:
+    """The rows of `prompt_scores` and `reweightings` that the fits add to these units."""
+    fitted = [(unit, fit_unit(unit, fit)) for unit in units for fit in fits]
+    return {
+        "prompt_scores": _fit_table("prompt_scores", [(unit, rows.scores) for unit, rows in fitted]),
+        "reweightings": _fit_table("reweightings", [(unit, rows.weights) for unit, rows in fitted]),
+    }
 
-    Args:
-        values: (example, label), of which the largest is answered: logits, or `scores.credit`.
-        example_id: (example,) unique.
-    """
-    labels, tied = scores.encode(values[np.argsort(np.asarray(example_id), kind="stable")])
-    return {"predictions": labels.tolist(), "tied": tied.tolist() if tied.any() else None}
+
+def _fit_table(name: str, rows_by_unit: Sequence[tuple[UnitArrays, list[dict[str, object]]]]) -> pa.Table:
+    tables = [
+        table(name, unit.keys, {column: [row[column] for row in rows] for column in rows[0]})
+        for unit, rows in rows_by_unit
+        if rows
+    ]
+    return pa.concat_tables(tables) if tables else TABLES[name].empty_table()
 
 
 def _contributions(unit: UnitArrays) -> pa.Table:
@@ -183,7 +163,7 @@ def _split_half(answers: selection.Answers, ids: np.ndarray) -> tuple[object, ..
         return None, None, None, f"{len(answers.gold)} test row cannot be halved"
     in_first = selection.balanced_halves(answers.gold, ids)
     halves = selection.heldout_split_half(answers, in_first)
-    answered = answers_by_id(selection.answers_of_halves(answers, in_first, halves), ids.tolist())
+    answered = scores.answers_by_id(selection.answers_of_halves(answers, in_first, halves), ids.tolist())
     return halves.accuracy, answered["predictions"], answered["tied"], None
 
 

@@ -1,6 +1,5 @@
 """Tasks: rows, label words and templates. One file per task, one line each in `TASKS`."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from dynamics.errors import PlanError, unknown
+from dynamics.identity import short_hash
 
 CONTRAST = "contrast"
 """Name of the template that differs least from the task's first one: a space, a line break, capitals of the labels."""
@@ -126,4 +126,4 @@ def fingerprint(task: Task, rows: TaskRows) -> str:
     split = [[(r.example_id, sorted(r.fields.items()), r.gold) for r in part] for part in (rows.pool, rows.test)]
     asked = [task.name, task.n_labels, task.label_words, task.demonstrations_of, split]
     text = json.dumps(asked, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return short_hash(text)

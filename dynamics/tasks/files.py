@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.ipc
 
-from dynamics.errors import CheckpointError, PlanError, unknown
+from dynamics.errors import CheckpointError, PlanError, first_line, unknown
 from dynamics.hub.datasets import fetch_dataset_file
 
 
@@ -105,8 +105,8 @@ def read_table(path: Path) -> pl.DataFrame:
     try:
         return READERS[path.suffix](path)
     except (OSError, ValueError, pl.exceptions.PolarsError, pa.ArrowException) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise PlanError(f"{path} cannot be read as {path.suffix[1:]}: {reason[:160]}") from error
+        reason = first_line(error, 160)
+        raise PlanError(f"{path} cannot be read as {path.suffix[1:]}: {reason}") from error
 
 
 def _read_arrow(path: Path) -> pl.DataFrame:

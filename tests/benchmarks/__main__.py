@@ -11,7 +11,8 @@ import torch
 import transformers
 import typer
 
-from dynamics.errors import PlanError, refusals_exit_2, unknown
+from dynamics.command_line import user_errors_exit_2
+from dynamics.errors import PlanError, unknown
 from tests.benchmarks import APART, BENCHMARKS
 from tests.benchmarks.timing import Row
 
@@ -24,7 +25,7 @@ def run(
     threads: Annotated[int, typer.Option(min=1, help="threads of torch, for every way alike")] = 1,
 ) -> None:
     """Measure, and say which targets were met. Exit code 1 where one was missed."""
-    with refusals_exit_2():
+    with user_errors_exit_2():
         for name in names or ():
             if name not in TASKS:
                 raise PlanError(unknown("benchmark", name, TASKS))

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from dynamics import scores
-from dynamics.methods.reweighting import VARIANTS, fit
+from dynamics.methods.reweighting import fit
+from dynamics.methods.variants import VARIANTS
 
 N_TEST = 400
 CASES = list(product((27, 156, 1056), (2, 4), (12, 24), (1, 5, 15, 30), (0.3, 0.6), (1.0, 3.0, 8.0)))
@@ -54,7 +55,7 @@ def accuracies(seed: int, case: tuple) -> dict[str, float]:
     n_train = case[2]
     logits = {"full": contributions.sum(1) + remainder}
     for name, variant in VARIANTS.items():
-        found = fit(contributions[:n_train], gold[:n_train], variant, remainder[:n_train])
+        found = fit(contributions[:n_train], gold[:n_train], variant.reweighting, remainder[:n_train])
         logits[name] = found(contributions, remainder)
     return {name: float(scores.accuracy(scores.credit(z[n_train:]), gold[n_train:])) for name, z in logits.items()}
 

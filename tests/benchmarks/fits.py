@@ -7,11 +7,12 @@ from itertools import cycle
 import numpy as np
 import torch
 
-from dynamics.methods.reweighting import VARIANTS, fit
+from dynamics.methods.reweighting import fit
+from dynamics.methods.variants import VARIANTS
 from tests.benchmarks.timing import Row, in_turns
 
 N_PROBLEMS, N_ROWS, N_COMPONENTS, N_LABELS, EPOCHS = 30, 24, 1056, 4, 300
-PAPER = replace(VARIANTS["paper"], max_epochs=EPOCHS)
+PAPER = replace(VARIANTS["paper"].reweighting, max_epochs=EPOCHS)
 
 
 def product_and_sum(parts: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -43,7 +44,7 @@ def reweighting_fits() -> Iterator[Row]:
     problems = [rng.normal(0, 0.05, (N_ROWS, N_COMPONENTS, N_LABELS)).astype(np.float32) for _ in range(N_PROBLEMS)]
     ways: dict[str, Callable[[np.ndarray], object]] = {
         "closed form": lambda c: fit(c, gold, PAPER),
-        "default": lambda c: fit(c, gold, VARIANTS["default"], remainder),
+        "default": lambda c: fit(c, gold, VARIANTS["default"].reweighting, remainder),
         "autograd": lambda c: autograd_loop(c, gold, product_and_sum),
         "autograd contraction": lambda c: autograd_loop(c, gold, contraction),
     }
@@ -56,6 +57,6 @@ def reweighting_fits() -> Iterator[Row]:
     by_contraction = times.ratio("closed form", "autograd contraction")
     yield Row("fits, closed form / autograd by one contraction", on, by_contraction)
     # it descends on all rows, and without each of them, all at once
-    descents = (1 + N_ROWS) * VARIANTS["default"].max_epochs / EPOCHS
+    descents = (1 + N_ROWS) * VARIANTS["default"].reweighting.max_epochs / EPOCHS
     note = f"{1 + N_ROWS} descents in {of['default']:.2f} of the seconds of one loop"
     yield Row("fits, default / autograd loop, each update", on, of["default"] / descents, 0.25, note=note)

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from dynamics.decomposition import decompose, read_out, split_logits
+from dynamics.decomposition import decompose, split_logits, unembedding_projection
 from dynamics.families import anatomy
 from dynamics.forward.last_token import last_token
 from dynamics.prompts import PromptSet
@@ -74,13 +74,13 @@ def _by_labels() -> tuple[str, dict[int, Callable[[], object]]]:
     parts = anatomy(model)
     with torch.inference_mode():
         last = last_token(parts, random_prompts(128, own=8, shared=8).own_ids)
-        readouts = {n: read_out(parts, tuple(range(10, 10 + n))) for n in (2, 4, 8, 16, 32)}
+        projections = {n: unembedding_projection(parts, tuple(range(10, 10 + n))) for n in (2, 4, 8, 16, 32)}
 
     def splits(n_labels: int) -> None:
         for _ in range(30):  # one takes a few milliseconds, too short to time
-            split_logits(parts, readouts[n_labels], last)
+            split_logits(parts, projections[n_labels], last)
 
-    ways = {n: partial(splits, n) for n in readouts}
+    ways = {n: partial(splits, n) for n in projections}
     return "split of the logits, 6 layers x 512, 128 prompts", ways
 
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Qwen2Config
 
 from dynamics import families
-from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE, decompose, own_logits, relative_error
+from dynamics.decomposition import decompose, own_logits, relative_error
 from dynamics.errors import UnsupportedModel
+from dynamics.gate import FORWARD_TOLERANCE, TOLERANCE
 from dynamics.prompts import PromptSet
 from tests.dynamics.test_decomposition import one_by_one, ragged_prompts
 from tests.models import VARIANTS, perturbed

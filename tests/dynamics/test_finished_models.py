@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from dynamics.checkpoints import find_checkpoints, load_model
+from dynamics.checkpoints import find_checkpoints
 from dynamics.errors import CheckpointError, PlanError
 from dynamics.grids import FINISHED
+from dynamics.loading import load_model
 from tests import hub_models
 from tests.hub_server import FakeHub
 from tests.models import tiny_neox

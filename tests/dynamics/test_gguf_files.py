@@ -10,9 +10,10 @@ import torch
 from transformers import PreTrainedModel
 
 from dynamics import gguf_files
-from dynamics.checkpoints import find_checkpoints, load_model, load_tokenizer
+from dynamics.checkpoints import find_checkpoints
 from dynamics.decomposition import decompose, own_logits, relative_error
 from dynamics.errors import CheckpointError
+from dynamics.loading import load_model, load_tokenizer
 from tests.dynamics.test_decomposition import ragged_prompts
 from tests.models import VARIANTS, perturbed
 

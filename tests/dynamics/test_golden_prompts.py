@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dynamics.prompts import label_words, prompt_text, select_rows
+from dynamics.prompt_encoder import label_words, prompt_text
+from dynamics.prompts import select_rows
 from dynamics.tasks import TASKS, get_task
 from dynamics.tasks.sources import SourceRows
 from tests.dynamics.raw_rows import hand_written

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from dynamics.errors import CheckpointError, DoubtfulUnit
+from dynamics.errors import CheckpointError, FailedCheck
 from dynamics.methods.nearest import Vectors, checkpoint_embedder, encoder_embedder, nearest, row_text
 from dynamics.tasks import Row
 from tests.dynamics.test_prompts_bos import tokenizer as word_level
@@ -113,5 +113,5 @@ def test_each_text_is_embedded_once() -> None:
 
 
 def test_a_vector_that_is_not_finite_is_refused() -> None:
-    with pytest.raises(DoubtfulUnit, match="an embedding holds NaN or infinity"):
+    with pytest.raises(FailedCheck, match="an embedding holds NaN or infinity"):
         Vectors(lambda texts: np.full((len(texts), 2), np.nan)).of([Row("a", {"text": "warm"}, 0)])

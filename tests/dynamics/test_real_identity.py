@@ -11,9 +11,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from dynamics.checkpoints import find_checkpoints, load_model, load_tokenizer
+from dynamics.checkpoints import find_checkpoints
 from dynamics.decomposition import decompose, relative_error
 from dynamics.families import FAMILIES
+from dynamics.loading import load_model, load_tokenizer
 from dynamics.prompts import PromptSet, build_prompts
 from dynamics.tasks import get_task
 from tests.dynamics.test_decomposition import one_by_one

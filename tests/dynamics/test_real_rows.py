@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dynamics.prompts import build_prompts, label_words, prompt_text, select_rows
+from dynamics.prompt_encoder import label_words, prompt_text
+from dynamics.prompts import build_prompts, select_rows
 from dynamics.tasks import get_task
 from tests.real_rows import TASKS, needs_real_rows, neox_tokenizer, real_rows
 

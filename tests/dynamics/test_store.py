@@ -143,9 +143,9 @@ def test_a_unit_in_two_parts_is_read_once(store: ResultStore) -> None:
 
 
 def test_a_failure_is_recorded_and_superseded_by_success(store: ResultStore) -> None:
-    record = {**keys("u1"), "error_class": "DoubtfulUnit", "error": "parts miss", "created": datetime.now(UTC)}
+    record = {**keys("u1"), "error_class": "FailedCheck", "error": "parts miss", "created": datetime.now(UTC)}
     write_failures(store, table("units", record, {"status": ["failed"]}))
-    assert read_units(store).select("unit_id", "status", "error_class").rows() == [("u1", "failed", "DoubtfulUnit")]
+    assert read_units(store).select("unit_id", "status", "error_class").rows() == [("u1", "failed", "FailedCheck")]
     with pytest.raises(StoreError, match="holds no finished unit yet"):
         scan(store, "predictions")
     write(store, ["u1"])

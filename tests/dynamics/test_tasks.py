@@ -12,7 +12,7 @@ import pytest
 import dynamics.tasks
 from dynamics.errors import PlanError
 from dynamics.partition import select_rows
-from dynamics.prompts import label_words
+from dynamics.prompt_encoder import label_words
 from dynamics.tasks import TASKS, Task, fingerprint, get_task
 from dynamics.tasks.sources import SourceRows
 from tests.dynamics.raw_rows import hand_written, source_of

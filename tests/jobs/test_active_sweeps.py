@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import jobs.run_checkpoint
-from dynamics.results.metadata import read_notes, write_note
+from dynamics.results.metadata import read_metadata, write_metadata
 from dynamics.results.schema import TABLES
 from dynamics.results.store import ResultStore, open_store
 from jobs.active_sweeps import FORGOTTEN_SECONDS, STALE_SECONDS, Driver, announced, drivers, forget_old
@@ -34,7 +34,7 @@ def elsewhere(**changes: object) -> Driver:
 
 
 def leave(store: ResultStore, driver: Driver, **more: object) -> None:
-    write_note(store, "drivers", driver.run, {**asdict(driver), **more})
+    write_metadata(store, "drivers", driver.run, {**asdict(driver), **more})
 
 
 def test_a_sweep_is_seen_while_it_is_at_work(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def test_a_sweep_is_seen_while_it_is_at_work(store: ResultStore, monkeypatch: py
         assert (driver.run, driver.plan, driver.pid, driver.n_units) == ("mine", "tiny", os.getpid(), 20)
         assert (driver.done, driver.failed) == (1, 0)
     assert drivers(store) == []
-    assert read_notes(store, "drivers") == {}
+    assert read_metadata(store, "drivers") == {}
 
 
 def test_the_silent_and_the_dead_are_not_at_work(store: ResultStore) -> None:
@@ -57,7 +57,7 @@ def test_the_silent_and_the_dead_are_not_at_work(store: ResultStore) -> None:
     leave(store, elsewhere(run="alive"), new_column="of a later version")
     leave(store, elsewhere(run="silent", beat=time.time() - STALE_SECONDS - 1))
     leave(store, elsewhere(run="dead", host=socket.gethostname(), pid=ended.pid))
-    write_note(store, "drivers", "foreign", {"host": "x"})
+    write_metadata(store, "drivers", "foreign", {"host": "x"})
     (store.root / "drivers" / "torn.json").write_text("{")
     assert [driver.run for driver in drivers(store)] == ["alive"]
 
@@ -66,7 +66,7 @@ def test_notes_of_the_long_dead_are_deleted(store: ResultStore) -> None:
     leave(store, elsewhere(run="old", beat=time.time() - FORGOTTEN_SECONDS - 1))
     leave(store, elsewhere(run="new"))
     forget_old(store)
-    assert list(read_notes(store, "drivers")) == ["new"]
+    assert list(read_metadata(store, "drivers")) == ["new"]
 
 
 def test_a_second_sweep_says_that_another_is_at_work(tmp_path: Path, suite_folder: Path) -> None:

@@ -9,8 +9,8 @@ from ray.exceptions import LocalRayletDiedError, NodeDiedError, ObjectLostError,
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 from typer.testing import CliRunner
 
-from dynamics.errors import CheckpointError, DoubtfulUnit, Unreachable
-from dynamics.forward.batching import ON_CPU
+from dynamics.errors import CheckpointError, FailedCheck, Unreachable
+from dynamics.forward.memory import MAX_TOKENS_CPU
 from jobs.attempts import TooManyFailures, again, stopping
 from jobs.outcomes import Outcome, kind_of
 from jobs.plan import Limits, read_plan
@@ -40,7 +40,7 @@ from tests.models import write_plan
         ),
         (OSError(errno.ENOSPC, "No space left on device"), "stays"),
         (CheckpointError("is not what the Hub lists"), "stays"),
-        (DoubtfulUnit("parts miss the logits"), "stays"),
+        (FailedCheck("parts miss the logits"), "stays"),
         (ValueError("a bug"), "stays"),
         (KeyError("out of memory"), "stays"),
     ],
@@ -80,7 +80,7 @@ def test_only_what_may_pass_comes_again(work: CheckpointWork) -> None:
 
 def test_memory_that_ran_out_halves_the_batch_and_no_further_than_one_token(work: CheckpointWork) -> None:
     asked = CheckpointWork(**{**vars(work), "token_budget": 300})
-    for tried, expected in ((asked, 150), (work, ON_CPU // 2)):  # the second leaves the budget to the worker
+    for tried, expected in ((asked, 150), (work, MAX_TOKENS_CPU // 2)):  # the second leaves the budget to the worker
         _, retry = again(tried, ended(tried, "passes", "memory"), Limits())
         assert retry is not None
         assert retry.token_budget == expected

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from dynamics.results.metadata import read_notes, write_note
+from dynamics.results.metadata import read_metadata, write_metadata
 from dynamics.results.schema import TABLES
 from dynamics.results.store import ResultStore, open_store, read_units
 from jobs.attempts import Job
@@ -163,7 +163,7 @@ def slowly_where_told(work, store: ResultStore):
     """`slowly`, with a note of the node that begins it."""
     import ray
 
-    write_note(store, "begun", str(work.checkpoint.step), {"node": ray.get_runtime_context().get_node_id()})
+    write_metadata(store, "begun", str(work.checkpoint.step), {"node": ray.get_runtime_context().get_node_id()})
     time.sleep(1.5)
     return run_checkpoint(work, store)
 
@@ -172,7 +172,7 @@ def busy_node(store: ResultStore, ended: set[str]) -> str:
     """Id of a node that has begun a checkpoint and not ended it."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        notes = read_notes(store, "begun")
+        notes = read_metadata(store, "begun")
         if at_work := sorted(set(notes) - ended):
             return notes[at_work[0]]["node"]
         time.sleep(0.05)

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 import analysis
-from dynamics.checkpoints import find_checkpoints, load_model
-from dynamics.random_init import random_init
+from dynamics.checkpoints import find_checkpoints, random_init
+from dynamics.loading import load_model
 from dynamics.results.store import CELL
 from jobs.fetching import at_hand, fetch
 from jobs.plan import read_plan
@@ -22,7 +22,7 @@ from tests.models import write_plan
 BOTH = {"controls": ["random_init", "shuffled_labels"], "control_seeds": [0, 3]}
 RANDOM, SHUFFLED = ["random_init-0", "random_init-3"], ["shuffled_labels-0", "shuffled_labels-3"]
 PER_CHECKPOINT = 3 * 2 + 2 * 2
-LABELLED = {"rivals": True, "fits": {"n_labelled": [6]}}
+LABELLED = {"prompting_baselines": True, "fits": {"n_labelled": [6]}}
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_other_versions_draw_other_weights_and_are_refused(
 ) -> None:
     plan = write_plan(tmp_path / "plan.toml", suite_folder, tasks=ONE_PROMPT, controls=["random_init"])
     assert run(plan, tmp_path / "out").exit_code == 0
-    monkeypatch.setattr("torch.__version__", "0")
+    monkeypatch.setattr("dynamics.checkpoints.version", lambda _: "0")
     refused = run(plan, tmp_path / "out")
     assert refused.exit_code == 2
     assert "holds tiny random_init-0 sentiment/plain seed 0 4-shot from another plan or other weights" in refused.output

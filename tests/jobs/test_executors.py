@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import analysis
 from dynamics.errors import StoreError
-from dynamics.results.metadata import read_notes, write_note
+from dynamics.results.metadata import read_metadata, write_metadata
 from dynamics.results.store import ResultStore, open_store, read_units
 from jobs.attempts import Job
 from jobs.executors import Results, run_inline, run_ray
@@ -76,7 +76,7 @@ def seen(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
     """Leave a note of the attempt, and say that all is done."""
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
     note = {"step": work.checkpoint.step, "attempt": work.attempt, "budget": work.token_budget, "gpus": gpus}
-    write_note(store, "seen", f"{work.checkpoint.step}-{work.attempt}", {**note, "pid": os.getpid()})
+    write_metadata(store, "seen", f"{work.checkpoint.step}-{work.attempt}", {**note, "pid": os.getpid()})
     return [Outcome(unit.unit_id, str(unit), "done", seconds={"forward": 0.5}) for unit in work.asked]
 
 
@@ -141,7 +141,7 @@ def test_what_passes_is_tried_again(executor: str, tmp_path: Path, suite_folder:
     said = [(work.checkpoint.step, work.attempt, outcome.status) for work, (outcome,) in ended]
     assert sorted(said) == [(0, 1, "retried"), (0, 2, "done"), (4, 1, "retried"), (4, 2, "done")]
     assert {o.error for _, (o,) in ended if o.status == "retried"} == {"peer left"}
-    assert sorted(read_notes(store, "seen")) == ["0-1", "0-2", "4-1", "4-2"]
+    assert sorted(read_metadata(store, "seen")) == ["0-1", "0-2", "4-1", "4-2"]
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
@@ -152,7 +152,7 @@ def test_memory_that_runs_out_halves_the_batch_until_the_attempts_end(
     works = [replace(work, token_budget=16_384) for work in works_of(tmp_path, suite_folder)[:1]]
     ended = [outcome for _, outcomes in start(executor, works, memory_runs_out, store) for outcome in outcomes]
     assert [outcome.status for outcome in ended] == ["retried", "retried", "failed"]
-    assert [note["budget"] for note in read_notes(store, "seen").values()] == [16_384, 8_192, 4_096]
+    assert [note["budget"] for note in read_metadata(store, "seen").values()] == [16_384, 8_192, 4_096]
     (row,) = read_units(store).iter_rows(named=True)
     assert (row["status"], row["attempts"], row["error_class"]) == ("failed", 3, "MemoryError")
     assert row["error"] == "no room for 4096 tokens"
@@ -235,7 +235,7 @@ def test_workers_have_their_share_of_a_gpu_and_end_when_the_plan_says(tmp_path: 
     asked = {"num_cpus": 2, "num_gpus": 0.5, "memory_gb": 0.1, "labels": {"zone": "in(east, west)"}}
     works = works_of(tmp_path, suite_folder, **asked, checkpoints_per_process=1)
     assert [outcome.status for _, (outcome,) in start("ray", works, seen, store)] == ["done", "done"]
-    notes = read_notes(store, "seen").values()
+    notes = read_metadata(store, "seen").values()
     assert {note["gpus"] for note in notes} <= {"0", "1"}
     assert len({note["pid"] for note in notes}) == 2
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dynamics.errors import PlanError
-from jobs.placement import largest_first, matches, ray_options, refuse_infeasible, weight_bytes, workers
+from jobs.placement import check_feasible, largest_first, matches, ray_options, weight_bytes, workers
 from jobs.plan import Resources, read_plan
 from jobs.units import CheckpointWork, expand, group
 from tests.models import write_plan
@@ -105,11 +105,11 @@ def test_label_selectors() -> None:
 def test_what_no_node_has_is_refused_with_what_the_cluster_has(tmp_path: Path, suite_folder: Path) -> None:
     work = works(tmp_path, suite_folder)[0]
     cluster = [SMALL, {**SMALL, "NodeID": "c"}, LARGE, {**LARGE, "Alive": False, "Resources": {"GPU": 8.0}}]
-    refuse_infeasible([work, asking(work, num_gpus=2)], cluster)
+    check_feasible([work, asking(work, num_gpus=2)], cluster)
     with pytest.raises(PlanError, match="asks 1 CPU, 4 GPU, zone=west of one node") as refused:
-        refuse_infeasible([work, asking(work, num_gpus=4, labels={"zone": "west"})], cluster)
+        check_feasible([work, asking(work, num_gpus=4, labels={"zone": "west"})], cluster)
     has = "the cluster has 2 x (4 CPU, 16 GB, zone=east), 1 x (16 CPU, 2 GPU, 64 GB, zone=west). Lower"
     assert has in str(refused.value)
     with pytest.raises(PlanError, match="100 GB of one node"):
-        refuse_infeasible([asking(work, memory_gb=100)], cluster)
-    refuse_infeasible([asking(work, num_gpus=4, autoscaled=True)], cluster)
+        check_feasible([asking(work, memory_gb=100)], cluster)
+    check_feasible([asking(work, num_gpus=4, autoscaled=True)], cluster)

@@ -48,22 +48,22 @@ def filled(hub: FakeHub) -> FakeHub:
 
 @pytest.mark.usefixtures("filled")
 def test_what_standard_and_prompts_owe_is_counted_and_its_checkpoints_are_fetched(tmp_path: Path) -> None:
-    def plan(*, rivals: bool) -> Path:
+    def plan(*, baselines: bool) -> Path:
         path = write_plan(tmp_path / "plan.toml", "steps = [2]")
-        switch = f'device = "cpu"\nrivals = {str(rivals).lower()}\n'
+        switch = f'device = "cpu"\nprompting_baselines = {str(baselines).lower()}\n'
         path.write_text(switch + path.read_text().replace("[hub]", "[fits]\nn_labelled = [6]\n[hub]"))
         return path
 
     out = tmp_path / "out"
-    swept = CliRunner().invoke(sweep_app, [str(plan(rivals=False)), "--out", str(out), "--executor", "inline"])
+    swept = CliRunner().invoke(sweep_app, [str(plan(baselines=False)), "--out", str(out), "--executor", "inline"])
     assert swept.exit_code == 0, swept.output
-    done = report(plan(rivals=False), "--out", str(out))
-    assert (done["n_done"], done["n_rivals"], done["file_requests"]) == (2, 0, 0)
-    owed = report(plan(rivals=True), "--out", str(out))
-    assert (owed["n_done"], owed["n_rivals"]) == (2, 2 * 2)
+    done = report(plan(baselines=False), "--out", str(out))
+    assert (done["n_done"], done["n_baselines"], done["file_requests"]) == (2, 0, 0)
+    owed = report(plan(baselines=True), "--out", str(out))
+    assert (owed["n_done"], owed["n_baselines"]) == (2, 2 * 2)
     assert owed["file_requests"] > 0
     assert owed["download_bytes"] > 0
-    assert "and 4 passes over units' test rows" in look(plan(rivals=True)).output
+    assert "and 4 passes over units' test rows" in look(plan(baselines=True)).output
 
 
 def test_no_weights_are_downloaded(filled: FakeHub, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def finish(store: ResultStore, unit: dict[str, object], created: datetime, secon
 
 
 def fail(store: ResultStore, unit: dict[str, object], error: str) -> None:
-    record = {"error_class": "DoubtfulUnit", "error": error, "created": NOW}
+    record = {"error_class": "FailedCheck", "error": error, "created": NOW}
     write_failures(store, table("units", {**unit, **record}, {"status": ["failed"]}))
 
 
@@ -70,7 +70,7 @@ def test_units_are_counted_by_model_and_state(store: ResultStore) -> None:
     of = {count.name: (count.units, count.done, count.failed, count.missing) for count in found.models}
     assert of == {"a": (4, 2, 1, 1), "b": (4, 0, 0, 4)}
     assert (found.total.units, found.total.done, found.total.failed, found.total.missing) == (8, 2, 1, 5)
-    assert [(f.error_class, f.units) for f in found.failures] == [("DoubtfulUnit", 1)]
+    assert [(f.error_class, f.units) for f in found.failures] == [("FailedCheck", 1)]
 
 
 def test_a_unit_of_two_plans_counts_once_and_one_of_none_is_there(store: ResultStore) -> None:
@@ -141,7 +141,7 @@ def test_the_command_reads_in_text_and_json_and_exits_by_what_is_done(store: Res
         ["b", "4", "0", "0", "0", "4"],
         ["all", "8", "2", "0", "1", "5"],
     ]
-    assert "failed, 1 units: DoubtfulUnit: parts miss the logits by nan" in shown.output
+    assert "failed, 1 units: FailedCheck: parts miss the logits by nan" in shown.output
     done = run(results, "--json")
     assert done.exit_code == 0
     assert json.loads(done.output)["total"] == {

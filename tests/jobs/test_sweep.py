@@ -124,7 +124,7 @@ def test_a_doubtful_unit_fails_and_the_others_are_kept(
     first = run(plan, tmp_path / "out")
     assert first.exit_code == 1
     assert "18 of 20 units done, 2 failed" in first.output
-    assert "failed: tiny step 0 sentiment/cue seed 1 4-shot: DoubtfulUnit: parts miss the logits by nan" in first.output
+    assert "failed: tiny step 0 sentiment/cue seed 1 4-shot: FailedCheck: parts miss the logits by nan" in first.output
     assert len(rows(tmp_path / "out", "units")) == 18
     monkeypatch.undo()
     second = run(plan, tmp_path / "out")
@@ -377,7 +377,7 @@ def test_a_forward_pass_that_errs_on_long_prompts_only_is_seen(
     tasks = [{**ONE_PROMPT[0], "templates": ["buried"]}]
     swept = run(write_plan(tmp_path / "plan.toml", suite_folder, tasks=tasks), tmp_path / "out")
     assert swept.exit_code == 1
-    assert "DoubtfulUnit" in swept.output
+    assert "FailedCheck" in swept.output
 
 
 def test_a_units_identity_covers_its_own_template_and_no_other(suite_folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dynamics.decomposition import TOLERANCE
+from dynamics.errors import first_line
+from dynamics.gate import TOLERANCE
 from dynamics.results.audit.findings import REPAIR, Problem, Remark, Removal
 from dynamics.results.checksums import damage_of, labels
 from dynamics.results.places import Entry, opened, read
@@ -78,7 +79,7 @@ def inspect(table: str, entry: Entry, part: Removal | None, *, quick: bool = Fal
         if not damage:
             return _inspect(table, entry, part, pq.ParquetFile(pa.BufferReader(data)), quick=False)
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
-        damage = f"not readable as Parquet ({str(error).strip().splitlines()[0][:80]})"
+        damage = f"not readable as Parquet ({first_line(error, 80)})"
     return Inspected(table, entry, part, None, (Problem("damaged", str(entry.place), damage, REPAIR, part),))
 
 

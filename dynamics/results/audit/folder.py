@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
+from dynamics.atomic_write import TEMPORARY
 from dynamics.results.audit.files import Inspected, inspect
 from dynamics.results.audit.findings import Audit, Problem, Remark, Removal
 from dynamics.results.audit.units import check_commits, check_names, check_plans, check_tables, committed
 from dynamics.results.metadata import read_planned
-from dynamics.results.places import TEMPORARY, Entry, delete, entries
+from dynamics.results.places import Entry, delete, entries
 from dynamics.results.schema import TABLES
 from dynamics.results.store import ResultStore, belongs, part_path
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from dynamics.decomposition import FORWARD_TOLERANCE, TOLERANCE
+from dynamics.gate import FORWARD_TOLERANCE, TOLERANCE
 from dynamics.results.audit.files import Inspected, no_facts
 from dynamics.results.audit.findings import REPAIR, RESUME, Problem, Remark, Removal
 from dynamics.results.schema import TABLES
@@ -132,7 +132,7 @@ def check_plans(
         counts = [
             ("missing", undone.height - n_failed, "planned units are not there"),
             ("failed", n_failed, "planned units failed; `python -m jobs.status OUT` says why"),
-            ("fits", n_unfitted, "units lack fits or rivals that the plan asks for"),
+            ("fits", n_unfitted, "units lack fits or prompting baselines that the plan asks for"),
         ]
         problems += [Problem(kind, f"plan {name}", f"{n} {what}", RESUME) for kind, n, what in counts if n]
     return problems, remarks
