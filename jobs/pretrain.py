@@ -1,4 +1,4 @@
-"""Make the reference suite again: `python -m jobs.pretrain --out DIR`. The same command resumes a stopped run."""
+"""`python -m jobs.pretrain --out DIR`: pretrain the reference suite again. The same command resumes a stopped run."""
 
 import dataclasses
 import time
@@ -40,7 +40,7 @@ def main(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from the last saved step", err=True)
+        typer.echo("interrupted; the same command resumes from the last saved step", err=True)
         raise typer.Exit(130) from None
     typer.echo(f"{len(manifest.steps)} checkpoints in {out}, {manifest.seconds:.0f} s of training")
 
