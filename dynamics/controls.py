@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dynamics.partition import rng_of
+from dynamics.partition import task_rng
 from dynamics.tasks import Row, Task, TaskRows
 
 NONE = "none"
@@ -45,8 +45,8 @@ def shuffled_labels(task: Task, rows: TaskRows, seed: int) -> TaskRows:
     """
     return replace(
         rows,
-        pool=_permuted(rows.pool, rng_of(task, "shuffled pool labels", seed)),
-        test=_permuted(rows.test, rng_of(replace(task, demonstrations_of=None), "shuffled test labels", seed)),
+        pool=_permuted(rows.pool, task_rng(task, "shuffled pool labels", seed)),
+        test=_permuted(rows.test, task_rng(replace(task, demonstrations_of=None), "shuffled test labels", seed)),
     )
 
 

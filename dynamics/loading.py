@@ -41,7 +41,7 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
                 "pickle, .bin, need allow_pickle = true)"
             )
     if checkpoint.init_seed is not None:
-        drawn: Any = draw_weights(folder, checkpoint.init_seed, None if file is None else file.name)
+        drawn: Any = random_model(folder, checkpoint.init_seed, None if file is None else file.name)
         return drawn.to(device=device, dtype=_DTYPES[dtype]).eval().requires_grad_(False)
     transformers_logging.disable_progress_bar()
     verbosity = transformers_logging.get_verbosity()
@@ -92,7 +92,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
         raise CheckpointError(f"the tokenizer in {folder} cannot be opened: {error}") from error
 
 
-def draw_weights(folder: Path, seed: int, gguf_file: str | None = None) -> PreTrainedModel:
+def random_model(folder: Path, seed: int, gguf_file: str | None = None) -> PreTrainedModel:
     """A float32 model of a folder's config, initialised as transformers initialises its family.
 
     That is not how every suite initialised its own (Pythia scaled some layers by depth): an untouched step 0, where

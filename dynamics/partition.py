@@ -56,7 +56,7 @@ def select_rows(task: Task, rows: TaskRows, *, demo_seed: int, n_shots: int, n_t
     train_counts = _within([len(group) for group in left], asked)
     return Selection(
         demonstrations=shuffle_last_two_apart(
-            [row for part in picked for row in part], rng_of(task, "order", demo_seed)
+            [row for part in picked for row in part], task_rng(task, "order", demo_seed)
         ),
         train=_interleave([group[:count] for group, count in zip(left, train_counts, strict=True)]),
         test=_balanced(_by_label(task, rows.test, "test"), n_test),
@@ -64,7 +64,7 @@ def select_rows(task: Task, rows: TaskRows, *, demo_seed: int, n_shots: int, n_t
     )
 
 
-def drop_first(demonstrations: Sequence[Row]) -> tuple[Row, ...]:
+def drop_demonstration(demonstrations: Sequence[Row]) -> tuple[Row, ...]:
     """One demonstration fewer: the first of the label that has most, so that the rest stay balanced."""
     counts = Counter(row.gold for row in demonstrations)
     most = max(counts.values())
@@ -74,7 +74,7 @@ def drop_first(demonstrations: Sequence[Row]) -> tuple[Row, ...]:
 
 def _by_label(task: Task, rows: Sequence[Row], part: str) -> list[list[Row]]:
     """Rows of each label, shuffled by the task's partition seed."""
-    order = rng_of(task, part, PARTITION_SEED).permutation(len(rows))
+    order = task_rng(task, part, PARTITION_SEED).permutation(len(rows))
     groups: list[list[Row]] = [[] for _ in range(task.n_labels)]
     for i in order:
         groups[rows[i].gold].append(rows[i])
@@ -122,7 +122,7 @@ def shuffle_last_two_apart(rows: Sequence[Row], rng: np.random.Generator) -> tup
             return tuple(shuffled)
 
 
-def rng_of(task: Task, purpose: str, seed: int) -> np.random.Generator:
+def task_rng(task: Task, purpose: str, seed: int) -> np.random.Generator:
     """A generator of its own for every task, purpose and seed; a transfer task draws as the owner of its pool does."""
     owner = task.name if purpose == "test" else task.demonstrations_of or task.name
     digest = hashlib.sha256(f"{owner}|{purpose}|{PARTITION_SEED}".encode()).digest()

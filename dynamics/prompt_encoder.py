@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from dynamics.errors import PromptError
-from dynamics.partition import rng_of
+from dynamics.partition import task_rng
 from dynamics.tasks import Row, Task, Template
 
 
@@ -16,7 +16,7 @@ def label_words(task: Task, demo_seed: int, template: Template | None = None) ->
         return template.label_words
     if len(task.label_words) == task.n_labels:
         return task.label_words
-    drawn = rng_of(task, "label words", demo_seed).choice(len(task.label_words), task.n_labels, replace=False)
+    drawn = task_rng(task, "label words", demo_seed).choice(len(task.label_words), task.n_labels, replace=False)
     return tuple(task.label_words[i] for i in drawn)
 
 
@@ -51,9 +51,9 @@ class PromptEncoder:
 
     def token_ids(self, demonstrations: Sequence[Row], rows: Sequence[Row]) -> list[tuple[int, ...]]:
         """Token ids of the rows' prompts, which share their demonstrations."""
-        return self.each([(demonstrations, row) for row in rows])
+        return self.encode([(demonstrations, row) for row in rows])
 
-    def each(self, prompts: Sequence[tuple[Sequence[Row], Row]]) -> list[tuple[int, ...]]:
+    def encode(self, prompts: Sequence[tuple[Sequence[Row], Row]]) -> list[tuple[int, ...]]:
         """Token ids of each prompt (its demonstrations, its row).
 
         They are cut from the prompt with its gold label, where the label must be one more token.

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dynamics.errors import PromptError
 from dynamics.identity import short_hash
-from dynamics.partition import Selection, drop_first, select_rows
+from dynamics.partition import Selection, drop_demonstration, select_rows
 from dynamics.prompt_encoder import PromptEncoder, prompt_encoder
 from dynamics.tasks import Row, Task, TaskRows
 
@@ -197,7 +197,7 @@ def _fit(encoder: PromptEncoder, chosen: Selection, max_length: int | None) -> _
     while max(map(len, ids)) > max_length:
         longest = (train + test)[max(range(len(ids)), key=lambda i: len(ids[i]))]
         while len(encoder.token_ids(shots, [longest])[0]) > max_length:
-            shots = drop_first(shots)
+            shots = drop_demonstration(shots)
         ids = encoder.token_ids(shots, train + test)
     return _Fitted(shots, train, test, ids, skipped)
 

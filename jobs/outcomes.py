@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dynamics.errors import Unreachable, UserError, first_line
 from dynamics.hub.names import redact
-from dynamics.hub.retries import passes
+from dynamics.hub.retries import is_transient
 from dynamics.identity import METHOD_VERSION
 from dynamics.results.metadata import write_log
 from dynamics.results.schema import SCHEMA_VERSION
@@ -71,7 +71,7 @@ def kind_of(error: BaseException) -> Kind:
         return "memory"
     if isinstance(error, UserError):
         return "passes" if isinstance(error, Unreachable) else "stays"
-    if names & _PASSING or passes(error) or getattr(error, "errno", None) in _PASSING_ERRNO:
+    if names & _PASSING or is_transient(error) or getattr(error, "errno", None) in _PASSING_ERRNO:
         return "passes"
     return "stays"
 
