@@ -52,7 +52,7 @@ def test_what_is_missing_is_named(hub: FakeHub) -> None:
     hub.add(REPO, "main", hub_models.single(0))
     with pytest.raises(CheckpointError, match=r"unknown revision of someone/finished-7b 'mian'; did you mean 'main'"):
         find_checkpoints(REPO, revision="mian")
-    with pytest.raises(CheckpointError, match=r'fits the pattern .* name the branch of a model without steps, as rev'):
+    with pytest.raises(CheckpointError, match=r"fits the pattern .* name the branch of a model without steps, as rev"):
         find_checkpoints(REPO)
 
 
