@@ -82,7 +82,7 @@ def test_only_an_empty_class_is_refused(part: str, tokenizer: PreTrainedTokenize
 
 
 def test_a_test_set_without_a_row_of_each_label_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
-    with pytest.raises(PromptError, match="task toy: n_test = 1 is less than one row a label; ask for 2"):
+    with pytest.raises(PromptError, match="task toy: n_test is 1, less than one row per label; raise it to 2 or more"):
         build(task_of({0: 5, 1: 5}), tokenizer, n_test=1)
 
 
