@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dynamics.errors import Unreachable, UserError, first_line
 from dynamics.hub.names import redact
-from dynamics.hub.retries import passes
+from dynamics.hub.retries import is_transient
 from dynamics.identity import METHOD_VERSION
 from dynamics.results.metadata import write_log
 from dynamics.results.schema import SCHEMA_VERSION
@@ -72,7 +72,7 @@ def error_kind(error: BaseException) -> ErrorKind:
         return "memory"
     if isinstance(error, UserError):
         return "transient" if isinstance(error, Unreachable) else "permanent"
-    if names & _TRANSIENT or passes(error) or getattr(error, "errno", None) in _TRANSIENT_ERRNO:
+    if names & _TRANSIENT or is_transient(error) or getattr(error, "errno", None) in _TRANSIENT_ERRNO:
         return "transient"
     return "permanent"
 

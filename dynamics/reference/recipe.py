@@ -72,7 +72,7 @@ def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def kept_steps(steps: int) -> tuple[int, ...]:
+def default_checkpoint_steps(steps: int) -> tuple[int, ...]:
     """The checkpoint steps of the default recipe that a run of `steps` updates reaches, and its last step."""
     return (*(step for step in CHECKPOINT_STEPS if step < steps), steps)
 

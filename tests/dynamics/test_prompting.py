@@ -72,7 +72,7 @@ def test_standard_is_the_k_shot_prompt_on_those_rows(
     """What build_prompts makes of them, when they are the demonstrations that it draws."""
     inputs = ask(tokenizer)
     prompts = standard_prompts(inputs, n_labelled)
-    shots = baselines.shuffle_last_two_apart(inputs.labelled(n_labelled), baselines.rng_of(TASK, STANDARD, 1))
+    shots = baselines.shuffle_last_two_apart(inputs.labelled(n_labelled), baselines.task_rng(TASK, STANDARD, 1))
     assert {row.example_id for row in shots} == {row.example_id for row in inputs.labelled(n_labelled)}
     assert shots[-1].gold != shots[-2].gold
     drawn = replace(inputs.chosen, demonstrations=shots, train=())
