@@ -10,7 +10,7 @@ from dynamics.identity import METHOD_VERSION, short_hash
 from dynamics.methods import calibration, reweighting, selection
 from dynamics.methods.descent import FitSettings
 from dynamics.methods.variants import VARIANTS
-from dynamics.scores import answers_by_id
+from dynamics.scores import prediction_columns
 from dynamics.unit_arrays import UnitArrays
 
 COMP_RW, CALIB_PLUS, HELDOUT_T1 = METHODS = ("comp_rw", "calib_plus", "heldout_t1")
@@ -112,7 +112,7 @@ class _Rows:
 
     def answered(self, values: np.ndarray) -> dict[str, list[int] | None]:
         """Labels answered where logits are `values` (row, label), as columns of `prompt_scores`."""
-        return answers_by_id(values, self.example_id)
+        return prediction_columns(values, self.example_id)
 
     @property
     def answers(self) -> selection.Answers:

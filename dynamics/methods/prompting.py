@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics import scores
 from dynamics.errors import PromptError
-from dynamics.full_model import full_answers
+from dynamics.full_model import full_logits
 from dynamics.gate import check_forward
 from dynamics.methods.baselines import PROMPT_SELECTION, STANDARD, PromptingBaseline
 from dynamics.methods.nearest import Vectors, nearest
@@ -164,7 +164,7 @@ def _score(
         prompts = standard_prompts(inputs, baseline.n_labelled)
     else:
         prompts = selected_prompts(inputs, baseline.n_labelled, vectors)
-    answers = full_answers(model, prompts, token_budget=token_budget)
+    answers = full_logits(model, prompts, token_budget=token_budget)
     dtype = str(model.dtype).removeprefix("torch.")
     check_forward(answers.forward_error, dtype, f"{baseline.method}, K = {baseline.n_labelled}")
     return {

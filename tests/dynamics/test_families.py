@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Qwen2Config
 
 from dynamics import families
-from dynamics.decomposition import decompose, own_logits, relative_error
+from dynamics.decomposition import decompose, model_logits, relative_error
 from dynamics.errors import UnsupportedModel
 from dynamics.gate import FORWARD_TOLERANCE, TOLERANCE
 from dynamics.prompts import PromptSet
@@ -118,7 +118,7 @@ def test_the_gate_in_half_precision(variant: str, dtype: str) -> None:
     heaviest = int(np.abs(split.contributions).max((0, 2)).argmax())
     without = np.delete(split.contributions, heaviest, axis=1).sum(1) + split.constant
     assert relative_error(without, split.full) > TOLERANCE[dtype]
-    assert relative_error(own_logits(model, prompts, 0), split.full[1]) > FORWARD_TOLERANCE[dtype]
+    assert relative_error(model_logits(model, prompts, 0), split.full[1]) > FORWARD_TOLERANCE[dtype]
 
 
 def test_a_short_window_changes_the_logits() -> None:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dynamics import scores
 from dynamics.decomposition import decompose
 from dynamics.errors import FailedCheck, PromptError
-from dynamics.full_model import FullAnswers
+from dynamics.full_model import FullLogits
 from dynamics.methods import prompting as baselines
 from dynamics.methods.nearest import Vectors, checkpoint_embedder
 from dynamics.methods.prompting import (
@@ -155,11 +155,11 @@ def test_a_model_that_copies_its_last_demonstration_depends_on_selection(
     def embed(texts) -> np.ndarray:
         return np.array([[(2 * gold[t] - 1) * (sign if t.startswith("warm") else 1), 0.1] for t in texts])
 
-    def copies(_, prompts, **__) -> FullAnswers:
+    def copies(_, prompts, **__) -> FullLogits:
         last = [[token for token in own if token in prompts.label_ids][-1] for own in prompts.own_ids]
-        return FullAnswers(np.equal(np.array(last)[:, None], prompts.label_ids).astype(np.float32), 0.0)
+        return FullLogits(np.equal(np.array(last)[:, None], prompts.label_ids).astype(np.float32), 0.0)
 
-    monkeypatch.setattr(baselines, "full_answers", copies)
+    monkeypatch.setattr(baselines, "full_logits", copies)
     inputs = replace(inputs, chosen=replace(inputs.chosen, test=tuple(test)))
     (row,) = baseline_scores(neox, inputs, [PromptingBaseline(PROMPT_SELECTION, 12)], Vectors(embed))
     assert row["accuracy"] == expected
@@ -239,9 +239,9 @@ def test_zero_shot_units_have_a_standard_prompt(neox: PreTrainedModel, tokenizer
 def test_a_doubtful_forward_pass_is_refused(
     error: float, neox: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = FullAnswers(np.zeros((20, 2)), error)
-    monkeypatch.setattr(baselines, "full_answers", lambda *_, **__: wrong)
-    with pytest.raises(FailedCheck, match="standard, K = 12: the batched pass misses the model's own logits"):
+    wrong = FullLogits(np.zeros((20, 2)), error)
+    monkeypatch.setattr(baselines, "full_logits", lambda *_, **__: wrong)
+    with pytest.raises(FailedCheck, match="standard, K = 12: the batched pass differs from the model's own logits"):
         baseline_scores(neox, ask(tokenizer), [PromptingBaseline(STANDARD, 12)], Vectors(by_length))
 
 
