@@ -46,7 +46,7 @@ class Component:
 
 
 def component_grid(n_layers: int, n_heads: int, *, attention_bias: bool) -> tuple[Component, ...]:
-    """All components of a model in the order of the component axis: embedding, then heads, MLP and bias of each layer."""
+    """All components of a model, in the order of the component axis: embedding, then per layer heads, MLP and bias."""
     grid = [Component("embed")]
     for layer in range(n_layers):
         grid += [Component("head", layer, head) for head in range(n_heads)]

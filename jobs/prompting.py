@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dynamics.controls import controlled_rows
 from dynamics.identity import short_hash
 from dynamics.methods.baselines import PromptingBaseline
-from dynamics.methods.nearest import Embed, Vectors, checkpoint_embedder, encoder_embedder
+from dynamics.methods.nearest import Embed, EmbeddingCache, checkpoint_embedder, encoder_embedder
 from dynamics.methods.prompting import PromptInputs, baseline_scores
 from dynamics.partition import select_rows
 from dynamics.prompts import fitting_rows
@@ -96,7 +96,7 @@ def _run_task(
     """The baselines of one task's units, whose rows are embedded once for all of them; one file for each part."""
     found: dict[str, list[pa.Table]] = {}
     failed: list[tuple[WorkUnit, Exception]] = []
-    vectors = Vectors(embed)
+    vectors = EmbeddingCache(embed)
     rows: TaskRows | None = None
     for unit, baselines in owed:
         try:
@@ -118,7 +118,7 @@ def _run_unit(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: TaskRows,
-    vectors: Vectors,
+    vectors: EmbeddingCache,
     work: CheckpointWork,
 ) -> pa.Table:
     task = work.tasks[unit.task]

@@ -163,7 +163,7 @@ def _split_half(answers: selection.Answers, ids: np.ndarray) -> tuple[object, ..
         return None, None, None, f"{len(answers.gold)} test row cannot be halved"
     in_first = selection.balanced_halves(answers.gold, ids)
     halves = selection.heldout_split_half(answers, in_first)
-    answered = scores.prediction_columns(selection.answers_of_halves(answers, in_first, halves), ids.tolist())
+    answered = scores.prediction_columns(selection.credit_of_halves(answers, in_first, halves), ids.tolist())
     return halves.accuracy, answered["predictions"], answered["tied"], None
 
 

@@ -116,5 +116,5 @@ def test_refuses_what_is_not_probabilities(change) -> None:
 def test_refuses_other_labels() -> None:
     probabilities, gold = biased(0, 12)
     found = fit_calibration(probabilities, gold)
-    with pytest.raises(ValueError, match="2 labels and 3 factors"):
+    with pytest.raises(ValueError, match="have 2 labels and the fit has 3 factors"):
         found(label_probabilities(np.zeros((4, 2))))

@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics.errors import CheckpointError, FailedCheck
-from dynamics.methods.nearest import Vectors, checkpoint_embedder, encoder_embedder, nearest, row_text
+from dynamics.methods.nearest import EmbeddingCache, checkpoint_embedder, encoder_embedder, nearest, row_text
 from dynamics.tasks import Row
 from tests.dynamics.test_prompts_bos import tokenizer as word_level
 from tests.models import tiny_neox
@@ -104,14 +104,14 @@ def test_each_text_is_embedded_once() -> None:
         calls.append(list(texts))
         return np.array([[len(text), 1.0] for text in texts])
 
-    vectors = Vectors(embed)
+    vectors = EmbeddingCache(embed)
     rows = [Row(str(i), {"a": text, "b": "x"}, 0) for i, text in enumerate(["long", "l", "long"])]
     assert row_text(rows[0]) == "long\nx"
-    assert vectors.of(rows).tolist() == [[6, 1], [3, 1], [6, 1]]
-    assert vectors.of(rows[::-1]).tolist() == [[6, 1], [3, 1], [6, 1]]
+    assert vectors.of_rows(rows).tolist() == [[6, 1], [3, 1], [6, 1]]
+    assert vectors.of_rows(rows[::-1]).tolist() == [[6, 1], [3, 1], [6, 1]]
     assert calls == [["l\nx", "long\nx"]]
 
 
 def test_a_vector_that_is_not_finite_is_refused() -> None:
     with pytest.raises(FailedCheck, match="an embedding holds NaN or infinity"):
-        Vectors(lambda texts: np.full((len(texts), 2), np.nan)).of([Row("a", {"text": "warm"}, 0)])
+        EmbeddingCache(lambda texts: np.full((len(texts), 2), np.nan)).of_rows([Row("a", {"text": "warm"}, 0)])
