@@ -21,8 +21,9 @@ from dynamics.loading import load_model, load_tokenizer
 from dynamics.partition import PARTITION_SEED
 from dynamics.prompts import PromptSet, build_prompts
 from dynamics.results.store import Part, ResultStore, part_id, write_units
-from dynamics.results.tables import UnitArrays, table, unit_tables
+from dynamics.results.tables import table, unit_tables
 from dynamics.tasks import TaskRows
+from dynamics.unit_arrays import UnitArrays
 from jobs.derive import derive
 from jobs.fetching import at_hand
 from jobs.outcomes import VERSIONS, Outcome, attempts, record_failures

@@ -108,7 +108,7 @@ def test_prompt_selection_equals_one_by_one(
     pool = [mean_state(neox, tokenizer, row) for row in labelled]
     ids = selected_prompts(inputs, 12, EmbeddingCache(checkpoint_embedder(neox, tokenizer))).label_ids
     words = prompt_encoder(inputs.task, inputs.task.templates[0], tokenizer, 1, (), labelled[0]).words
-    earned = []
+    correct = []
     for row in inputs.chosen.test:
         own = mean_state(neox, tokenizer, row)
         cosine = [float(own @ other / (own.norm() * other.norm())) for other in pool]
@@ -116,13 +116,13 @@ def test_prompt_selection_equals_one_by_one(
         token_ids = tokenizer(prompt_text(inputs.task, inputs.task.templates[0], shots, row, words))["input_ids"]
         with torch.no_grad():
             logits = neox(torch.tensor([token_ids])).logits[0, -1, list(ids)].numpy()
-        earned.append(scores.credit(logits)[row.gold])
+        correct.append(scores.credit(logits)[row.gold])
     vectors = EmbeddingCache(checkpoint_embedder(neox, tokenizer, token_budget=token_budget))
-    (found,) = baseline_scores(
+    (scored,) = baseline_scores(
         neox, inputs, [PromptingBaseline(PROMPT_SELECTION, 12, "checkpoint")], vectors, token_budget=token_budget
     )
-    assert found["accuracy"] == pytest.approx(np.mean(earned))
-    assert (found["n_examples"], found["n_shots_used"], found["reason"]) == (20, 4, None)
+    assert scored["accuracy"] == pytest.approx(np.mean(correct))
+    assert (scored["n_examples"], scored["n_shots_used"], scored["reason"]) == (20, 4, None)
 
 
 def mean_state(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, row: Row) -> torch.Tensor:
@@ -231,7 +231,7 @@ def test_zero_shot_units_have_a_standard_prompt(neox: PreTrainedModel, tokenizer
 
 
 @pytest.mark.parametrize("error", [1.0, float("nan")])
-def test_a_doubtful_forward_pass_is_refused(
+def test_a_forward_pass_that_fails_its_check_is_an_error(
     error: float, neox: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = FullLogits(np.zeros((20, 2)), error)

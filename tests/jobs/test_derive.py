@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -97,19 +96,6 @@ def test_derive_writes_the_same_rows_again_from_contributions(swept: Path) -> No
     assert "2 parts scored again, 0 fits added" in done.output
     for name, before in tables.items():
         assert analysis.load(swept, name).collect().equals(before)
-
-
-def test_derive_fills_in_the_answers_that_an_older_version_did_not_write(swept: Path) -> None:
-    before = fitted(swept)
-    for path in (swept / "prompt_scores").rglob("*.parquet"):
-        pq.write_table(pq.read_table(path).drop_columns(["predictions", "tied"]), path)
-    older = fitted(swept)
-    assert older["predictions"].null_count() == len(older)
-    assert older.drop("predictions", "tied").equals(before.drop("predictions", "tied"))
-    done = CliRunner().invoke(derive.app, [str(swept)])
-    assert "2 parts scored again, 0 fits added, 8 fitted again" in done.output
-    assert fitted(swept).equals(before)
-    assert "again" not in CliRunner().invoke(derive.app, [str(swept)]).output.split("added")[1]
 
 
 def test_the_answers_of_a_fit_earn_its_accuracy(swept: Path) -> None:
