@@ -1,20 +1,20 @@
-"""One file, whole or not at all: written under a temporary name, flushed to disk, renamed."""
+"""Atomic writes: a file is written under a temporary name, flushed to disk and renamed, so it is whole or absent."""
 
 import os
 import tempfile
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
-"""Prefix of a file's name while it is written; readers of folders leave such files out."""
+"""Prefix of a file's name while it is being written; whoever lists a folder leaves such files out."""
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Replace a file at once, so that a kill at any moment leaves the old one or the new one; makes its folder.
+    """Write a file, or replace it, so that a kill at any moment leaves the old content or the new; makes its folder.
 
-    The folder is flushed too: after a power cut the new name is there or the old one.
+    The folder is flushed too, so that the same holds after a power cut.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: the file cannot be written; no temporary file is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY}{path.stem}-")

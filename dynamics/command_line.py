@@ -1,4 +1,4 @@
-"""Command lines: how each is made, and how an error meant for the user ends one."""
+"""Command lines: making one from a function, and ending it with exit code 2 at an error meant for the user."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from dynamics.errors import UserError, first_line
 
 
 def command(function: Callable[..., None]) -> typer.Typer:
-    """A command line of one function: its parameters are arguments and options, its docstring is the help text."""
+    """The command line of a function: its parameters are arguments and options, its docstring is the help text."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(function)
     return app
@@ -17,7 +17,7 @@ def command(function: Callable[..., None]) -> typer.Typer:
 
 @contextmanager
 def user_errors_exit_2() -> Iterator[None]:
-    """End with one line on standard error and exit code 2 at a `UserError`, or a file that cannot be used."""
+    """End with one line on standard error and exit code 2 at a `UserError`, or at an `OSError` of a file."""
     try:
         yield
     except (UserError, OSError) as error:

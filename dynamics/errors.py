@@ -1,12 +1,12 @@
-"""Everything that refuses, and how a refusal reads: the value, what is allowed, the remedy.
+"""Exceptions whose message is meant for the user: the value, what is allowed, the remedy.
 
 UserError(ValueError)
-├── PlanError          a plan or a call that cannot be run
-├── PromptError        a prompt that would not mean what it says
+├── PlanError          a plan or a command line that cannot be run
+├── PromptError        a prompt that would not ask what its task means
 ├── CheckpointError    a checkpoint that is incomplete, damaged or unknown
 │   └── Unreachable    the Hub or the network failed; the same may succeed later
-├── UnsupportedModel   a model the decomposition is not known to hold for
-├── FailedCheck       numbers that failed their own check
+├── UnsupportedModel   a model for which the decomposition is not known to be exact
+├── FailedCheck        numbers that failed a check of their computation
 └── StoreError         results that cannot be read or written
 """
 
@@ -15,15 +15,15 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Base of all errors meant for people; its message is one line that says what to do."""
+    """Base of all errors meant for the user; the message is one line and says what to do."""
 
 
 class PlanError(UserError):
-    """A plan or a call that cannot be run."""
+    """A plan or a command line that cannot be run."""
 
 
 class PromptError(UserError):
-    """A prompt that would not mean what it says; names the task, the template and the words."""
+    """A prompt that would not ask what its task means; names the task, the template and the words."""
 
 
 class CheckpointError(UserError):
@@ -31,23 +31,23 @@ class CheckpointError(UserError):
 
 
 class Unreachable(CheckpointError):
-    """The Hub or the network failed for as long as was waited; the same may succeed later."""
+    """The Hub or the network did not answer in time; the same request may succeed later."""
 
 
 class UnsupportedModel(UserError):
-    """The decomposition's identity is not known to hold for this model."""
+    """A model for which the decomposition is not known to be exact."""
 
 
 class FailedCheck(UserError):
-    """A unit whose parts do not sum to its logits, or whose forward pass differs from the model's own."""
+    """Parts that do not sum to the logits, or a batched forward pass that differs from the model's own."""
 
 
 class StoreError(UserError):
-    """The results folder cannot be used as asked."""
+    """Results that cannot be read or written."""
 
 
 def unknown(kind: str, value: object, allowed: Iterable[object], *, shown: int = 12) -> str:
-    """`unknown task 'sentimnt'; did you mean 'sentiment'? Allowed: sentiment, topic, wordmap`."""
+    """Message such as `unknown task 'sentimnt'; did you mean 'sentiment'? Allowed: sentiment, topic, wordmap`."""
     names = [str(name) for name in allowed]
     near = get_close_matches(str(value), names, 1)
     hint = f"; did you mean {near[0]!r}?" if near else "."

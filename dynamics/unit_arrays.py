@@ -1,4 +1,4 @@
-"""One unit's contributions as arrays: what scores, fits and the rows of every table are made from. No torch."""
+"""The arrays of one unit, from which scores, fits and the rows of every table are computed. No torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ class UnitArrays:
     """The arrays of one unit, as computed or as read back from stored contributions.
 
     Attributes:
-        keys: the columns that every table has.
+        keys: values of the columns that every table has (`dynamics.results.schema.KEYS`).
         components: the component axis.
-        split, example_id, gold: per example.
+        split, example_id, gold: (example,) `train` or `test`, name of the row, index of the gold label.
         contributions: (example, component, label) float32.
-        constant: (label,).
-        full: (example, label).
-        n_shots_used: demonstrations in the prompts.
-        skipped: (split, example_id, gold, reason) of examples that do not fit the context and were not run.
+        constant: (label,) float32, the term that belongs to no component.
+        full: (example, label) float32, the full model's label logits.
+        n_shots_used: number of demonstrations in the prompts.
+        skipped: (split, example_id, gold, reason) of examples that were not run because they exceed the context.
     """
 
     keys: Mapping[str, object]

@@ -13,7 +13,7 @@ import pyarrow as pa
 from dynamics.controls import controlled_rows
 from dynamics.identity import short_hash
 from dynamics.methods.baselines import PromptingBaseline
-from dynamics.methods.nearest import Embed, Vectors, checkpoint_embedder, encoder_embedder
+from dynamics.methods.nearest import Embed, EmbeddingCache, checkpoint_embedder, encoder_embedder
 from dynamics.methods.prompting import PromptInputs, baseline_scores
 from dynamics.partition import select_rows
 from dynamics.prompts import fitting_rows
@@ -45,7 +45,7 @@ def run_baselines(opened: OpenCheckpoint, work: CheckpointWork, store: ResultSto
     failed: Failures = []
     for _, of_task in groupby(missing, key=lambda pair: pair[0].task):
         # the rows of a task are embedded once for all its units
-        failed += _run_task(opened, list(of_task), part_names, Vectors(embed), work, store)
+        failed += _run_task(opened, list(of_task), part_names, EmbeddingCache(embed), work, store)
     return failed
 
 
@@ -68,7 +68,7 @@ def _run_task(
     opened: OpenCheckpoint,
     missing: Sequence[MissingBaselines],
     part_names: Mapping[str, str],
-    vectors: Vectors,
+    vectors: EmbeddingCache,
     work: CheckpointWork,
     store: ResultStore,
 ) -> Failures:
@@ -95,7 +95,7 @@ def _run_unit(
     unit: WorkUnit,
     baselines: Sequence[PromptingBaseline],
     rows: TaskRows,
-    vectors: Vectors,
+    vectors: EmbeddingCache,
     settings: RunSettings,
 ) -> pa.Table:
     task, template = settings.tasks[unit.task], unit.template.name

@@ -13,7 +13,7 @@ from dynamics.methods.baselines import CHECKPOINT, PROMPT_SELECTION, STANDARD, P
 from dynamics.methods.descent import FitSettings
 from dynamics.methods.fits import Fit, heldout_fits
 from dynamics.methods.variants import VARIANTS
-from dynamics.results.places import at_home
+from dynamics.results.places import expand_home
 from dynamics.tasks import Task, Template, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
@@ -28,7 +28,7 @@ def _variant(name: str) -> str:
 Count = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Shots = Annotated[int, Field(ge=0, le=1000)]
-LocalPath = Annotated[Path, AfterValidator(at_home)]
+LocalPath = Annotated[Path, AfterValidator(expand_home)]
 VariantName = Annotated[str, AfterValidator(_variant)]
 
 

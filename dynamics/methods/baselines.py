@@ -1,4 +1,4 @@
-"""Prompting baselines: settings of the other uses of K labelled examples. `methods.prompting` runs them; no torch."""
+"""Settings of the prompting baselines, Standard and PromptS, which `methods.prompting` runs. No torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,20 +10,20 @@ from dynamics.identity import METHOD_VERSION, short_hash
 STANDARD = "standard"
 PROMPT_SELECTION = "prompt_selection"
 CHECKPOINT = "checkpoint"
-"""The variant of `prompt_selection` whose vectors are the checkpoint's own."""
+"""The variant of `prompt_selection` whose embeddings are the checkpoint's own."""
 ENCODER_FOLDER = "give a folder that AutoModel reads, with safetensors weights and its tokenizer"
-"""The remedy for an encoder that cannot be used."""
+"""What to do about an encoder that cannot be used, for messages."""
 
 
 @dataclass(frozen=True)
 class PromptingBaseline:
-    """One way of using K labelled examples in the prompt.
+    """One prompting baseline: a use of K labelled examples in the prompt.
 
     Attributes:
         method: `standard` or `prompt_selection`.
         n_labelled: K.
-        variant: of prompt_selection, the name of what embeds: `checkpoint`, or an encoder's folder.
-        encoder_hash: of the encoder's files; empty where the checkpoint embeds.
+        variant: for prompt_selection, the source of the embeddings: `checkpoint`, or an encoder's folder.
+        encoder_hash: hash of the encoder's files; empty where the checkpoint embeds.
     """
 
     method: str
@@ -33,13 +33,13 @@ class PromptingBaseline:
 
     @property
     def fit_id(self) -> str:
-        """Hash (16 hex) of the setting; with a unit's id it is the whole identity of a row of `prompt_scores`."""
+        """Hash (16 hex) of the settings; with a unit's id it identifies a row of `prompt_scores`."""
         text = repr((self.method, self.n_labelled, self.variant, self.encoder_hash, METHOD_VERSION))
         return short_hash(text)
 
 
 def encoder_hash(folder: Path) -> str:
-    """Hash of what decides an encoder's vectors: weights, config and tokenizer files.
+    """Hash of the files that determine an encoder's embeddings: weights, config and tokenizer.
 
     Raises:
         CheckpointError: the folder holds no safetensors weights.

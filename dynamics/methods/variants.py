@@ -1,6 +1,6 @@
-"""Variants of using K labelled examples: one entry each, from which fits, plans and tests take all that differs.
+"""Variants of COMP RW and Calib+: one entry each, from which fits, plans and tests take everything that differs.
 
-`dynamics.methods.reweighting` says what the settings mean and where `paper` and `official_code` differ.
+`dynamics.methods.reweighting` explains the settings, and where `paper` and `official_code` differ.
 """
 
 from dataclasses import dataclass

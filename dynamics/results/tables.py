@@ -1,4 +1,4 @@
-"""One unit's contributions -> its rows in every result table. Torch-free, so that stored contributions serve too."""
+"""Rows of the result tables from the arrays of a unit. No torch, so that stored contributions can be used too."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,14 +18,14 @@ def unit_tables(unit: UnitArrays) -> dict[str, pa.Table]:
     splits = [split for split in ("train", "test") if split in unit.split]
     return {
         "contributions": _contributions(unit),
-        "predictions": pa.concat_tables([_predictions(unit), _skipped(unit)]),
+        "predictions": pa.concat_tables([_predictions(unit), _skipped_examples(unit)]),
         "component_scores": pa.concat_tables([_component_scores(unit, split) for split in splits]),
         "prompt_scores": _prompt_scores(unit),
     }
 
 
 def table(name: str, keys: Mapping[str, object], columns: Mapping[str, Sequence | pa.Array]) -> pa.Table:
-    """Columns plus the keys on every row, in the order and types of the schema; columns not given are null."""
+    """Rows of a table from columns, and keys that are equal on every row; columns that are not given are null."""
     n_rows = len(next(iter(columns.values())))
     schema = TABLES[name]
     unknown = sorted({*keys, *columns} - set(schema.names))
@@ -38,7 +38,7 @@ def table(name: str, keys: Mapping[str, object], columns: Mapping[str, Sequence 
 
 
 def fit_tables(units: Sequence[UnitArrays], fits: Sequence[Fit]) -> dict[str, pa.Table]:
-    """The rows of `prompt_scores` and `reweightings` that the fits add to these units."""
+    """The rows of `prompt_scores` and `reweightings` of these fits on these units."""
     fitted = [(unit, fit_unit(unit, fit)) for unit in units for fit in fits]
     return {
         "prompt_scores": _fit_table("prompt_scores", [(unit, rows.scores) for unit, rows in fitted]),
@@ -86,8 +86,8 @@ def _predictions(unit: UnitArrays) -> pa.Table:
     )
 
 
-def _skipped(unit: UnitArrays) -> pa.Table:
-    """Null rows for the examples that were not run, so that nobody takes the rest for the whole."""
+def _skipped_examples(unit: UnitArrays) -> pa.Table:
+    """Null rows of the examples that were not run, so that the others cannot be taken for all examples."""
     split, example_id, gold, reason = zip(*unit.skipped, strict=True) if unit.skipped else ((), (), (), ())
     columns = {"split": split, "example_id": example_id, "gold": gold, "reason": reason}
     return table("predictions", unit.keys, columns)
@@ -128,7 +128,7 @@ def _component_scores(unit: UnitArrays, split: str) -> pa.Table:
 
 
 def _prompt_scores(unit: UnitArrays) -> pa.Table:
-    """Full; best and worst candidate on the test rows themselves, optimistic bounds; and the best without optimism."""
+    """The full model, the best and the worst candidate on the test rows themselves, and held-out T1."""
     test = np.asarray(unit.split) == "test"
     candidates = [i for i, c in enumerate(unit.components) if c.is_candidate]
     names = [unit.components[i].name for i in candidates]
@@ -158,16 +158,16 @@ def _prompt_scores(unit: UnitArrays) -> pa.Table:
 
 
 def _split_half(answers: selection.Answers, ids: np.ndarray) -> tuple[object, ...]:
-    """Held-out T1 on halves of the test rows: accuracy, predictions, tied, and why there are none."""
+    """Held-out T1 on halves of the test rows: accuracy, predictions, tied, and the reason where these are null."""
     if len(answers.gold) < 2:
         return None, None, None, f"{len(answers.gold)} test row cannot be halved"
     in_first = selection.balanced_halves(answers.gold, ids)
     halves = selection.heldout_split_half(answers, in_first)
-    answered = scores.answers_by_id(selection.answers_of_halves(answers, in_first, halves), ids.tolist())
-    return halves.accuracy, answered["predictions"], answered["tied"], None
+    predictions = scores.prediction_columns(selection.credit_of_halves(answers, in_first, halves), ids.tolist())
+    return halves.accuracy, predictions["predictions"], predictions["tied"], None
 
 
 def _lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:
-    """A (row, length) array as a list column."""
+    """A (row, length) array as a column of lists."""
     flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind)
     return pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1) * values.shape[1], pa.int32()), flat)

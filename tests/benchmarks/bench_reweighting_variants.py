@@ -1,4 +1,4 @@
-"""Why `default` is what it is: held-out accuracy of the variants on problems made like the real ones; prints JSON.
+"""Held-out accuracy of the variants on problems made like the real ones; prints JSON.
 
 Each problem has heavy-tailed component scales, noise shared between components, label-biased components, and some
 components that read one noisy evidence for the label, a quarter of them with the wrong sign.
@@ -55,8 +55,8 @@ def accuracies(seed: int, case: tuple) -> dict[str, float]:
     n_train = case[2]
     logits = {"full": contributions.sum(1) + remainder}
     for name, variant in VARIANTS.items():
-        found = fit(contributions[:n_train], gold[:n_train], variant.reweighting, remainder[:n_train])
-        logits[name] = found(contributions, remainder)
+        fitted = fit(contributions[:n_train], gold[:n_train], variant.reweighting, remainder[:n_train])
+        logits[name] = fitted(contributions, remainder)
     return {name: float(scores.accuracy(scores.credit(z[n_train:]), gold[n_train:])) for name, z in logits.items()}
 
 

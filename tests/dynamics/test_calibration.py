@@ -47,18 +47,18 @@ def autograd_fit(probabilities, gold, variant) -> tuple[np.ndarray, float, int]:
 def test_equals_autograd(variant: str, bias: float) -> None:
     chosen = replace(VARIANTS[variant].calibration, max_epochs=500)
     probabilities, gold = biased(0, 12, bias=bias)
-    found = fit_calibration(probabilities, gold, chosen)
+    fitted = fit_calibration(probabilities, gold, chosen)
     factors, loss, epochs = autograd_fit(probabilities, gold, chosen)
-    assert found.epochs == epochs
-    np.testing.assert_allclose(found.factors, factors, atol=1e-9)
-    assert found.train_loss == pytest.approx(loss, rel=1e-9)
+    assert fitted.epochs == epochs
+    np.testing.assert_allclose(fitted.factors, factors, atol=1e-9)
+    assert fitted.train_loss == pytest.approx(loss, rel=1e-9)
 
 
 def test_official_code_leaves_a_model_that_is_right_as_it_is() -> None:
     gold = np.arange(12) % 3
-    found = fit_calibration(label_probabilities(2.0 * np.eye(3)[gold]), gold, VARIANTS["official_code"].calibration)
-    assert (found.epochs, found.stop_reason) == (0, "all rows right")
-    assert (found.factors == 1).all()
+    fitted = fit_calibration(label_probabilities(2.0 * np.eye(3)[gold]), gold, VARIANTS["official_code"].calibration)
+    assert (fitted.epochs, fitted.stop_reason) == (0, "all rows right")
+    assert (fitted.factors == 1).all()
 
 
 def test_official_code_looks_before_updates_1_and_101_only() -> None:
@@ -67,8 +67,8 @@ def test_official_code_looks_before_updates_1_and_101_only() -> None:
     probabilities = np.where(np.arange(2) == gold[:, None], wins[:, None], 1 - wins[:, None])
     once = fit_calibration(probabilities, gold, replace(VARIANTS["official_code"].calibration, max_epochs=1))
     assert (once(probabilities).argmax(1) == gold).all()
-    found = fit_calibration(probabilities, gold, VARIANTS["official_code"].calibration)
-    assert (found.epochs, found.stop_reason) == (100, "all rows right")
+    fitted = fit_calibration(probabilities, gold, VARIANTS["official_code"].calibration)
+    assert (fitted.epochs, fitted.stop_reason) == (100, "all rows right")
 
 
 def test_variants_are_those_of_the_protocol() -> None:
@@ -84,10 +84,10 @@ def test_undoes_a_label_bias(variant: str) -> None:
     before, after = [], []
     for seed in range(10):
         probabilities, gold = biased(seed, 324)
-        found = fit_calibration(probabilities[:24], gold[:24], VARIANTS[variant].calibration)
-        assert found.factors.argmin() == 0
+        fitted = fit_calibration(probabilities[:24], gold[:24], VARIANTS[variant].calibration)
+        assert fitted.factors.argmin() == 0
         before.append(scores.accuracy(scores.credit(probabilities[24:]), gold[24:]))
-        after.append(scores.accuracy(scores.credit(found(probabilities[24:])), gold[24:]))
+        after.append(scores.accuracy(scores.credit(fitted(probabilities[24:])), gold[24:]))
     assert np.mean(after) > np.mean(before) + 0.03, (before, after)
 
 
@@ -115,6 +115,6 @@ def test_refuses_what_is_not_probabilities(change) -> None:
 
 def test_refuses_other_labels() -> None:
     probabilities, gold = biased(0, 12)
-    found = fit_calibration(probabilities, gold)
-    with pytest.raises(ValueError, match="2 labels and 3 factors"):
-        found(label_probabilities(np.zeros((4, 2))))
+    fitted = fit_calibration(probabilities, gold)
+    with pytest.raises(ValueError, match="have 2 labels and the fit has 3 factors"):
+        fitted(label_probabilities(np.zeros((4, 2))))

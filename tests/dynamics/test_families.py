@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dynamics import families
-from dynamics.decomposition import decompose, own_logits, relative_error
+from dynamics.decomposition import decompose, model_logits, relative_error
 from dynamics.errors import UnsupportedModel
 from dynamics.gate import FORWARD_TOLERANCE, TOLERANCE
 from dynamics.prompts import PromptSet
@@ -21,7 +21,7 @@ from tests.models import VARIANTS, perturbed
 
 @dataclass(frozen=True)
 class Names:
-    """Where the obvious computation looks, written down apart from the family files."""
+    """Names of modules for the reference computation, independent of the family files."""
 
     layers: str
     projection: str
@@ -111,7 +111,7 @@ def test_the_gate_in_half_precision(variant: str, dtype: str) -> None:
     heaviest = int(np.abs(split.contributions).max((0, 2)).argmax())
     without = np.delete(split.contributions, heaviest, axis=1).sum(1) + split.constant
     assert relative_error(without, split.full) > TOLERANCE[dtype]
-    assert relative_error(own_logits(model, prompts, 0), split.full[1]) > FORWARD_TOLERANCE[dtype]
+    assert relative_error(model_logits(model, prompts, 0), split.full[1]) > FORWARD_TOLERANCE[dtype]
 
 
 def test_a_short_window_changes_the_logits() -> None:
@@ -129,12 +129,12 @@ def test_an_unbiased_llama_has_no_bias_component_and_a_biased_one_has() -> None:
 
 def test_an_unknown_family_is_refused_with_the_list_and_the_place_to_add_one() -> None:
     model = build("llama")
-    model.config.model_type = "no_such_family"
-    with pytest.raises(UnsupportedModel) as refused:
+    model.config.model_type = "made_up"
+    with pytest.raises(UnsupportedModel) as error:
         decompose(model, ragged_prompts())
-    place = ("dynamics/families/<model_type>.py", "dynamics/families/__init__.py")
-    for wanted in ("'no_such_family'", *place, *families.FAMILIES):
-        assert wanted in str(refused.value)
+    places = ("dynamics/families/<model_type>.py", "dynamics/families/__init__.py")
+    for expected in ("'made_up'", *places, *families.FAMILIES):
+        assert expected in str(error.value)
 
 
 @every_variant

@@ -6,7 +6,8 @@ import pytest
 from dynamics.components import component_grid
 from dynamics.methods.fits import Fit, fit_unit, heldout_fits
 from dynamics.methods.variants import VARIANTS
-from dynamics.results.tables import UnitArrays, fit_tables, unit_tables
+from dynamics.results.tables import fit_tables, unit_tables
+from dynamics.unit_arrays import UnitArrays
 
 COMPONENTS = component_grid(1, 2, attention_bias=False)
 

@@ -10,20 +10,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dynamics import scores
 from dynamics.decomposition import decompose
 from dynamics.errors import FailedCheck, PromptError
-from dynamics.full_model import FullAnswers
-from dynamics.methods import prompting as baselines
-from dynamics.methods.nearest import Vectors, checkpoint_embedder
-from dynamics.methods.prompting import (
-    PROMPT_SELECTION,
-    STANDARD,
-    PromptingBaseline,
-    PromptInputs,
-    baseline_scores,
-    selected_prompts,
-    standard_prompts,
-)
-from dynamics.partition import select_rows
-from dynamics.prompt_encoder import prompt_text
+from dynamics.full_model import FullLogits
+from dynamics.methods import prompting
+from dynamics.methods.baselines import PROMPT_SELECTION, STANDARD, PromptingBaseline
+from dynamics.methods.nearest import EmbeddingCache, checkpoint_embedder
+from dynamics.methods.prompting import PromptInputs, baseline_scores, selected_prompts, standard_prompts
+from dynamics.partition import select_rows, shuffle_last_two_apart, task_rng
+from dynamics.prompt_encoder import prompt_encoder, prompt_text
 from dynamics.prompts import build_prompts
 from dynamics.tasks import Row, Task, TaskRows, Template, get_task
 
@@ -72,7 +65,7 @@ def test_standard_is_the_k_shot_prompt_on_those_rows(
     """What build_prompts makes of them, when they are the demonstrations that it draws."""
     inputs = ask(tokenizer)
     prompts = standard_prompts(inputs, n_labelled)
-    shots = baselines.shuffle_last_two_apart(inputs.labelled(n_labelled), baselines.task_rng(TASK, STANDARD, 1))
+    shots = shuffle_last_two_apart(inputs.labelled(n_labelled), task_rng(TASK, STANDARD, 1))
     assert {row.example_id for row in shots} == {row.example_id for row in inputs.labelled(n_labelled)}
     assert shots[-1].gold != shots[-2].gold
     drawn = replace(inputs.chosen, demonstrations=shots, train=())
@@ -82,7 +75,7 @@ def test_standard_is_the_k_shot_prompt_on_those_rows(
     assert prompts.n_shots_used == n_labelled
     assert prompts.example_id == tuple(row.example_id for row in inputs.chosen.test)
     (row,) = baseline_scores(
-        neox, inputs, [PromptingBaseline(STANDARD, n_labelled)], Vectors(by_length), token_budget=90
+        neox, inputs, [PromptingBaseline(STANDARD, n_labelled)], EmbeddingCache(by_length), token_budget=90
     )
     full = decompose(neox, expected).full
     assert row["accuracy"] == scores.accuracy(scores.credit(full), np.array(expected.gold))
@@ -90,7 +83,7 @@ def test_standard_is_the_k_shot_prompt_on_those_rows(
 
 def test_selected_demonstrations_are_the_planted_neighbours(tokenizer: PreTrainedTokenizerBase) -> None:
     inputs = ask(tokenizer)
-    prompts = selected_prompts(inputs, 12, Vectors(by_length))
+    prompts = selected_prompts(inputs, 12, EmbeddingCache(by_length))
     labelled = inputs.labelled(12)
     orders = set()
     for i, row in enumerate(inputs.chosen.test):
@@ -113,9 +106,9 @@ def test_prompt_selection_equals_one_by_one(
     inputs = ask(tokenizer, get_task("sentiment"))
     labelled = inputs.labelled(12)
     pool = [mean_state(neox, tokenizer, row) for row in labelled]
-    ids = selected_prompts(inputs, 12, Vectors(checkpoint_embedder(neox, tokenizer))).label_ids
-    words = baselines.prompt_encoder(inputs.task, inputs.task.templates[0], tokenizer, 1, (), labelled[0]).words
-    earned = []
+    ids = selected_prompts(inputs, 12, EmbeddingCache(checkpoint_embedder(neox, tokenizer))).label_ids
+    words = prompt_encoder(inputs.task, inputs.task.templates[0], tokenizer, 1, (), labelled[0]).words
+    correct = []
     for row in inputs.chosen.test:
         own = mean_state(neox, tokenizer, row)
         cosine = [float(own @ other / (own.norm() * other.norm())) for other in pool]
@@ -123,13 +116,13 @@ def test_prompt_selection_equals_one_by_one(
         token_ids = tokenizer(prompt_text(inputs.task, inputs.task.templates[0], shots, row, words))["input_ids"]
         with torch.no_grad():
             logits = neox(torch.tensor([token_ids])).logits[0, -1, list(ids)].numpy()
-        earned.append(scores.credit(logits)[row.gold])
-    vectors = Vectors(checkpoint_embedder(neox, tokenizer, token_budget=token_budget))
-    (found,) = baseline_scores(
+        correct.append(scores.credit(logits)[row.gold])
+    vectors = EmbeddingCache(checkpoint_embedder(neox, tokenizer, token_budget=token_budget))
+    (scored,) = baseline_scores(
         neox, inputs, [PromptingBaseline(PROMPT_SELECTION, 12, "checkpoint")], vectors, token_budget=token_budget
     )
-    assert found["accuracy"] == pytest.approx(np.mean(earned))
-    assert (found["n_examples"], found["n_shots_used"], found["reason"]) == (20, 4, None)
+    assert scored["accuracy"] == pytest.approx(np.mean(correct))
+    assert (scored["n_examples"], scored["n_shots_used"], scored["reason"]) == (20, 4, None)
 
 
 def mean_state(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, row: Row) -> torch.Tensor:
@@ -155,13 +148,13 @@ def test_a_model_that_copies_its_last_demonstration_depends_on_selection(
     def embed(texts) -> np.ndarray:
         return np.array([[(2 * gold[t] - 1) * (sign if t.startswith("warm") else 1), 0.1] for t in texts])
 
-    def copies(_, prompts, **__) -> FullAnswers:
+    def copies(_, prompts, **__) -> FullLogits:
         last = [[token for token in own if token in prompts.label_ids][-1] for own in prompts.own_ids]
-        return FullAnswers(np.equal(np.array(last)[:, None], prompts.label_ids).astype(np.float32), 0.0)
+        return FullLogits(np.equal(np.array(last)[:, None], prompts.label_ids).astype(np.float32), 0.0)
 
-    monkeypatch.setattr(baselines, "full_answers", copies)
+    monkeypatch.setattr(prompting, "full_logits", copies)
     inputs = replace(inputs, chosen=replace(inputs.chosen, test=tuple(test)))
-    (row,) = baseline_scores(neox, inputs, [PromptingBaseline(PROMPT_SELECTION, 12)], Vectors(embed))
+    (row,) = baseline_scores(neox, inputs, [PromptingBaseline(PROMPT_SELECTION, 12)], EmbeddingCache(embed))
     assert row["accuracy"] == expected
 
 
@@ -172,7 +165,7 @@ def test_demonstrations_are_dropped_to_fit_and_counted(
     inputs = ask(tokenizer, max_length=room)
     for prompts, used in (
         (standard_prompts(inputs, 12), standard),
-        (selected_prompts(inputs, 12, Vectors(by_length)), selected),
+        (selected_prompts(inputs, 12, EmbeddingCache(by_length)), selected),
     ):
         lengths = [len(prompts.token_ids(i)) for i in range(len(prompts.own_ids))]
         assert max(lengths) <= room
@@ -181,8 +174,8 @@ def test_demonstrations_are_dropped_to_fit_and_counted(
 
 
 def test_selection_drops_the_farthest_of_the_long_prompts_only(tokenizer: PreTrainedTokenizerBase) -> None:
-    whole = selected_prompts(ask(tokenizer), 12, Vectors(by_length))
-    cut = selected_prompts(ask(tokenizer, max_length=27), 12, Vectors(by_length))
+    whole = selected_prompts(ask(tokenizer), 12, EmbeddingCache(by_length))
+    cut = selected_prompts(ask(tokenizer, max_length=27), 12, EmbeddingCache(by_length))
     lost = 0
     for before, after in zip(whole.own_ids, cut.own_ids, strict=True):
         assert before[len(before) - len(after) :] == after
@@ -197,7 +190,7 @@ def test_a_row_too_long_for_any_prompt_is_skipped_by_both_as_by_the_unit(tokeniz
     inputs = ask(tokenizer, task, max_length=60)
     unit = build_prompts(task, "plain", tokenizer, demo_seed=1, n_shots=4, n_test=20, max_length=60)
     assert [skipped[1] for skipped in unit.skipped] == ["long"]
-    for prompts in (standard_prompts(inputs, 12), selected_prompts(inputs, 12, Vectors(by_length))):
+    for prompts in (standard_prompts(inputs, 12), selected_prompts(inputs, 12, EmbeddingCache(by_length))):
         assert prompts.skipped == unit.skipped
         assert prompts.example_id == unit.example_id
         assert prompts.gold == unit.gold
@@ -205,7 +198,7 @@ def test_a_row_too_long_for_any_prompt_is_skipped_by_both_as_by_the_unit(tokeniz
 
 def test_when_no_row_fits_it_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
     with pytest.raises(PromptError, match="task toy, template plain: no test row fits the model's 2 tokens"):
-        selected_prompts(ask(tokenizer, max_length=2), 12, Vectors(by_length))
+        selected_prompts(ask(tokenizer, max_length=2), 12, EmbeddingCache(by_length))
 
 
 @pytest.mark.parametrize(
@@ -224,25 +217,27 @@ def test_when_no_row_fits_it_is_refused(tokenizer: PreTrainedTokenizerBase) -> N
 def test_a_setting_without_meaning_is_null_and_says_why(
     n_shots: int, baseline: PromptingBaseline, reason: str, neox: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    (row,) = baseline_scores(neox, ask(tokenizer, n_shots=n_shots), [baseline], Vectors(by_length))
+    (row,) = baseline_scores(neox, ask(tokenizer, n_shots=n_shots), [baseline], EmbeddingCache(by_length))
     assert row["accuracy"] is None
     assert row["reason"] == reason
 
 
 def test_zero_shot_units_have_a_standard_prompt(neox: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    (row,) = baseline_scores(neox, ask(tokenizer, n_shots=0), [PromptingBaseline(STANDARD, 12)], Vectors(by_length))
+    (row,) = baseline_scores(
+        neox, ask(tokenizer, n_shots=0), [PromptingBaseline(STANDARD, 12)], EmbeddingCache(by_length)
+    )
     assert row["n_shots_used"] == 12
     assert row["reason"] is None
 
 
 @pytest.mark.parametrize("error", [1.0, float("nan")])
-def test_a_doubtful_forward_pass_is_refused(
+def test_a_forward_pass_that_fails_its_check_is_an_error(
     error: float, neox: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = FullAnswers(np.zeros((20, 2)), error)
-    monkeypatch.setattr(baselines, "full_answers", lambda *_, **__: wrong)
-    with pytest.raises(FailedCheck, match="standard, K = 12: the batched pass misses the model's own logits"):
-        baseline_scores(neox, ask(tokenizer), [PromptingBaseline(STANDARD, 12)], Vectors(by_length))
+    wrong = FullLogits(np.zeros((20, 2)), error)
+    monkeypatch.setattr(prompting, "full_logits", lambda *_, **__: wrong)
+    with pytest.raises(FailedCheck, match="standard, K = 12: the batched pass differs from the model's own logits"):
+        baseline_scores(neox, ask(tokenizer), [PromptingBaseline(STANDARD, 12)], EmbeddingCache(by_length))
 
 
 def test_fit_ids_tell_every_setting_apart() -> None:

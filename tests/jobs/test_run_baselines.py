@@ -11,7 +11,7 @@ import analysis
 import jobs.derive
 import jobs.run_baselines
 from dynamics.methods.baselines import encoder_hash
-from dynamics.methods.nearest import Vectors
+from dynamics.methods.nearest import EmbeddingCache
 from dynamics.methods.prompting import PromptInputs
 from jobs.sweep import app
 from jobs.sweep_plan import read_plan
@@ -101,7 +101,7 @@ def test_a_new_k_runs_only_that_k(tmp_path: Path, suite_folder: Path, monkeypatc
     ran: list[int] = []
     true = jobs.run_baselines.baseline_scores
 
-    def spy(model, asked: PromptInputs, baselines, vectors: Vectors, **settings):
+    def spy(model, asked: PromptInputs, baselines, vectors: EmbeddingCache, **settings):
         ran.extend(baseline.n_labelled for baseline in baselines)
         return true(model, asked, baselines, vectors, **settings)
 
