@@ -1,30 +1,16 @@
 """Step grids: named grids, ranges, and steps in the names of revisions. Pure: no network, no disk."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from dynamics.errors import PlanError
+from dynamics.suites import suite_of
 
-PYTHIA_TOKENS_PER_STEP = 2_097_152
-POWERS_OF_TWO = (0, *(2**i for i in range(10)))
-LINEAR = tuple(range(1000, 143_001, 1000))
-GRIDS: Mapping[str, tuple[int, ...]] = {
-    "all": POWERS_OF_TWO + LINEAR,
-    "paper": (0, 16, 512, *range(5000, 140_001, 5000), 143_000),
-    "dense": (*POWERS_OF_TWO, *range(1000, 10_001, 1000), *range(15_000, 140_001, 5000), 143_000),
-}
 DEFAULT_PATTERN = "step{step}"
 FINISHED = 1
 """The step recorded for a model without published steps, whose number of training steps is not known."""
 
-_PYTHIA = re.compile(
-    r"EleutherAI/pythia-(?:"
-    r"(?:14m|31m)|"
-    r"(?:70m|160m|410m|1b|1\.4b|2\.8b|6\.9b|12b)(?:-deduped)?(?P<linear>-v0)?|"
-    r"(?:14m|31m|70m|160m|410m)-seed[1-9]|"
-    r"160m-(?:data|weight)-seed[1-3])"
-)
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FIELDS = {"step": r"(?P<step>\d+)", "n": r"(?P<n>\d+)"}
 _PATTERN_TEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -39,14 +25,6 @@ class StepName:
     step: int
     name: str
     tokens_seen: int | None
-
-
-def published_steps(model: str) -> tuple[int, ...] | None:
-    """The published steps of a Pythia or PolyPythias model: 154, or the 143 linear ones of `-v0`; else None."""
-    match = _PYTHIA.fullmatch(model)
-    if match is None:
-        return None
-    return LINEAR if match["linear"] else GRIDS["all"]
 
 
 def name_pattern(text: str) -> re.Pattern[str]:
@@ -69,7 +47,8 @@ def name_pattern(text: str) -> re.Pattern[str]:
 def steps_by_name(model: str, names: Iterable[str], pattern: str = DEFAULT_PATTERN) -> dict[int, StepName]:
     """Step -> revision, for the names that fit the pattern; other names are ignored.
 
-    `tokens_seen` is `{n}` billion where the pattern has that field, `step * 2,097,152` for Pythia, else None.
+    `tokens_seen` is `{n}` billion where the pattern has that field, from the step where the model is of a known suite,
+    else None.
 
     Raises:
         PlanError: the pattern is malformed, or two names give the same step.
@@ -92,8 +71,8 @@ def select_steps(steps: Steps, model: str, available: Collection[int], *, strict
     """The requested steps that are available, sorted.
 
     Args:
-        steps: `all`, `paper`, `dense`, a range, or a list. Of Pythia a named grid means its published steps; of any
-            other model `all` means every available step.
+        steps: a named grid of the model's suite (`dynamics/suites/`), a range, or a list. `all` of a suite are its
+            published steps, of any other model the available ones.
         model: model id.
         available: the steps that exist.
         strict: whether missing steps are an error instead of being left out.
@@ -119,21 +98,24 @@ def _missing_steps_message(model: str, missing: Sequence[int], available: Collec
 
 
 def _grid_steps(grid: str, model: str, available: Collection[int]) -> list[int]:
-    """The steps of a named grid."""
-    published = published_steps(model)
-    if grid not in GRIDS or (published is None and grid != "all"):
-        allowed = sorted(GRIDS) if published else ["all"]
+    """The steps of a named grid of the model's suite; `all` of any other model are the available ones."""
+    suite = suite_of(model)
+    grids = {} if suite is None else suite.grids
+    if suite is None and grid == "all":
+        return sorted(available)
+    if suite is None or grid not in grids:
         raise PlanError(
-            f"{model} has no grid {grid!r}; give {', '.join(allowed)}, a list such as [0, 512], or "
+            f"{model} has no grid {grid!r}; give {', '.join(sorted(grids) or ['all'])}, a list such as [0, 512], or "
             "{ from = 0, to = 1000, every = 100 }"
         )
-    return sorted(available) if published is None else sorted(set(GRIDS[grid]) & set(published))
+    return sorted(set(grids[grid]) & set(suite.published_steps(model) or ()))
 
 
 def _tokens_seen(model: str, step: int, billions: str | None) -> int | None:
     if billions is not None:
         return int(billions) * 10**9
-    return step * PYTHIA_TOKENS_PER_STEP if published_steps(model) else None
+    suite = suite_of(model)
+    return None if suite is None else step * suite.tokens_per_step
 
 
 def _nearest(step: int, available: Collection[int]) -> str:

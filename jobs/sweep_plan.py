@@ -74,7 +74,7 @@ class ModelPlan(_Strict):
         folder: holds `step<n>` or `checkpoint-<n>` folders, or one model, recorded as step 1.
         revision: branch of a Hub model without published steps, such as `main`; recorded as step 1.
         tokens_per_step: training tokens per step, where neither the suite nor the revision's name tells.
-        steps: `all`, `paper`, `dense`, a list, or `{ from, to, every }`.
+        steps: `all`, another named grid of its suite (`dynamics/suites/`), a list, or `{ from, to, every }`.
         pattern: how revisions are named, such as `stage1-step{step}-tokens{n}B`.
         allow_pickle: whether `.bin` weights are used where there is no safetensors.
         missing: whether steps without a revision, or without usable weights, are an error or skipped.
@@ -86,7 +86,7 @@ class ModelPlan(_Strict):
     folder: LocalPath | None = None
     revision: str | None = None
     tokens_per_step: Annotated[int, Field(ge=1)] | None = None
-    steps: Literal["all", "paper", "dense"] | StepRange | Annotated[tuple[Count, ...], Field(min_length=1)] = "all"
+    steps: str | StepRange | Annotated[tuple[Count, ...], Field(min_length=1)] = "all"
     pattern: str | None = None
     allow_pickle: bool = False
     missing: Literal["refuse", "skip"] = "refuse"
@@ -356,7 +356,7 @@ def _first_problem(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{where} is missing"
     if where.split(".")[2:3] == ["steps"]:
-        allowed = "'all', 'paper', 'dense', a list as [0, 512], or { from = 0, to = 1000, every = 100 }"
+        allowed = "'all' or another named grid, a list as [0, 512], or { from = 0, to = 1000, every = 100 }"
         return f"{'.'.join(where.split('.')[:3])} = {first['input']!r}: give {allowed}"
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason.replace("a valid tuple", "a list, as [1, 2]").replace("a valid dictionary", "a table")

@@ -180,7 +180,12 @@ def test_the_wheel_holds_every_module_and_the_reference_suite(tmp_path: Path) ->
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
     tracked = [p.relative_to(ROOT).as_posix() for p in modules()]
     assert set(tracked) <= names
-    assert {"jobs/plans/reference.toml", "dynamics/hub/errata.toml", "figures/report.html"} <= names
+    assert {
+        "jobs/plans/reference.toml",
+        "dynamics/hub/errata.toml",
+        "dynamics/suites/pythia.toml",
+        "figures/report.html",
+    } <= names
     assert "analysis/paper_dynamics.csv" in names
     assert "dynamics/reference/checkpoints/step0/model.safetensors" in names
     assert not {n for n in names if n.startswith("tests/")}

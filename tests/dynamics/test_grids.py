@@ -3,7 +3,10 @@
 import pytest
 
 from dynamics.errors import PlanError
-from dynamics.grids import GRIDS, name_pattern, published_steps, select_steps, steps_by_name
+from dynamics.grids import name_pattern, select_steps, steps_by_name
+from dynamics.suites import suite_of, suites
+
+GRIDS = {suite.name: suite.grids for suite in suites()}["pythia"]
 
 
 def test_the_named_grids() -> None:
@@ -28,14 +31,17 @@ def test_the_named_grids() -> None:
     ],
 )
 def test_every_pythia_repository_has_its_steps(model: str, n: int) -> None:
-    assert len(published_steps(model) or ()) == n
+    suite = suite_of(model)
+    assert suite is not None
+    assert len(suite.published_steps(model) or ()) == n
+    assert suite.tokens_per_step == 2_097_152
 
 
 @pytest.mark.parametrize(
     "model", ["allenai/OLMo-2-1124-7B", "EleutherAI/pythia-14m-deduped", "pythia-70m", "a/pythia-70m"]
 )
 def test_other_models_have_no_published_steps(model: str) -> None:
-    assert published_steps(model) is None
+    assert suite_of(model) is None
 
 
 def test_a_grid_of_v0_leaves_out_the_early_steps_it_never_had() -> None:

@@ -6,10 +6,11 @@ import pytest
 
 import jobs.sweep_plan
 from analysis.reading.seeds import families
-from dynamics.grids import GRIDS
+from dynamics.suites import suites
 from dynamics.tasks import TASKS
 from jobs.sweep_plan import SweepPlan, read_plan
 
+GRIDS = {suite.name: suite.grids for suite in suites()}["pythia"]
 FOLDER = Path(jobs.sweep_plan.__file__).with_name("plans")
 PLANS = sorted(path.name for path in FOLDER.glob("*.toml"))
 PAPER = [name for name in PLANS if name.startswith("paper-")]
