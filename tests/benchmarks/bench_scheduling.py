@@ -119,19 +119,19 @@ def test_the_whole_suite_is_expanded_and_scheduled(tmp_path: Path, two_cores: fl
 def test_two_workers_against_one_and_ray_against_inline(tmp_path: Path) -> None:
     """Eight of the reference suite's checkpoints with one thread each; medians of interleaved runs.
 
-    Each method runs twice in a row and the second is timed: while one task holds both CPUs, Ray ends the idle worker,
-    and another takes as long to start as these checkpoints take.
+    Each way runs twice in a row and the second is timed: while one task holds both CPUs, Ray ends the idle worker, and
+    another takes as long to start as these checkpoints take.
     """
     tasks = [{"name": "sentiment", "demo_seeds": 3, "n_shots": [8], "n_test": 200, "n_train": 24}]
     models = [{"id": "reference", "steps": [0, 16, 64, 128, 256, 512, 768, 1024]}]
     plan = read_plan(write_plan(tmp_path / "plan.toml", tmp_path, models=models, tasks=tasks))
     works = group(plan, expand(plan))
-    single_workers = [replace(work, resources=work.resources.model_copy(update={"num_cpus": 2})) for work in works]
+    alone = [replace(work, resources=work.resources.model_copy(update={"num_cpus": 2})) for work in works]
     seconds: dict[str, list[float]] = {"inline": [], "one_worker": [], "two_workers": []}
     for n in range(ROUNDS):
         for name, run in (
             ("inline", lambda job: run_inline(works, job)),
-            ("one_worker", lambda job: run_ray(single_workers, job)),
+            ("one_worker", lambda job: run_ray(alone, job)),
             ("two_workers", lambda job: run_ray(works, job)),
         ):
             for turn in ("first", "timed"):
