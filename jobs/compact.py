@@ -19,7 +19,7 @@ def compact_results(
 ) -> None:
     """Copy results into few large sorted files, which analyses, figures, verify and DuckDB read as they read OUT.
 
-    OUT is left as it is, so that its sweeps resume. Exit code 0: DIR is complete; 2: it could not be made.
+    OUT is not changed, and its sweeps resume there. Exit code 0: DIR is complete; 2: it could not be written.
     """
     with user_errors_exit_2():
         target = place(to)

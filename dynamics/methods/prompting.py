@@ -17,7 +17,7 @@ from dynamics.full_model import full_logits
 from dynamics.gate import check_forward
 from dynamics.methods.baselines import PROMPT_SELECTION, STANDARD, PromptingBaseline
 from dynamics.methods.nearest import EmbeddingCache, nearest
-from dynamics.partition import Selection, rng_of, shuffle_last_two_apart
+from dynamics.partition import Selection, shuffle_last_two_apart, task_rng
 from dynamics.prompt_encoder import PromptEncoder, prompt_encoder
 from dynamics.prompts import PromptSet, encode_prompts
 from dynamics.tasks import Row, Task
@@ -77,7 +77,7 @@ def standard_prompts(inputs: PromptInputs, n_labelled: int) -> PromptSet:
 
     Where the longest prompt exceeds the context, demonstrations are dropped for all test rows alike.
     """
-    rng = rng_of(inputs.task, STANDARD, inputs.demo_seed)
+    rng = task_rng(inputs.task, STANDARD, inputs.demo_seed)
     shots = shuffle_last_two_apart(inputs.labelled(n_labelled), rng)
     return encode_prompts(
         inputs.task,
@@ -137,7 +137,7 @@ def _encode_fitting(
 ) -> dict[str, tuple[tuple[int, ...], int]]:
     """example_id -> (token ids, number of demonstrations), of the rows that fit with some demonstrations or none."""
     encoded = {}
-    for (shots, row), ids in zip(prompts, encoder.each(prompts), strict=True):
+    for (shots, row), ids in zip(prompts, encoder.encode(prompts), strict=True):
         while max_length is not None and len(ids) > max_length and shots:
             shots = shots[1:]
             ids = encoder.token_ids(shots, [row])[0]

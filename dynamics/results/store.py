@@ -193,6 +193,11 @@ def part_id(unit_ids: Iterable[str]) -> str:
     return short_hash("\n".join(sorted(unit_ids)))
 
 
+def fits_name(fit_ids: Iterable[str]) -> str:
+    """Name of the file that holds these fits of a part."""
+    return short_hash(" ".join(sorted(fit_ids)), 8)
+
+
 def read_units(store: ResultStore) -> pl.DataFrame:
     """One row per unit: its finished row, or else its latest failure, unless a unit of the same cell is finished.
 

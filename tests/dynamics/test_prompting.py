@@ -15,7 +15,7 @@ from dynamics.methods import prompting
 from dynamics.methods.baselines import PROMPT_SELECTION, STANDARD, PromptingBaseline
 from dynamics.methods.nearest import EmbeddingCache, checkpoint_embedder
 from dynamics.methods.prompting import PromptInputs, baseline_scores, selected_prompts, standard_prompts
-from dynamics.partition import rng_of, select_rows, shuffle_last_two_apart
+from dynamics.partition import select_rows, shuffle_last_two_apart, task_rng
 from dynamics.prompt_encoder import prompt_encoder, prompt_text
 from dynamics.prompts import build_prompts
 from dynamics.tasks import Row, Task, TaskRows, Template, get_task
@@ -65,7 +65,7 @@ def test_standard_is_the_k_shot_prompt_on_those_rows(
     """What build_prompts makes of them, when they are the demonstrations that it draws."""
     inputs = ask(tokenizer)
     prompts = standard_prompts(inputs, n_labelled)
-    shots = shuffle_last_two_apart(inputs.labelled(n_labelled), rng_of(TASK, STANDARD, 1))
+    shots = shuffle_last_two_apart(inputs.labelled(n_labelled), task_rng(TASK, STANDARD, 1))
     assert {row.example_id for row in shots} == {row.example_id for row in inputs.labelled(n_labelled)}
     assert shots[-1].gold != shots[-2].gold
     drawn = replace(inputs.chosen, demonstrations=shots, train=())

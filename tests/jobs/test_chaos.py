@@ -20,12 +20,12 @@ from dynamics.results.schema import TABLES
 from dynamics.results.store import ResultStore, open_store, read_units
 from jobs.attempts import Job
 from jobs.executors import run_ray
-from jobs.plan import Limits, read_plan
 from jobs.run_checkpoint import run_checkpoint
 from jobs.sweep import sweep
-from jobs.units import expand, group
+from jobs.sweep_plan import Limits, read_plan
 from tests.models import tiny_suite, write_plan
 from tests.results import rows
+from tests.works import works_of
 
 pytestmark = [
     pytest.mark.chaos,
@@ -136,7 +136,7 @@ def test_workers_killed_at_random(plan: Path, undisturbed: Path, tmp_path: Path,
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         store = open_store(tmp_path / "out", create=True)
-        works = group(read_plan(plan), expand(read_plan(plan)))
+        works = works_of(read_plan(plan))
         results = run_ray(works, Job(slowly, store, Limits(attempts=12)))
         while kills < 10:
             time.sleep(rng.uniform(0.1, 1.0))
@@ -218,7 +218,7 @@ def test_a_node_lost_mid_sweep(plan: Path, undisturbed: Path, tmp_path: Path) ->
     try:
         ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
         store = open_store(tmp_path / "out", create=True)
-        works = group(read_plan(plan), expand(read_plan(plan)))
+        works = works_of(read_plan(plan))
         ended, steps = [], set()
         for n, (work, outcomes) in enumerate(run_ray(works, Job(slowly_where_told, store, Limits()))):
             ended += outcomes

@@ -21,7 +21,7 @@ KEY = ["unit_id", "method", "variant", "n_labelled"]
 def swept(tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Results with fits at K = 8 only; after it no model can be opened."""
     sweep(tmp_path, suite_folder, fits={"n_labelled": [8]})
-    monkeypatch.setattr("jobs.run_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
+    monkeypatch.setattr("jobs.open_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
     return tmp_path / "out"
 
 
@@ -96,6 +96,18 @@ def test_derive_writes_the_same_rows_again_from_contributions(swept: Path) -> No
     assert "2 parts scored again, 0 fits added" in done.output
     for name, before in tables.items():
         assert analysis.load(swept, name).collect().equals(before)
+
+
+def test_fits_made_in_memory_are_those_of_stored_contributions(swept: Path) -> None:
+    before = fitted(swept)
+    files = {path for table in ("prompt_scores", "reweightings") for path in (swept / table).rglob("*-*.*.parquet")}
+    for path in files:
+        path.unlink()
+    assert fitted(swept).is_empty()
+    done = CliRunner().invoke(derive.app, [str(swept)])
+    assert "2 parts scored again, 8 fits added" in done.output
+    assert all(path.exists() for path in files)
+    assert fitted(swept).equals(before)
 
 
 def test_the_answers_of_a_fit_earn_its_accuracy(swept: Path) -> None:

@@ -12,7 +12,7 @@ import analysis.__main__
 import figures.__main__
 import jobs.compact
 import jobs.derive
-import jobs.preflight
+import jobs.plan
 import jobs.status
 import jobs.sweep
 import jobs.verify
@@ -52,7 +52,7 @@ def test_a_bucket_holds_what_a_folder_holds(s3: LocalS3, plan: Path, results: Pa
         assert rows(out, table).equals(rows(results, table))
     again = sweep(plan, out)
     assert "20 already done, 0 to run" in again.output
-    planned = CliRunner().invoke(jobs.preflight.app, [str(plan), "--out", out])
+    planned = CliRunner().invoke(jobs.plan.app, [str(plan), "--out", out])
     assert "20 units, 20 already done" in planned.output, planned.output
     derived = CliRunner().invoke(jobs.derive.app, [out])
     assert (derived.exit_code, derived.output) == (0, "4 parts scored again, 0 fits added\n")

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-import jobs.plan
+import jobs.sweep_plan
 from analysis.reading.seeds import families
 from dynamics.grids import GRIDS
 from dynamics.tasks import TASKS
-from jobs.plan import SweepPlan, read_plan
+from jobs.sweep_plan import SweepPlan, read_plan
 
-FOLDER = Path(jobs.plan.__file__).with_name("plans")
+FOLDER = Path(jobs.sweep_plan.__file__).with_name("plans")
 PLANS = sorted(path.name for path in FOLDER.glob("*.toml"))
 PAPER = [name for name in PLANS if name.startswith("paper-")]
 DYNAMICS = ["pythia-1.4b-agnews.toml", "pythia-6.9b-agnews.toml", "pythia-6.9b-sst2.toml"]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from dynamics.checkpoints import find_checkpoints
 from dynamics.results.store import open_store, scan
-from jobs.preflight import app
+from jobs.plan import app
 from jobs.sweep import app as sweep_app
 from tests import hub_models as models
 from tests.hub_server import FakeHub
@@ -170,7 +170,7 @@ def test_quarantined_steps_are_listed_and_not_counted(hub: FakeHub, tmp_path: Pa
     assert (
         "step1000 [quarantined]: model-00001-of-00002.safetensors is the same file as in step 143000" in result.output
     )
-    assert "; left out" in result.output
+    assert "; skipped" in result.output
     assert "look: 4 units" in result.output
     anyway = report(write_plan(tmp_path / "plan.toml", 'steps = [0, 1000, 143000]\nquarantined = "run"'))
     assert anyway["n_units"] == 6
@@ -179,15 +179,15 @@ def test_quarantined_steps_are_listed_and_not_counted(hub: FakeHub, tmp_path: Pa
 @pytest.mark.usefixtures("filled")
 def test_an_estimate_from_one_checkpoint(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "plan.toml", "steps = [2, 3]")
-    one, two = report(plan, "--calibrate"), report(plan, "--calibrate", "--workers", "2")
-    measured = one["calibration"]
+    one, two = report(plan, "--time"), report(plan, "--time", "--workers", "2")
+    measured = one["timing"]
     assert measured["checkpoint"] == f"{REPO} step 2 in float32"
     compute = 2 * (measured["load_seconds"] + 2 * measured["unit_seconds"]["sentiment"])
     sizes = sum(c.remote.n_bytes for c in find_checkpoints(REPO, [2, 3]) if c.remote)
     assert one["hours"] == pytest.approx(max(compute, sizes / measured["bytes_per_second"]) / 3600)
     assert two["hours"] > 0
     assert not list((tmp_path / "cache").glob("models--*/snapshots/*/*.safetensors"))
-    assert "estimate: " in look(plan, "--calibrate").output
+    assert "estimate: " in look(plan, "--time").output
 
 
 def test_a_local_plan_needs_no_network(hub: FakeHub, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import analysis
 from dynamics.results.checksums import encode
 from dynamics.results.store import open_store
-from jobs.active_sweeps import announced
+from jobs.active_sweeps import registered
 from jobs.sweep import app as sweep_app
 from jobs.verify import app
 from tests.models import write_plan
@@ -132,7 +132,7 @@ def test_a_sound_folder_is_sound_and_is_left_as_it_is(results: Path) -> None:
     found = run(results)
     assert found.exit_code == 0, found.output
     assert "20 finished units" in found.output
-    assert found.output.splitlines()[-1] == "sound"
+    assert found.output.splitlines()[-1] == "valid"
     assert run(results, "--quick", "--repair").exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in results.rglob("*")} == before
 
@@ -172,7 +172,7 @@ def test_lost_weights_are_fitted_again_without_a_model(
     assert kinds(out, "--quick") == {"fits"}
     assert f"fits {lost.name.split('.')[1]}" in run(out).output
     assert "deleted 1 files" in run(out, "--repair").output
-    monkeypatch.setattr("jobs.run_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
+    monkeypatch.setattr("jobs.open_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
     sweep(plan, out)
     assert run(out).exit_code == 0
 
@@ -220,11 +220,11 @@ def test_two_results_for_a_cell_are_a_conflict(out: Path) -> None:
 
 def test_nothing_is_repaired_while_a_sweep_is_at_work(out: Path) -> None:
     truncate("predictions")(out)
-    with announced(open_store(out), "run1", "tiny", 20):
+    with registered(open_store(out), "run1", "tiny", 20):
         refused = run(out, "--repair")
-        assert "note: at work" in run(out).output
+        assert "because of an active sweep" in run(out).output
     assert refused.exit_code == 2
-    assert "repair when it has ended" in refused.output
+    assert "repair after it has ended" in refused.output
     assert one(out, "predictions").exists()
 
 

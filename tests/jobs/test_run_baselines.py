@@ -9,15 +9,15 @@ from typer.testing import CliRunner
 
 import analysis
 import jobs.derive
-import jobs.prompting
+import jobs.run_baselines
 from dynamics.methods.baselines import encoder_hash
 from dynamics.methods.nearest import EmbeddingCache
 from dynamics.methods.prompting import PromptInputs
-from jobs.plan import read_plan
 from jobs.sweep import app
-from jobs.units import expand
+from jobs.sweep_plan import read_plan
 from tests.dynamics.test_nearest import encoder as encoder
 from tests.models import write_plan
+from tests.works import units_of
 
 TASKS = [
     {"name": "sentiment", "templates": ["plain"], "demo_seeds": 2, "n_shots": [0, 4], "n_test": 12, "n_train": 8},
@@ -82,7 +82,7 @@ def test_a_unit_done_without_them_is_not_computed_again(
     assert len(rival_rows(out)) == 40
     assert len(analysis.load(out, "units").collect()) == 10
 
-    monkeypatch.setattr("jobs.run_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
+    monkeypatch.setattr("jobs.open_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
     again = run(plan_of(tmp_path, suite_folder), out)
     assert again.exit_code == 0
     assert "lack" not in again.output
@@ -99,13 +99,13 @@ def test_a_new_k_runs_only_that_k(tmp_path: Path, suite_folder: Path, monkeypatc
     out = tmp_path / "out"
     run(plan_of(tmp_path, suite_folder, fits={"n_labelled": [6]}), out)
     ran: list[int] = []
-    true = jobs.prompting.baseline_scores
+    true = jobs.run_baselines.baseline_scores
 
     def spy(model, asked: PromptInputs, baselines, vectors: EmbeddingCache, **settings):
         ran.extend(baseline.n_labelled for baseline in baselines)
         return true(model, asked, baselines, vectors, **settings)
 
-    monkeypatch.setattr("jobs.prompting.baseline_scores", spy)
+    monkeypatch.setattr("jobs.run_baselines.baseline_scores", spy)
     run(plan_of(tmp_path, suite_folder, fits={"n_labelled": [6, 12]}), out)
     assert ran == [12] * 20
     assert rival_rows(out).select("unit_id", "fit_id").is_unique().all()
@@ -116,7 +116,7 @@ def test_what_fails_is_listed_and_the_same_command_comes_back_to_it(
     tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, plan = tmp_path / "out", plan_of(tmp_path, suite_folder)
-    true = jobs.prompting.baseline_scores
+    true = jobs.run_baselines.baseline_scores
 
     def faulty(model, asked: PromptInputs, *rest, **settings):
         if asked.demo_seed == 1:
@@ -124,7 +124,7 @@ def test_what_fails_is_listed_and_the_same_command_comes_back_to_it(
         return true(model, asked, *rest, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.prompting.baseline_scores", faulty)
+        patch.setattr("jobs.run_baselines.baseline_scores", faulty)
         failed = run(plan, out)
     assert failed.exit_code == 1
     assert "failed: tiny step 0 sentiment/plain seed 1 0-shot: ValueError: planted" in failed.output
@@ -170,5 +170,5 @@ def test_units_are_the_same_with_and_without(tmp_path: Path, suite_folder: Path)
     """The rule of identity: baselines are not part of a unit's id, each has an id of its own."""
     on = read_plan(plan_of(tmp_path, suite_folder))
     off = read_plan(plan_of(tmp_path, suite_folder, prompting_baselines=False))
-    assert [unit.unit_id for unit in expand(on)] == [unit.unit_id for unit in expand(off)]
+    assert [unit.unit_id for unit in units_of(on)] == [unit.unit_id for unit in units_of(off)]
     assert off.baselines == ()
