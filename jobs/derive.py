@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import polars as pl
 import typer
 
 from dynamics.command_line import command, user_errors_exit_2
-from dynamics.components import parse_component
 from dynamics.methods.fits import Fit
+from dynamics.results.contributions import read_unit_arrays
 from dynamics.results.metadata import saved_plans
-from dynamics.results.schema import KEYS
 from dynamics.results.store import (
     Part,
     ResultStore,
@@ -24,7 +21,6 @@ from dynamics.results.store import (
     write_fits,
 )
 from dynamics.results.tables import fit_tables, unit_tables
-from dynamics.unit_arrays import UnitArrays
 from jobs.sweep_plan import SweepPlan, parse_plan, read_plan
 
 
@@ -60,46 +56,14 @@ def add_fits(store: ResultStore, part: Part, fits: Sequence[Fit]) -> int:
     missing = [fit for fit in fits if fit.fit_id not in stored]
     if not missing:
         return 0
-    units = units_of(store, part)
+    units = read_unit_arrays(store, part)
     write_fits(store, part, fits_name(fit.fit_id for fit in missing), fit_tables(units, missing))
     return len(units) * len(missing)
 
 
 def rescore(store: ResultStore, part: Part) -> None:
     """Write a part's predictions and scores again; its contributions, fits and units stay as they are."""
-    rewrite_scores(store, part, [unit_tables(unit) for unit in units_of(store, part)])
-
-
-def units_of(store: ResultStore, part: Part) -> list[UnitArrays]:
-    """The arrays of each unit of a part, as they were when it was computed."""
-    rows = read_part(store, "contributions", part)
-    used = dict(read_part(store, "units", part).select("unit_id", "n_shots_used").iter_rows())
-    skipped = read_part(store, "predictions", part).filter(pl.col("reason").is_not_null())
-    return [
-        _unit(mine, used[str(unit_id)], skipped.filter(unit_id=unit_id))
-        for (unit_id,), mine in rows.group_by("unit_id", maintain_order=True)
-    ]
-
-
-def _unit(rows: pl.DataFrame, n_shots_used: int, skipped: pl.DataFrame) -> UnitArrays:
-    first = rows.row(0, named=True)
-    shape = (len(rows), first["n_components"], first["n_labels"])
-    return UnitArrays(
-        keys={name: first[name] for name in KEYS},
-        components=tuple(parse_component(name) for name in first["components"].split(" ")),
-        split=rows["split"].to_list(),
-        example_id=rows["example_id"].to_list(),
-        gold=rows["gold"].to_numpy().astype(np.int64),
-        contributions=_array(rows["contributions"]).reshape(shape),
-        constant=np.asarray(first["constant"], np.float32),
-        full=_array(rows["full"]).reshape(shape[0], shape[2]),
-        n_shots_used=n_shots_used,
-        skipped=tuple(skipped.select("split", "example_id", "gold", "reason").iter_rows()),
-    )
-
-
-def _array(lists: pl.Series) -> np.ndarray:
-    return lists.explode().to_numpy()
+    rewrite_scores(store, part, [unit_tables(unit) for unit in read_unit_arrays(store, part)])
 
 
 app = command(main)
