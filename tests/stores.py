@@ -69,18 +69,18 @@ def add_unit(
     n_labels = int(gold.max()) + 1
     parts = np.eye(n_labels, dtype=np.float32)[np.column_stack([np.zeros(len(gold), int), answers])]
     whole = np.eye(n_labels, dtype=np.float32)[gold if full is None else full]
-    kept = len(gold) - n_skipped
+    n_run = len(gold) - n_skipped
     arrays = UnitArrays(
         keys=keys,
         components=COMPONENTS,
-        split=["test"] * kept,
-        example_id=[f"{i:05d}" for i in range(kept)],
-        gold=gold[:kept],
-        contributions=parts[:kept],
+        split=["test"] * n_run,
+        example_id=[f"{i:05d}" for i in range(n_run)],
+        gold=gold[:n_run],
+        contributions=parts[:n_run],
         constant=np.zeros(n_labels, np.float32),
-        full=whole[:kept],
+        full=whole[:n_run],
         n_shots_used=4,
-        skipped=[("test", f"{i:05d}", int(gold[i]), "too long") for i in range(kept, len(gold))],
+        skipped=[("test", f"{i:05d}", int(gold[i]), "too long") for i in range(n_run, len(gold))],
     )
     tables = unit_tables(arrays)
     rows = [_score_row(keys, row, len(gold)) for row in scores]

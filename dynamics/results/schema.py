@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
-"""Raised with every change of a table's columns or of their meaning; results of another version are not read."""
+"""Raised when a column changes or is removed, not for a new nullable column, which reads as null in older files."""
 
 _TEXT = pa.string()
 _FLOATS = pa.list_(pa.float32())

@@ -308,7 +308,7 @@ def read_files(files: Sequence[Entry], table: str) -> pl.DataFrame:
 
 
 def _scan_files(files: Sequence[Entry], table: str, **options: Any) -> pl.LazyFrame:
-    """The rows of files, lazily.
+    """The rows of files, lazily, with the columns of the schema: those that a file lacks are null, others are left out.
 
     Model and step are read from the path, so that a filter on them opens no other file; unless folders above the
     results are named `key=value` too, which Polars would take for keys.
@@ -320,6 +320,8 @@ def _scan_files(files: Sequence[Entry], table: str, **options: Any) -> pl.LazyFr
     return pl.scan_parquet(
         [str(entry.place) for entry in files],
         schema=_polars_schema(table),
+        missing_columns="insert",
+        extra_columns="ignore",
         hive_partitioning=has_keys,
         hive_schema={"model": pl.String, "step": pl.Int64} if has_keys else None,
         glob=False,

@@ -132,7 +132,7 @@ def test_free_memory_is_some() -> None:
 
 
 class _Waits(TorchDispatchMode):
-    """Counts what would make a GPU's queue wait: a number read off a tensor."""
+    """Counts what would make a GPU's queue wait: a number read from a tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class _Waits(TorchDispatchMode):
 def test_nothing_waits_for_the_device_between_batches(
     variant: str, shared: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the number of batches: results leave the device when all are done."""
+    """For any number of batches, results leave the device when all are done."""
     model, prompts = perturbed(VARIANTS[variant]), ragged_prompts(shared=shared)
     assert waits(model, prompts, 1, monkeypatch) == waits(model, prompts, 10_000, monkeypatch)
 

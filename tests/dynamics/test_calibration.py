@@ -1,4 +1,4 @@
-"""Calib+: against autograd, a planted label bias, and refusals."""
+"""Calib+: against autograd, a planted label bias, and invalid input."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def biased(seed: int, n_rows: int, n_labels: int = 3, bias: float = 1.0):
 
 
 def autograd_fit(probabilities, gold, variant) -> tuple[np.ndarray, float, int]:
-    """The obvious torch loop: factors, mean cross-entropy, updates made."""
+    """A plain torch loop: factors, mean cross-entropy, updates made."""
     p, labels = torch.tensor(probabilities), torch.tensor(gold)
     v = torch.ones(p.shape[1], dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.SGD([v], lr=variant.lr)

@@ -1,4 +1,4 @@
-"""The identity: parts sum to logits. Reference equivalence: the fast path against an obvious one."""
+"""The identity: parts sum to logits. Reference equivalence: the fast path against a plain one."""
 
 import numpy as np
 import pytest
@@ -52,23 +52,23 @@ def test_parts_sum_to_logits_and_logits_are_the_models_own(parallel: bool, share
 
 
 @pytest.mark.parametrize("parallel", [True, False], ids=["parallel", "sequential"])
-def test_each_part_equals_the_obvious_computation(parallel: bool) -> None:
+def test_each_part_equals_a_plain_computation(parallel: bool) -> None:
     """One example at a time: full d_model vectors per head, explicit final norm."""
     model, prompts = tiny_neox(VOCABULARY, parallel=parallel), ragged_prompts()
     split = decompose(model, prompts)
     for example in range(len(prompts.own_ids)):
-        expected = obvious_contributions(model, prompts, example)
+        expected = plain_contributions(model, prompts, example)
         np.testing.assert_allclose(split.contributions[example], expected, atol=2e-5)
 
 
-def obvious_contributions(model: PreTrainedModel, prompts: PromptSet, example: int) -> np.ndarray:
-    """Contributions (component, label) of one example from whole activations kept by plain hooks."""
-    layers, kept = model.gpt_neox.layers, {}
+def plain_contributions(model: PreTrainedModel, prompts: PromptSet, example: int) -> np.ndarray:
+    """Contributions (component, label) of one example from whole activations, captured by plain hooks."""
+    layers, captured = model.gpt_neox.layers, {}
     hooks = []
     for i, layer in enumerate(layers):
         dense, mlp = layer.attention.dense, layer.mlp
-        hooks.append(dense.register_forward_hook(lambda _, a, __, i=i: kept.update({("a", i): a[0][0, -1]})))
-        hooks.append(mlp.register_forward_hook(lambda _, __, o, i=i: kept.update({("m", i): o[0, -1]})))
+        hooks.append(dense.register_forward_hook(lambda _, a, __, i=i: captured.update({("a", i): a[0][0, -1]})))
+        hooks.append(mlp.register_forward_hook(lambda _, __, o, i=i: captured.update({("m", i): o[0, -1]})))
     ids = torch.tensor([prompts.token_ids(example)])
     with torch.no_grad():
         states = model(input_ids=ids, output_hidden_states=True).hidden_states
@@ -78,18 +78,18 @@ def obvious_contributions(model: PreTrainedModel, prompts: PromptSet, example: i
     for i, layer in enumerate(layers):
         n_heads, weight = 4, layer.attention.dense.weight
         for h in range(n_heads):
-            only = torch.zeros_like(kept["a", i])
+            only = torch.zeros_like(captured["a", i])
             width = only.shape[0] // n_heads
-            only[h * width : (h + 1) * width] = kept["a", i][h * width : (h + 1) * width]
+            only[h * width : (h + 1) * width] = captured["a", i][h * width : (h + 1) * width]
             parts.append(weight @ only)
-        parts += [kept["m", i], layer.attention.dense.bias]
+        parts += [captured["m", i], layer.attention.dense.bias]
     residual, norm = torch.stack(parts).sum(0), model.gpt_neox.final_layer_norm
     scale = torch.sqrt(residual.var(unbiased=False) + norm.eps)
     rows = model.lm_head.weight[list(prompts.label_ids)]
     return torch.stack([rows @ ((part - part.mean()) / scale * norm.weight) for part in parts]).numpy()
 
 
-def test_leaving_out_any_part_is_seen() -> None:
+def test_leaving_out_any_part_is_detected() -> None:
     """The error is a measure that can fail: every kind of part matters to it."""
     model, prompts = tiny_neox(VOCABULARY, parallel=True), ragged_prompts()
     split = decompose(model, prompts)
@@ -99,8 +99,8 @@ def test_leaving_out_any_part_is_seen() -> None:
 
 
 def test_components_are_in_the_order_of_the_grid(neox: PreTrainedModel) -> None:
-    found = anatomy(neox)
-    grid = component_grid(found.n_layers, found.n_heads, attention_bias=True)
+    parts = anatomy(neox)
+    grid = component_grid(parts.n_layers, parts.n_heads, attention_bias=True)
     names = [c.name for c in grid]
     assert names == [
         "embed",

@@ -74,11 +74,11 @@ def test_a_shared_prefix_changes_nothing(variant: str) -> None:
 
 
 @every_variant
-def test_each_part_equals_the_obvious_computation(variant: str) -> None:
+def test_each_part_equals_a_plain_computation(variant: str) -> None:
     model, prompts = build(variant), ragged_prompts()
     split = decompose(model, prompts)
     for example in range(len(prompts.own_ids)):
-        expected = obvious_contributions(model, prompts, example)
+        expected = plain_contributions(model, prompts, example)
         assert split.contributions[example].shape == expected.shape
         np.testing.assert_allclose(split.contributions[example], expected, atol=2e-5)
 
@@ -129,11 +129,11 @@ def test_an_unbiased_llama_has_no_bias_component_and_a_biased_one_has() -> None:
 
 def test_an_unknown_family_is_refused_with_the_list_and_the_place_to_add_one() -> None:
     model = build("llama")
-    model.config.model_type = "made_up"
+    model.config.model_type = "no_such_family"
     with pytest.raises(UnsupportedModel) as error:
         decompose(model, ragged_prompts())
     places = ("dynamics/families/<model_type>.py", "dynamics/families/__init__.py")
-    for expected in ("'made_up'", *places, *families.FAMILIES):
+    for expected in ("'no_such_family'", *places, *families.FAMILIES):
         assert expected in str(error.value)
 
 
@@ -175,11 +175,11 @@ def test_heads_of_unequal_width_are_refused(variant: str) -> None:
         families.anatomy(model)
 
 
-def obvious_contributions(model: PreTrainedModel, prompts: PromptSet, example: int) -> np.ndarray:
+def plain_contributions(model: PreTrainedModel, prompts: PromptSet, example: int) -> np.ndarray:
     """Contributions (component, label) of one example: whole activations, one d_model vector per part."""
     names = NAMES[model.config.model_type]
     embedding, layers = activations(model, names, prompts.token_ids(example))
-    parts = [embedding, *(p for kept, layer in layers for p in parts_of(kept, layer, names, model))]
+    parts = [embedding, *(p for captured, layer in layers for p in parts_of(captured, layer, names, model))]
     residual, norm = torch.stack(parts).sum(0), model.get_submodule(names.final_norm)
     if isinstance(norm, nn.LayerNorm):
         parts = [part - part.mean() for part in parts]
@@ -194,13 +194,13 @@ def activations(model: PreTrainedModel, names: Names, token_ids: tuple[int, ...]
     """Last-token embedding, and per layer what the projection read and what it and the MLP wrote."""
     layers = [(SimpleNamespace(), layer) for layer in model.get_submodule(names.layers)]
     hooks = []
-    for kept, layer in layers:
+    for captured, layer in layers:
 
-        def projected(_: nn.Module, inputs: tuple, output: Tensor, kept: SimpleNamespace = kept) -> None:
-            kept.heads, kept.attention = inputs[0][0, -1], output[0, -1]
+        def projected(_: nn.Module, inputs: tuple, output: Tensor, captured: SimpleNamespace = captured) -> None:
+            captured.heads, captured.attention = inputs[0][0, -1], output[0, -1]
 
-        def mlp(_: nn.Module, __: tuple, output: Tensor, kept: SimpleNamespace = kept) -> None:
-            kept.mlp = output[0, -1]
+        def mlp(_: nn.Module, __: tuple, output: Tensor, captured: SimpleNamespace = captured) -> None:
+            captured.mlp = output[0, -1]
 
         hooks.append(layer.get_submodule(names.projection).register_forward_hook(projected))
         hooks.append(layer.get_submodule(names.mlp).register_forward_hook(mlp))
@@ -211,19 +211,19 @@ def activations(model: PreTrainedModel, names: Names, token_ids: tuple[int, ...]
     return states[0][0, -1], layers
 
 
-def parts_of(kept: SimpleNamespace, layer: nn.Module, names: Names, model: PreTrainedModel) -> list[Tensor]:
+def parts_of(captured: SimpleNamespace, layer: nn.Module, names: Names, model: PreTrainedModel) -> list[Tensor]:
     """What the heads, the MLP and the projection's bias of one layer add to the residual, d_model each."""
     projection = layer.get_submodule(names.projection)
     weight = projection.weight.T if names.weight_is_in_out else projection.weight
     n_heads = model.config.num_attention_heads
-    width, heads = len(kept.heads) // n_heads, []
+    width, heads = len(captured.heads) // n_heads, []
     for h in range(n_heads):
-        only = torch.zeros_like(kept.heads)
-        only[h * width : (h + 1) * width] = kept.heads[h * width : (h + 1) * width]
+        only = torch.zeros_like(captured.heads)
+        only[h * width : (h + 1) * width] = captured.heads[h * width : (h + 1) * width]
         heads.append(weight @ only)
     written = [*heads, *([] if projection.bias is None else [projection.bias])]
     if names.post_norm is not None:
         post = layer.get_submodule(names.post_norm)
         # What the post-norm multiplies each coordinate by, read off its output.
-        written = [part * (post(kept.attention) / kept.attention) for part in written]
-    return [*written[:n_heads], kept.mlp, *written[n_heads:]]
+        written = [part * (post(captured.attention) / captured.attention) for part in written]
+    return [*written[:n_heads], captured.mlp, *written[n_heads:]]

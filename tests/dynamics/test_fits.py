@@ -1,4 +1,4 @@
-"""What K labels buy: each number once, whatever it is beside, and a reason where there is none."""
+"""Fits on K labels: each number once, independent of other fits, and a reason where there is none."""
 
 import numpy as np
 import pytest
@@ -52,12 +52,14 @@ def fits(*bases: str) -> list[Fit]:
         ((), []),
     ],
 )
-def test_held_out_t1_is_written_once_for_each_way_of_counting(bases: tuple[str, ...], variants: list[str]) -> None:
-    asked = fits(*bases)
-    rows = fit_tables([unit(24, 20)], [*asked, *heldout_fits(asked)])["prompt_scores"].to_pylist()
+def test_held_out_t1_is_written_once_with_and_once_without_the_demonstrations(
+    bases: tuple[str, ...], variants: list[str]
+) -> None:
+    requested = fits(*bases)
+    rows = fit_tables([unit(24, 20)], [*requested, *heldout_fits(requested)])["prompt_scores"].to_pylist()
     chosen = [(row["variant"], row["n_labelled"]) for row in rows if row["method"] == "heldout_t1"]
     assert sorted(chosen) == sorted((variant, k) for variant in variants for k in (12, 24))
-    assert len({fit.fit_id for fit in heldout_fits(asked)}) == len(chosen)
+    assert len({fit.fit_id for fit in heldout_fits(requested)}) == len(chosen)
     assert {row["method"] for row in rows if row["variant"] in bases} == ({"comp_rw", "calib_plus"} if bases else set())
 
 
@@ -72,8 +74,8 @@ def test_k_counts_demonstrations_inside_or_outside() -> None:
 
 
 def _by_name() -> tuple[Fit, Fit]:
-    found = {fit.name: fit for fit in heldout_fits(fits("paper", "official_code")) if fit.n_labelled == 12}
-    return found["train_rows"], found["train_rows_outside"]
+    by_name = {fit.name: fit for fit in heldout_fits(fits("paper", "official_code")) if fit.n_labelled == 12}
+    return by_name["train_rows"], by_name["train_rows_outside"]
 
 
 def test_one_test_row_cannot_be_halved_and_says_so() -> None:

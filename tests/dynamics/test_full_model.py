@@ -1,4 +1,4 @@
-"""The full model alone answers as it does inside a decomposition, and as Hugging Face does one by one."""
+"""The full model alone gives the logits of a decomposition, and those of Hugging Face one by one."""
 
 import numpy as np
 import pytest
@@ -14,11 +14,11 @@ from tests.models import VARIANTS, perturbed
 @pytest.mark.parametrize(("shared", "token_budget"), [(0, 1), (0, 40), (7, 40), (7, 10_000)])
 def test_ragged_batches_equal_one_by_one(name: str, shared: int, token_budget: int) -> None:
     model, prompts = perturbed(VARIANTS[name]), ragged_prompts(shared=shared)
-    answers = full_logits(model, prompts, token_budget=token_budget)
+    full = full_logits(model, prompts, token_budget=token_budget)
     own = one_by_one(model, prompts)
     assert np.ptp(own, axis=0).min() > 0.1
-    assert relative_error(answers.logits, own) < 1e-5
-    assert answers.forward_error < 1e-5
+    assert relative_error(full.logits, own) < 1e-5
+    assert full.forward_error < 1e-5
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -1,4 +1,4 @@
-"""The formulae count what is really kept, for every family."""
+"""The memory formulae against tensors, for every family."""
 
 import json
 import subprocess
@@ -42,16 +42,16 @@ def test_a_config_file_gives_the_same_shape(variant: str, tmp_path: Path) -> Non
 
 
 @every_variant
-def test_what_decomposing_keeps_is_counted(variant: str) -> None:
+def test_the_memory_of_a_decomposition_is_counted(variant: str) -> None:
     """Last-token rows, projection and contributions of one batch, against the same batch counted."""
     parts, prompts = anatomy(perturbed(VARIANTS[variant])), ragged_prompts()
     shape, n = ModelShape.of(VARIANTS[variant].to_dict()), len(prompts.own_ids)
     projection, last = unembedding_projection(parts, prompts.label_ids), last_token(parts, prompts.own_ids)
     contributions, _ = split_logits(parts, projection, last)
-    kept = last.heads.nbytes + last.mlps.nbytes
+    last_tokens = last.heads.nbytes + last.mlps.nbytes
     counted = decomposition_bytes(shape, "float32", n_examples=n, n_labels=3, n_batch=n)
     without_bias = 0 if parts.has_attention_bias else parts.n_layers * n * 3 * 4
-    assert counted == 2 * (contributions.nbytes + without_bias) + projection.heads.nbytes + 2 * kept
+    assert counted == 2 * (contributions.nbytes + without_bias) + projection.heads.nbytes + 2 * last_tokens
 
 
 def test_more_of_anything_takes_more() -> None:

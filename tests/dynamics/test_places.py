@@ -1,4 +1,4 @@
-"""Places: what is one, what a kill leaves behind, and how an object store's refusals read."""
+"""Places: paths and URIs, interrupted writes, and messages for errors of object stores."""
 
 import io
 import pickle
@@ -60,13 +60,13 @@ def test_what_is_no_place_is_refused(text: str | Path, message: str) -> None:
 
 
 def test_credentials_in_an_address_are_refused_and_not_repeated() -> None:
-    with pytest.raises(StoreError, match="may hold bucket and key only") as refused:
+    with pytest.raises(StoreError, match="may hold bucket and key only") as error:
         place("s3://AKIDEXAMPLE:wJa/lr@bucket/x")
-    assert "AKID" not in str(refused.value)
-    assert "wJa" not in str(refused.value)
+    assert "AKID" not in str(error.value)
+    assert "wJa" not in str(error.value)
 
 
-def test_the_five_verbs(root: Place) -> None:
+def test_the_functions_on_files(root: Place) -> None:
     assert (names(root), entries(root, "*"), exists(root)) == ([], [], False)
     with pytest.raises(FileNotFoundError):
         read(root / "one.txt")
@@ -110,16 +110,16 @@ def test_polars_reads_only_the_columns_and_row_groups_it_needs(s3: LocalS3) -> N
     frame.write_parquet(buffer := io.BytesIO(), row_group_size=40_000)
     put(where, buffer.getvalue())
     s3.requests.clear()
-    found = pl.scan_parquet(str(where), **polars_options(where)).filter(pl.col("step") == 3).select("thin").collect()
-    assert len(found) == 40_000
-    footer, *parts = [asked.removeprefix("bytes=") for *_, asked in s3.requests]
+    rows = pl.scan_parquet(str(where), **polars_options(where)).filter(pl.col("step") == 3).select("thin").collect()
+    assert len(rows) == 40_000
+    footer, *parts = [requested.removeprefix("bytes=") for *_, requested in s3.requests]
     assert footer.startswith("-")
     n_bytes = sum(int(last) - int(first) for first, last in (part.split("-") for part in parts))
     assert 0 < n_bytes < len(buffer.getvalue()) / 50
 
 
 @pytest.mark.parametrize(
-    ("refusal", "message"),
+    ("response", "message"),
     [
         ((403, "AccessDenied"), r"access is denied; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
         ((403, "InvalidAccessKeyId"), "access is denied"),
@@ -129,14 +129,14 @@ def test_polars_reads_only_the_columns_and_row_groups_it_needs(s3: LocalS3) -> N
         ((409, "OperationAborted"), "fix this, then resume"),
     ],
 )
-def test_a_refusal_is_one_line_with_a_remedy(s3: LocalS3, refusal: tuple[int, str], message: str) -> None:
+def test_an_error_is_one_line_with_a_remedy(s3: LocalS3, response: tuple[int, str], message: str) -> None:
     root = place(f"s3://{s3.bucket()}/out")
-    s3.refuse = lambda _method, _path: refusal
+    s3.refuse = lambda _method, _path: response
     for verb in (lambda: put(root / "x", b"x"), lambda: entries(root, "*")):
-        with pytest.raises(StoreError, match=message) as refused:
+        with pytest.raises(StoreError, match=message) as error:
             verb()
-        assert "\n" not in str(refused.value)
-        assert not any(value in str(refused.value) for name, value in CREDENTIALS.items() if "KEY" in name)
+        assert "\n" not in str(error.value)
+        assert not any(value in str(error.value) for name, value in CREDENTIALS.items() if "KEY" in name)
 
 
 @pytest.mark.usefixtures("s3")
@@ -150,7 +150,7 @@ def test_no_bucket_and_no_server_are_told_apart(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("text", "message"),
     [
         ("google::cloud::Status(UNAVAILABLE: Could not create a OAuth2 access token", "set GOOGLE_APPLICATION_CREDENT"),
         (
@@ -160,13 +160,13 @@ def test_no_bucket_and_no_server_are_told_apart(monkeypatch: pytest.MonkeyPatch)
         ("google::cloud::Status(NOT_FOUND: The specified bucket does not exist.", "there is no bucket b"),
     ],
 )
-def test_google_is_explained_too(said: str, message: str) -> None:
+def test_google_is_explained_too(text: str, message: str) -> None:
     with pytest.raises(StoreError, match=message), storage.explained_errors(place("gs://b/x")):
-        raise OSError(said)
+        raise OSError(text)
 
 
 def test_both_clients_take_the_same_credentials(s3: LocalS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Polars left to itself would read as the default profile what pyarrow wrote as another."""
+    """Without it, Polars would read as the default profile what pyarrow wrote as another."""
     where = place(f"s3://{s3.bucket()}/x.parquet")
     profiles = "[default]\naws_access_key_id = DEFAULT\naws_secret_access_key = x\n"
     (tmp_path / "credentials").write_text(profiles + "[lab]\naws_access_key_id = LAB\naws_secret_access_key = y\n")

@@ -1,4 +1,4 @@
-"""Reweighting: closed form against autograd, stops against obvious ones, what must and what must not be found."""
+"""Reweighting: closed form against autograd, stops against plain loops, and what must and must not be found."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def planted(seed: int, n_rows: int, n_components: int = 60, n_labels: int = 4, i
 
 
 def autograd_fit(contributions, gold, variant: FitSettings, remainder) -> tuple[np.ndarray, float, int]:
-    """The obvious torch loop: applied weights, mean cross-entropy, updates made. Not for `leave_one_out`."""
+    """A plain torch loop: applied weights, mean cross-entropy, updates made. Not for `leave_one_out`."""
     parts, labels = torch.tensor(contributions), torch.tensor(gold)
     weights = torch.ones(parts.shape[1], dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.SGD([weights], lr=variant.lr)
@@ -94,7 +94,7 @@ def test_gradient_equals_autograd_to_rounding(n_labels: int) -> None:
 
 
 def autograd_average(contributions, gold, variant: FitSettings, remainder, block: int = 1) -> np.ndarray:
-    """`default`, obviously: one autograd path per left-out block, then the weighted mean of the full path's stops."""
+    """`default` by plain loops: one autograd path per left-out block, then the weighted mean of its stops."""
     rows = np.arange(len(gold))
     full_path = autograd_path(contributions, gold, remainder, rows, variant)
     left_out = np.zeros(len(full_path))
@@ -119,9 +119,9 @@ def autograd_path(contributions, gold, remainder, rows: np.ndarray, variant: Fit
         logits = torch.einsum("rjy,j->ry", parts, v) + rest
         torch.nn.functional.cross_entropy(logits, torch.tensor(gold[rows]), reduction="sum").backward()
         moved = v.detach() - step * v.grad
-        following = torch.nn.functional.softshrink(moved, step * variant.l1)
+        shrunk = torch.nn.functional.softshrink(moved, step * variant.l1)
         m_next = (1 + (1 + 4 * m * m) ** 0.5) / 2
-        w, v, m = following, following + (m - 1) / m_next * (following - w), m_next
+        w, v, m = shrunk, shrunk + (m - 1) / m_next * (shrunk - w), m_next
         if epoch in (1, 2, 4, 8, 16, 32, 64, 128, 256):
             path.append(w.numpy())
     return np.stack(path)
@@ -232,9 +232,9 @@ def test_order_of_rows_and_components_does_not_matter(seed: int, variant: str) -
     rng = np.random.default_rng(seed)
     rows, components = rng.permutation(len(gold)), rng.permutation(contributions.shape[1])
     fitted = fit(contributions, gold, SHORT[variant], remainder)
-    again = fit(contributions[rows][:, components], gold[rows], SHORT[variant], remainder[rows])
-    np.testing.assert_allclose(again.weights, fitted.weights[components], atol=chatter(variant))
-    assert again.train_loss == pytest.approx(fitted.train_loss, abs=1e-3)
+    permuted = fit(contributions[rows][:, components], gold[rows], SHORT[variant], remainder[rows])
+    np.testing.assert_allclose(permuted.weights, fitted.weights[components], atol=chatter(variant))
+    assert permuted.train_loss == pytest.approx(fitted.train_loss, abs=1e-3)
 
 
 @settings(max_examples=15, deadline=None)
@@ -243,8 +243,8 @@ def test_a_constant_on_all_labels_of_a_component_does_not_matter(seed: int, shif
     contributions, gold, remainder = noise(seed)
     moved = contributions.copy()
     moved[:, seed % contributions.shape[1]] += shift
-    fitted, again = (fit(c, gold, SHORT[variant], remainder) for c in (contributions, moved))
-    np.testing.assert_allclose(again.weights, fitted.weights, atol=chatter(variant))
+    fitted, shifted = (fit(c, gold, SHORT[variant], remainder) for c in (contributions, moved))
+    np.testing.assert_allclose(shifted.weights, fitted.weights, atol=chatter(variant))
 
 
 def chatter(variant: str) -> float:

@@ -1,4 +1,4 @@
-"""Scores against obvious loops, ties, and what is refused."""
+"""Scores against plain loops, ties, and invalid input."""
 
 import numpy as np
 import pytest
@@ -15,19 +15,19 @@ CONTRIBUTIONS = hnp.arrays(
 )
 
 
-def obvious_accuracy(row: np.ndarray, gold: int) -> float:
+def plain_accuracy(row: np.ndarray, gold: int) -> float:
     """1/n_tied where gold is among the largest."""
     best = [y for y, value in enumerate(row) if value == max(row)]
     return 1 / len(best) if gold in best else 0.0
 
 
 @given(CONTRIBUTIONS, st.data())
-def test_scores_equal_obvious_loops(values: np.ndarray, data: st.DataObject) -> None:
+def test_scores_equal_plain_loops(values: np.ndarray, data: st.DataObject) -> None:
     n_examples, n_components, n_labels = values.shape
     gold = np.array(data.draw(st.lists(st.integers(0, n_labels - 1), min_size=n_examples, max_size=n_examples)))
     scored = scores.score(values, gold)
     for j in range(n_components):
-        hits = [obvious_accuracy(values[i, j], gold[i]) for i in range(n_examples)]
+        hits = [plain_accuracy(values[i, j], gold[i]) for i in range(n_examples)]
         assert scored.accuracy[j] == pytest.approx(np.mean(hits))
         by_label = [np.mean([h for h, g in zip(hits, gold, strict=True) if g == y]) for y in set(gold.tolist())]
         assert scored.balanced_accuracy[j] == pytest.approx(np.mean(by_label))
@@ -37,7 +37,7 @@ def test_scores_equal_obvious_loops(values: np.ndarray, data: st.DataObject) -> 
 
 
 @given(CONTRIBUTIONS)
-def test_stored_predictions_earn_the_same_credit(values: np.ndarray) -> None:
+def test_stored_predictions_have_the_same_credit(values: np.ndarray) -> None:
     labels, tied = scores.encode(values)
     np.testing.assert_array_equal(scores.decode(labels, tied, values.shape[-1]), scores.credit(values))
 
@@ -58,7 +58,7 @@ def test_a_constant_component_is_label_biased() -> None:
     assert (scored.accuracy[0], scored.entropy[0]) == (0.5, 0.0)
 
 
-def test_nan_is_refused_and_so_are_too_many_labels() -> None:
+def test_nan_and_too_many_labels_are_errors() -> None:
     with pytest.raises(ValueError, match="NaN or infinity"):
         scores.credit(np.array([[0.0, np.nan]]))
     with pytest.raises(ValueError, match="33 labels; ties can be stored for at most 32"):

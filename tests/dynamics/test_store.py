@@ -1,9 +1,11 @@
 """The store: whole parts or none, the units row as commit, and what readers leave out."""
 
+import io
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -11,7 +13,7 @@ from dynamics.components import component_grid
 from dynamics.errors import StoreError
 from dynamics.results import object_stores
 from dynamics.results import store as store_module
-from dynamics.results.places import Place, put
+from dynamics.results.places import Place, put, read
 from dynamics.results.schema import COLUMNS, KEYS, TABLES
 from dynamics.results.store import (
     ResultStore,
@@ -175,6 +177,16 @@ def test_a_lost_part_is_named(store: ResultStore) -> None:
     remove(files(store, "predictions")[0])
     with pytest.raises(StoreError, match="predictions lacks 1 of 1 parts that `units` names"):
         scan(store, "predictions")
+
+
+def test_a_column_that_a_file_lacks_is_null(store: ResultStore) -> None:
+    write(store, ["u1"])
+    write(store, ["u2"], step=1)
+    path = next(where for where in files(store, "component_scores") if where.parent.name == "step=0")
+    pl.read_parquet(read(path)).drop("entropy").write_parquet(rewritten := io.BytesIO())
+    put(path, rewritten.getvalue())
+    rows = scan(store, "component_scores").collect()
+    assert rows.group_by("step").agg(pl.col("entropy").null_count()).sort("step").rows() == [(0, 10), (1, 0)]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from dynamics.gate import TOLERANCE
 from dynamics.results.audit.findings import REPAIR, Problem, Removal
 from dynamics.results.checksums import damage_of, footer_metadata
 from dynamics.results.places import Entry, open_file, read
-from dynamics.results.schema import SCHEMA_VERSION, TABLES
+from dynamics.results.schema import KEYS, SCHEMA_VERSION, TABLES
 
 _LARGE = {"contributions", "constant", "full", "full_tied", "predictions", "tied", "label_share"}
 """Columns that are not read to check rows."""
@@ -88,7 +88,7 @@ def _inspect(table: str, entry: Entry, part: Removal | None, file: pq.ParquetFil
     """Check a file that can be read."""
     if difference := _schema_difference(table, file):
         return Inspected(table, entry, part, None, (Problem("schema", str(entry.place), difference, REPAIR, part),))
-    rows = pl.DataFrame(file.read(columns=_small_columns(table)))
+    rows = _read(table, file)
     faults = [("misplaced", text) for text in _misplaced(rows, part)]
     if len(rows) == 0 and table != "reweightings":
         faults.append(("missing rows", "no rows"))
@@ -100,7 +100,7 @@ def _inspect(table: str, entry: Entry, part: Removal | None, file: pq.ParquetFil
 
 def no_facts(table: str) -> pl.DataFrame:
     """The facts in a file without rows."""
-    return _facts(table, pl.DataFrame(TABLES[table].empty_table()).select(_small_columns(table)))
+    return _facts(table, _no_rows(table))
 
 
 def _facts(table: str, rows: pl.DataFrame) -> pl.DataFrame:
@@ -115,10 +115,10 @@ def _schema_difference(table: str, file: pq.ParquetFile) -> str | None:
     if metadata.get("schema_version") != str(SCHEMA_VERSION):
         return f"has schema version {metadata.get('schema_version')}, not {SCHEMA_VERSION}"
     actual, expected = _polars_schema(file.schema_arrow), _polars_schema(TABLES[table])
-    if different := sorted(set(actual) ^ set(expected)):
-        return f"lacks columns of {table}, or has others: {', '.join(different)}"
+    if missing := sorted(set(KEYS) - set(actual)):
+        return f"lacks the columns {', '.join(missing)}"
     for name in expected:
-        if actual[name] != expected[name]:
+        if name in actual and actual[name] != expected[name]:
             return f"column {name} is {actual[name]}, not {expected[name]}"
     return None
 
@@ -128,9 +128,15 @@ def _polars_schema(schema: pa.Schema) -> pl.Schema:
     return pl.DataFrame(schema.empty_table()).schema
 
 
-def _small_columns(table: str) -> list[str]:
-    """The columns that are read to check rows."""
-    return [name for name in TABLES[table].names if name not in _LARGE]
+def _read(table: str, file: pq.ParquetFile) -> pl.DataFrame:
+    """The rows of a file, without the columns in `_LARGE`; columns that the file lacks are null, as for readers."""
+    columns = [name for name in _no_rows(table).columns if name in file.schema_arrow.names]
+    return pl.concat([_no_rows(table), pl.DataFrame(file.read(columns=columns))], how="diagonal")
+
+
+def _no_rows(table: str) -> pl.DataFrame:
+    """A frame without rows that has the columns of a table, except those in `_LARGE`."""
+    return pl.DataFrame(TABLES[table].empty_table()).select(pl.exclude(*_LARGE))
 
 
 def _misplaced(rows: pl.DataFrame, part: Removal | None) -> list[str]:

@@ -26,7 +26,7 @@ class Problem:
         kind: one of
 
             damaged         a file cannot be read, or its checksum differs
-            schema          a file has other columns, or is of another table or schema version
+            schema          a file lacks key columns, has other types, or is of another table or schema version
             misplaced       a file holds rows of another model, step or task than its path says
             values          contributions do not sum to the stored logits, or their lists are cut
             tolerance       a unit exceeds the tolerance of its dtype (`dynamics.gate`)
