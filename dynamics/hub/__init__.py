@@ -1,9 +1,12 @@
-"""The Hugging Face Hub: list revisions, choose a format, fetch and verify, and keep the disk bounded. No torch.
+"""The Hugging Face Hub: list revisions, choose a format, download and verify, and bound the disk. No torch.
 
-names     what may become part of a path or URL, and which settings hold now
-retries   which errors pass, and how long to wait
-listing   refs and trees of a repository; one format per revision; a content hash without a download
+names     valid names of repositories and revisions; the current settings
+retries   transient errors, and how long to wait
+listing   refs and files of a repository; one format per revision; a content hash without a download
 errata    known faults of published checkpoints, as data; duplicates and chimeras by hash
+finding   the requested steps of a repository, checked
 fetch     verified download by commit
-disk      what sweeps put into the cache, under a budget; eviction
+datasets  verified download of a dataset's file
+disk      the files that sweeps put into the cache, within a budget; eviction
+ledger    the record of these files and of the processes that use them
 """

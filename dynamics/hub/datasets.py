@@ -1,7 +1,7 @@
-"""Verified download of a dataset's file: tried again while errors pass, compared with the hash the Hub gave it.
+"""Verified download of a dataset's file: retried after transient errors, and compared with its hash on the Hub.
 
-huggingface_hub accepts any content of the announced length. It names what it stores after the server's ETag, which is
-the sha256 of a large file and git's id of a small one: so the stored name is the hash to compare with, without another
+huggingface_hub accepts any content of the announced length. It names the stored content after the server's ETag, which
+is the SHA-256 of a large file and git's id of a small one: that name is the hash to compare with, without another
 request, and offline too.
 """
 
@@ -18,48 +18,49 @@ from dynamics.hub.retries import with_retries
 
 
 def fetch_dataset_file(repo: str, path: str, revision: str) -> Path:
-    """One file of a dataset repository, from the cache or the network, with the content that its hash names.
+    """One verified file of a dataset repository, from the cache or the network.
 
-    A file that differs is deleted and fetched once more; then the fetch fails. Offline, nothing is deleted.
+    A file that differs from its hash is deleted and downloaded once more; if it differs again, the fetch fails.
+    Offline, nothing is deleted.
 
     Raises:
-        CheckpointError: it cannot be had, or is not what its hash says.
+        CheckpointError: it cannot be downloaded, or its content does not have its hash.
     """
-    at, what = settings(), f"{path} of dataset {repo} at revision {revision} from the Hub"
+    hub, what = settings(), f"{path} of dataset {repo} at revision {revision} from the Hub"
     difference = None
     for _ in range(2):
-        found = with_retries(lambda: _download(at, repo, path, revision), what)
-        difference = differs(found, _named(found))
+        file = with_retries(lambda: _download(hub, repo, path, revision), what)
+        difference = differs(file, _expected_file(file))
         if difference is None:
-            return found
-        if at.offline:
+            return file
+        if hub.offline:
             raise CheckpointError(f"{what}: {difference}; HF_HUB_OFFLINE is set, so it is not fetched again")
-        discard(found)
+        discard(file)
     raise CheckpointError(f"{what}: {difference}, twice; the server or a proxy alters it. Nothing of it was kept")
 
 
-def _download(at: HubSettings, repo: str, path: str, revision: str) -> Path:
-    found = hf_hub_download(
+def _download(hub: HubSettings, repo: str, path: str, revision: str) -> Path:
+    file = hf_hub_download(
         repo,
         path,
         repo_type="dataset",
         revision=revision,
-        endpoint=at.endpoint,
-        cache_dir=at.cache,
-        token=at.token or False,
-        local_files_only=at.offline,
+        endpoint=hub.endpoint,
+        cache_dir=hub.cache,
+        token=hub.token or False,
+        local_files_only=hub.offline,
     )
-    return Path(found)
+    return Path(file)
 
 
-def _named(found: Path) -> HubFile:
-    """What a file in the cache has to be: the name of its content is its hash.
+def _expected_file(file: Path) -> HubFile:
+    """The listing of a file in the cache, whose content is named after its hash.
 
     Raises:
-        CheckpointError: the name is no hash, as in a cache on a disk without symbolic links.
+        CheckpointError: the name is not a hash, as in a cache on a disk without symbolic links.
     """
-    content = found.resolve()
+    content = file.resolve()
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", content.name):
-        raise CheckpointError(f"{found} does not say its hash; put HF_HUB_CACHE on a disk with symbolic links")
+        raise CheckpointError(f"{file} does not say its hash; put HF_HUB_CACHE on a disk with symbolic links")
     sha256 = content.name if len(content.name) == 64 else None
-    return HubFile(found.name, content.stat().st_size, content.name, sha256)
+    return HubFile(file.name, content.stat().st_size, content.name, sha256)

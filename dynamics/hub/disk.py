@@ -1,4 +1,4 @@
-"""What sweeps put into the cache of a node, under a budget: claim, hold, release; never what was there before."""
+"""Disk budget of a node's cache: claim space, fetch, use and evict revisions, and only those that sweeps fetched."""
 
 import shutil
 import time
@@ -10,7 +10,6 @@ from dynamics.errors import CheckpointError
 from dynamics.hub.fetch import blob_path, fetch_revision, snapshot_folder
 from dynamics.hub.ledger import (
     Entries,
-    delete_partial,
     drop_dead,
     entry_key,
     evict,
@@ -23,63 +22,62 @@ from dynamics.hub.listing import HubRevision
 from dynamics.hub.names import settings
 
 MARGIN_BYTES = 64 * 2**20
-FOREIGN_PARTIAL_AGE = 3600.0
 POLL_SECONDS = 0.05
 IDLE_SECONDS = 60.0
 
 
 @contextmanager
 def using(revision: HubRevision, *, run: str, budget: int | None, keep: bool) -> Iterator[Path]:
-    """The folder of a revision's verified files, for as long as the block runs; then evicted if sweeps brought them.
+    """Context manager: the folder of a revision's verified files, evicted at the end if sweeps fetched them.
 
     Args:
-        revision: what to use; fetched now unless `acquire` did so for the same run.
+        revision: the revision to use; fetched now unless `acquire` did so for the same run.
         run, budget: as in `claim`.
         keep: leave the files in the cache.
 
     Raises:
         CheckpointError: as `acquire`.
     """
-    at = settings()
-    if at.offline:
+    hub = settings()
+    if hub.offline:
         yield fetch_revision(revision)
         return
-    while not hold(revision, at.cache, run=run):
+    while not hold(revision, hub.cache, run=run):
         acquire(revision, run=run, budget=budget)
     try:
-        yield snapshot_folder(at.cache, revision)
+        yield snapshot_folder(hub.cache, revision)
     finally:
-        release(revision, at.cache, keep=keep)
+        release(revision, hub.cache, keep=keep)
 
 
 def acquire(revision: HubRevision, *, run: str, budget: int | None) -> Path:
-    """Claim the space, fetch and verify; the folder of the files, which stays until `release`.
+    """Claim the space of a revision, fetch and verify its files, and return their folder; they stay until `release`.
 
     Raises:
-        CheckpointError: it does not fit, or a file cannot be had or is wrong; nothing is left behind then.
+        CheckpointError: it does not fit, or a file cannot be fetched or verified; no file is left behind.
     """
-    at = settings()
-    if at.offline:
+    hub = settings()
+    if hub.offline:
         return fetch_revision(revision)
-    claim(revision, at.cache, run=run, budget=budget)
+    claim(revision, hub.cache, run=run, budget=budget)
     try:
         folder = fetch_revision(revision)
     except BaseException:
-        release(revision, at.cache)
+        release(revision, hub.cache)
         raise
-    mark_ready(revision, at.cache)
+    mark_ready(revision, hub.cache)
     return folder
 
 
 def claim(revision: HubRevision, cache_folder: Path, *, run: str, budget: int | None, wait: float = 86_400.0) -> None:
-    """Wait until the files that a revision lacks fit, and reserve the space.
+    """Wait until the missing files of a revision fit on disk, and reserve the space.
 
     Args:
-        revision: what is to be fetched.
+        revision: the revision to be fetched.
         cache_folder: the hub cache of this node.
-        run: identifies the sweep; what another sweep left unused makes way, what this one fetched ahead does not.
+        run: id of the sweep; unused revisions of other sweeps are evicted, those it fetched ahead are not.
         budget: bytes that sweeps may hold in this cache at once; None for the free space of the disk.
-        wait: seconds to wait for others to release theirs.
+        wait: seconds to wait for other processes to release revisions.
 
     Raises:
         CheckpointError: it can never fit, or nothing was released in time.
@@ -90,22 +88,22 @@ def claim(revision: HubRevision, cache_folder: Path, *, run: str, budget: int | 
     while True:
         with ledger(cache_folder) as entries:
             drop_dead(entries, cache_folder)
-            refusal = _try_claim(entries, revision, cache_folder, run, budget)
-            if refusal is None:
+            shortage = _try_claim(entries, revision, cache_folder, run, budget)
+            if shortage is None:
                 return
             if not entries:
-                raise CheckpointError(refusal)
+                raise CheckpointError(shortage)
             busy = any(in_use(entry, cache_folder) for entry in entries.values())
             idle_since = None if busy else idle_since or time.monotonic()
-            if idle_since and time.monotonic() - idle_since > IDLE_SECONDS:  # whoever asked for these is gone
+            if idle_since and time.monotonic() - idle_since > IDLE_SECONDS:  # the sweep that fetched these has ended
                 evict(entries, min(entries, key=lambda key: entries[key]["since"]), cache_folder)
         if time.monotonic() - started > wait:
-            raise CheckpointError(f"{refusal}; nothing was released within {wait:.0f} s")
+            raise CheckpointError(f"{shortage}; nothing was released within {wait:.0f} s")
         time.sleep(POLL_SECONDS)
 
 
 def too_small(revision: HubRevision, budget: int) -> str:
-    """Why a budget is refused."""
+    """Message about a disk budget that is smaller than one checkpoint."""
     return (
         f"disk_gb = {budget / 1e9:.3g} is less than one checkpoint: {revision.repo}@{revision.revision} takes "
         f"{revision.n_bytes / 1e9:.3g} GB; raise disk_gb in the plan's [hub]"
@@ -113,7 +111,7 @@ def too_small(revision: HubRevision, budget: int) -> str:
 
 
 def mark_ready(revision: HubRevision, cache_folder: Path) -> None:
-    """All files are on disk and verified; they stay until they were used."""
+    """Record that all files of a revision are verified; they then stay until they have been used."""
     with ledger(cache_folder) as entries:
         entry = entries[entry_key(revision)]
         entry["ready"] = True
@@ -121,7 +119,7 @@ def mark_ready(revision: HubRevision, cache_folder: Path) -> None:
 
 
 def hold(revision: HubRevision, cache_folder: Path, *, run: str) -> bool:
-    """Use what was made ready; False where it is not there (any more) or another sweep made it ready."""
+    """Start to use a revision that is ready; False where it is not in the cache, or was fetched by another sweep."""
     with ledger(cache_folder) as entries:
         entry = entries.get(entry_key(revision))
         if entry is None or not entry["ready"] or entry["run"] != run:
@@ -132,7 +130,7 @@ def hold(revision: HubRevision, cache_folder: Path, *, run: str) -> bool:
 
 
 def release(revision: HubRevision, cache_folder: Path, *, keep: bool = False) -> None:
-    """Stop using a revision; the last user evicts what sweeps brought, or (`keep`) leaves it to the user for good."""
+    """Stop using a revision; its last user evicts the files that sweeps fetched, or leaves them for good (`keep`)."""
     with ledger(cache_folder) as entries:
         key = entry_key(revision)
         if key not in entries:
@@ -149,47 +147,26 @@ def release(revision: HubRevision, cache_folder: Path, *, keep: bool = False) ->
             evict(entries, key, cache_folder)
 
 
-def held_bytes(cache_folder: Path) -> int:
-    """Bytes that sweeps hold or have reserved in this cache."""
-    with ledger(cache_folder) as entries:
-        return total_bytes(entries)
-
-
-def sweep_partial(cache_folder: Path) -> int:
-    """Delete what dead processes left: their unfinished revisions, and `.incomplete` files nobody writes; bytes freed.
-
-    huggingface_hub holds a lock on a blob while it downloads it. A partial file without such a lock is dead; to be safe
-    on filesystems whose locks do nothing, one that no sweep started must also be an hour old.
-    """
-    with ledger(cache_folder) as entries:
-        drop_dead(entries, cache_folder)
-    freed = 0
-    for path in sorted(cache_folder.glob("models--*/blobs/*.incomplete")):
-        if time.time() - path.stat().st_mtime > FOREIGN_PARTIAL_AGE:
-            freed += delete_partial(path, cache_folder)
-    return freed
-
-
 def _try_claim(entries: Entries, revision: HubRevision, cache_folder: Path, run: str, budget: int | None) -> str | None:
-    """Enter the revision as being fetched; or say why it does not fit."""
+    """Record the revision as being fetched; where it does not fit, return the reason instead."""
     key = entry_key(revision)
     if key in entries:
         entries[key]["holders"].append(holder_name(cache_folder))
         entries[key]["run"] = run
         return None
-    owned = {str(blob) for entry in entries.values() for blob in entry["blobs"]}
+    recorded = {str(blob) for entry in entries.values() for blob in entry["blobs"]}
     blobs = {
         str(blob): file.size
         for file in revision.files
-        if not (blob := blob_path(cache_folder, revision, file)).exists() or str(blob) in owned
+        if not (blob := blob_path(cache_folder, revision, file)).exists() or str(blob) in recorded
     }
-    new = {blob: size for blob, size in blobs.items() if blob not in owned}
-    refusal = _does_not_fit(entries, new, cache_folder, budget, revision)
-    while refusal and (idle := _idle(entries, run, cache_folder)):
+    new_blobs = {blob: size for blob, size in blobs.items() if blob not in recorded}
+    shortage = _shortage(entries, new_blobs, cache_folder, budget, revision)
+    while shortage and (idle := _oldest_idle(entries, run, cache_folder)):
         evict(entries, idle, cache_folder)
-        refusal = _does_not_fit(entries, new, cache_folder, budget, revision)
-    if refusal:
-        return refusal
+        shortage = _shortage(entries, new_blobs, cache_folder, budget, revision)
+    if shortage:
+        return shortage
     folder = snapshot_folder(cache_folder, revision)
     entries[key] = {
         "run": run,
@@ -203,27 +180,28 @@ def _try_claim(entries: Entries, revision: HubRevision, cache_folder: Path, run:
     return None
 
 
-def _does_not_fit(
-    entries: Entries, new: dict[str, int], cache_folder: Path, budget: int | None, revision: HubRevision
+def _shortage(
+    entries: Entries, new_blobs: dict[str, int], cache_folder: Path, budget: int | None, revision: HubRevision
 ) -> str | None:
-    need, held = sum(new.values()), total_bytes(entries)
-    coming = sum(
+    """The reason why new blobs do not fit into the budget or on the disk; None where they do."""
+    need, held = sum(new_blobs.values()), total_bytes(entries)
+    reserved = sum(
         size
         for entry in entries.values()
         if not entry["ready"]
         for blob, size in entry["blobs"].items()
         if not Path(blob).exists()
     )
-    free = shutil.disk_usage(cache_folder).free - coming - (MARGIN_BYTES if need else 0)
+    free = shutil.disk_usage(cache_folder).free - reserved - (MARGIN_BYTES if need else 0)
     what = f"{revision.repo}@{revision.revision} needs {need / 1e9:.3g} GB more on disk"
     if budget is not None and held + need > budget:
-        return f"{what}, sweeps hold {held / 1e9:.3g} of disk_gb = {budget / 1e9:.3g}"
+        return f"{what}, but sweeps hold {held / 1e9:.3g} GB of disk_gb = {budget / 1e9:.3g}; raise disk_gb in [hub]"
     if need > free:
-        return f"{what}, {max(free, 0) / 1e9:.3g} GB are free at {cache_folder}; free space or move HF_HUB_CACHE"
+        return f"{what}, but {max(free, 0) / 1e9:.3g} GB are free at {cache_folder}; free space or move HF_HUB_CACHE"
     return None
 
 
-def _idle(entries: Entries, run: str, cache_folder: Path) -> str | None:
-    """The oldest entry of another sweep that nobody uses."""
+def _oldest_idle(entries: Entries, run: str, cache_folder: Path) -> str | None:
+    """The oldest entry of another sweep that no process uses."""
     idle = [key for key, entry in entries.items() if entry["run"] != run and not in_use(entry, cache_folder)]
     return min(idle, key=lambda key: entries[key]["since"], default=None)

@@ -1,4 +1,4 @@
-"""Checkpoints that are known or seen to be wrong: errata shipped as data, and weights that several steps share."""
+"""Faulty checkpoints: published errata, shipped as data, and weights that several steps share."""
 
 import tomllib
 from collections import defaultdict
@@ -16,7 +16,7 @@ DUPLICATE, QUARANTINED = "duplicate", "quarantined"
 
 @dataclass(frozen=True)
 class Erratum:
-    """One report of `errata.toml`; its comments say what each key means."""
+    """One report of `errata.toml`, whose comments explain each key."""
 
     issue: str
     model: str
@@ -27,16 +27,16 @@ class Erratum:
     sha256: tuple[str, ...] = ()
 
     def concerns(self, step: int, revision: HubRevision) -> bool:
-        """Whether the report is about this step, and still holds of its files."""
+        """Whether the report is about this step, and still applies to its files."""
         everywhere = not self.steps and not self.ranges
         in_range = any(step in range(first, last + 1, every) for first, last, every in self.ranges)
-        known = not self.sha256 or any((file.sha256 or "").startswith(self.sha256) for file in revision.weights)
-        return fnmatchcase(revision.repo, self.model) and (everywhere or in_range or step in self.steps) and known
+        applies = not self.sha256 or any((file.sha256 or "").startswith(self.sha256) for file in revision.weights)
+        return fnmatchcase(revision.repo, self.model) and (everywhere or in_range or step in self.steps) and applies
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What is wrong with a step: `flags` as in the `units` table, and a line for each finding."""
+    """Faults of a step: `flags` as in the `units` table, and one line for each fault in `notes`."""
 
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
@@ -44,21 +44,21 @@ class Findings:
 
 @cache
 def errata() -> tuple[Erratum, ...]:
-    """All reports, in the order of the file."""
+    """All reports of `errata.toml`, in its order."""
     content = tomllib.loads(Path(__file__).with_name("errata.toml").read_text())
     return tuple(Erratum(**{key: _tuples(value) for key, value in entry.items()}) for entry in content["errata"])
 
 
 def audit(revisions: Mapping[int, HubRevision]) -> dict[int, Findings]:
-    """Compare the hashes of every weight file across the steps of one model, and look the errata up.
+    """The faults of every step of a model: from the errata, and from comparing the hashes of weight files across steps.
 
-    A step that shares ALL its weights with another step is a `duplicate`. One that shares only some of its files with
-    another is a chimera: both carry true hashes, and one of them is wrong. Every such fault known so far put files of
-    the latest step onto earlier ones, so of a group that shares a file the latest is kept and the others are
-    `quarantined`.
+    A step that shares ALL its weight files with another step is a `duplicate`. A step that shares only some of them is
+    a chimera: all its files have correct hashes, but those of one of the two steps do not belong together. Every such
+    fault known so far put files of the latest step into earlier ones, so of the steps that share a file the latest is
+    used and the others are `quarantined`.
 
     Args:
-        revisions: step -> revision; give the last step too, even if it is not wanted.
+        revisions: step -> revision, including the last step even if it was not requested.
     """
     holders: dict[tuple[int, str], set[int]] = defaultdict(set)
     for step, revision in revisions.items():
@@ -70,6 +70,7 @@ def audit(revisions: Mapping[int, HubRevision]) -> dict[int, Findings]:
 def _findings(
     step: int, revisions: Mapping[int, HubRevision], holders: Mapping[tuple[int, str], Collection[int]]
 ) -> Findings:
+    """The faults of one step; `holders`: (position, hash) of a weight file -> steps that have it."""
     revision = revisions[step]
     sharing = [set(holders[i, file.etag]) - {step} for i, file in enumerate(revision.weights)]
     same = sorted(set.intersection(*sharing))

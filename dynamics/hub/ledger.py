@@ -1,8 +1,8 @@
-"""The ledger of a cache: one entry for each revision that sweeps fetched, guarded by a file lock.
+"""Ledger of a cache: one entry per revision that sweeps fetched, in a file guarded by a lock.
 
-An entry says which blobs and links sweeps brought, whether they are complete (`ready`) and were `used`, which sweep
-(`run`) they are for, and who holds them. A holder is a process that keeps a lock on a file of its own: a killed one is
-noticed at once. What no entry names is never touched.
+An entry lists the blobs and links that sweeps created, whether they are complete (`ready`) and have been `used`, the
+sweep (`run`) that fetched them, and the processes that use them (`holders`). A holder keeps a lock on a file of its
+own, so a killed process is noticed at once. Files without an entry are never changed.
 """
 
 import json
@@ -28,7 +28,7 @@ Entries = dict[str, dict[str, Any]]
 
 @contextmanager
 def ledger(cache_folder: Path) -> Iterator[Entries]:
-    """The entries, for this process alone; written back when the block ends."""
+    """Context manager: exclusive access to the entries, which are written back at its end."""
     state = _state(cache_folder)
     with FileLock(state / "ledger.lock", thread_local=False):
         path = state / "ledger.json"
@@ -36,7 +36,7 @@ def ledger(cache_folder: Path) -> Iterator[Entries]:
         try:
             entries: Entries = json.loads(before)
         except ValueError:
-            entries = {}  # what it named is left alone from now on
+            entries = {}  # files of the lost entries stay in the cache for good
         try:
             yield entries
         finally:
@@ -46,17 +46,17 @@ def ledger(cache_folder: Path) -> Iterator[Entries]:
 
 
 def entry_key(revision: HubRevision) -> str:
-    """The name of a revision's entry."""
+    """Key of a revision's entry."""
     return f"{revision.repo}@{revision.commit_sha}"
 
 
 def total_bytes(entries: Entries) -> int:
-    """Size of all blobs that sweeps brought or have reserved; a blob of several revisions counts once."""
+    """Size of all blobs that sweeps fetched or have reserved space for; a blob of several revisions counts once."""
     return sum({blob: size for entry in entries.values() for blob, size in entry["blobs"].items()}.values())
 
 
 def holder_name(cache_folder: Path) -> str:
-    """The name under which this process uses revisions. Call it with the ledger's lock held."""
+    """Name of this process as a holder of revisions; to be called while the ledger is locked."""
     return _locked_name(_state(cache_folder), os.getpid())[0]
 
 
@@ -66,23 +66,23 @@ def in_use(entry: dict[str, Any], cache_folder: Path) -> bool:
 
 
 def drop_dead(entries: Entries, cache_folder: Path) -> None:
-    """Evict what processes that died were fetching or using."""
+    """Evict the revisions that processes were fetching or using when they died."""
     for key in sorted(entries):
         entry = entries[key]
-        waiting = entry["ready"] and not entry["used"]
-        if not waiting and not in_use(entry, cache_folder):
+        fetched_ahead = entry["ready"] and not entry["used"]
+        if not fetched_ahead and not in_use(entry, cache_folder):
             evict(entries, key, cache_folder)
 
 
 def evict(entries: Entries, key: str, cache_folder: Path) -> None:
-    """Delete an entry's files, and those of its blobs that nothing else shows."""
+    """Delete an entry, its links, and its blobs that no other entry or link refers to."""
     entry = entries.pop(key)
     repo, sha = key.rsplit("@", 1)
     root = repo_folder(cache_folder, repo)
     files = {path for name in entry["files"] if (path := Path(name)).is_symlink() or path.exists()}
     shared = {blob for other in entries.values() for blob in other["blobs"]}
-    shown = {_target(path) for path in root.glob("snapshots/**/*") if path.is_symlink() and path not in files}
-    blobs = {Path(blob) for blob in entry["blobs"] if blob not in shared and blob not in shown}
+    linked = {_target(path) for path in root.glob("snapshots/**/*") if path.is_symlink() and path not in files}
+    blobs = {Path(blob) for blob in entry["blobs"] if blob not in shared and blob not in linked}
     for blob in sorted(blobs):
         for partial in sorted(blob.parent.glob(f"{blob.name}*.incomplete")):
             delete_partial(partial, cache_folder)
@@ -101,7 +101,11 @@ def evict(entries: Entries, key: str, cache_folder: Path) -> None:
 
 
 def delete_partial(path: Path, cache_folder: Path) -> int:
-    """Delete a partial download unless its writer is alive; bytes freed."""
+    """Delete a partial download unless its writer is alive, as the lock on its blob tells.
+
+    Returns:
+        Bytes freed.
+    """
     lock = cache_folder / ".locks" / path.parent.parent.name / f"{path.name.split('.')[0]}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +118,7 @@ def delete_partial(path: Path, cache_folder: Path) -> int:
 
 
 def _alive(cache_folder: Path, holder: str) -> bool:
+    """Whether a holder's process still has the lock on its file."""
     path = _state(cache_folder) / "holders" / holder
     if not path.exists():
         return False
@@ -127,7 +132,7 @@ def _alive(cache_folder: Path, holder: str) -> bool:
 
 @cache
 def _locked_name(state: Path, pid: int) -> tuple[str, FileLock]:
-    """A name, and the lock that shows the process is alive; the system frees it when the process ends."""
+    """A unique holder name, and a lock on its file, which the operating system releases when the process ends."""
     name = f"{pid}-{uuid.uuid4().hex}"
     lock = FileLock(state / "holders" / name, thread_local=False)
     lock.acquire(timeout=0)
@@ -135,12 +140,12 @@ def _locked_name(state: Path, pid: int) -> tuple[str, FileLock]:
 
 
 def _target(link: Path) -> str:
-    """What a link of a snapshot shows, with no look at the disk."""
+    """Path that a snapshot's link points to, which need not exist."""
     return os.path.normpath(link.parent / link.readlink())
 
 
 def _state(cache_folder: Path) -> Path:
-    """Where the ledger is; made when it is not there.
+    """Folder of the ledger, created if it does not exist.
 
     Raises:
         CheckpointError: the cache cannot be written.

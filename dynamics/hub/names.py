@@ -1,4 +1,4 @@
-"""What may become part of a path or URL, and the settings of the Hub client, read when they are needed."""
+"""Names that are safe in paths and URLs, and the settings of the Hub client."""
 
 import os
 import re
@@ -20,7 +20,7 @@ _TRUE = {"1", "ON", "YES", "TRUE"}
 
 @dataclass(frozen=True)
 class HubSettings:
-    """Where the Hub and the cache are; from HF_ENDPOINT, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN or HF_TOKEN_PATH."""
+    """Settings of the Hub client: HF_ENDPOINT, HF_HUB_CACHE, HF_HUB_OFFLINE, and HF_TOKEN or HF_TOKEN_PATH."""
 
     endpoint: str
     cache: Path
@@ -29,7 +29,7 @@ class HubSettings:
 
 
 def settings() -> HubSettings:
-    """The settings that hold now: huggingface_hub itself reads its environment only once, when it is imported."""
+    """The current settings; huggingface_hub itself reads the environment only once, when it is imported."""
     environment = os.environ
     home = environment.get("HF_HOME")
     cache = environment.get("HF_HUB_CACHE") or (f"{home}/hub" if home else constants.HF_HUB_CACHE)
@@ -43,34 +43,34 @@ def settings() -> HubSettings:
 
 
 def checked_repo(name: str) -> str:
-    """The name of a repository, `owner/name`.
+    """The name of a repository, if it has the form `owner/name`.
 
     Raises:
-        CheckpointError: anything else.
+        CheckpointError: it has not.
     """
     if not _REPO.fullmatch(name) or ".." in name or "--" in name:
         raise CheckpointError(
-            f"model {name!r} is not a repository of the Hub: give owner/name, as EleutherAI/pythia-70m"
+            f"model {name!r} is not a repository of the Hub: give owner/name, such as EleutherAI/pythia-70m"
         )
     return name
 
 
 def checked_revision(name: str) -> str:
-    """The name of a branch or tag, without slashes.
+    """The name of a branch or tag, if it is valid and has no slashes.
 
     Raises:
-        CheckpointError: anything else.
+        CheckpointError: it is not valid.
     """
     if not _REVISION.fullmatch(name) or ".." in name:
-        raise CheckpointError(f"revision {name!r} is not a branch name: letters, digits, '.', '_' and '-' only")
+        raise CheckpointError(f"revision {name!r} is not a branch name: use letters, digits, '.', '_' and '-' only")
     return name
 
 
 def checked_sha(value: object, what: str) -> str:
-    """A git id of 40 hex digits.
+    """A git id, if it has 40 hex digits.
 
     Raises:
-        CheckpointError: anything else.
+        CheckpointError: it has not; `what` names the object.
     """
     if not isinstance(value, str) or not _SHA.fullmatch(value):
         raise CheckpointError(f"{what} is {value!r}, not 40 hex digits; HF_ENDPOINT does not serve the Hub's API")
@@ -78,10 +78,10 @@ def checked_sha(value: object, what: str) -> str:
 
 
 def checked_sha256(value: object, what: str) -> str:
-    """A sha256 of 64 hex digits.
+    """A SHA-256, if it has 64 hex digits.
 
     Raises:
-        CheckpointError: anything else.
+        CheckpointError: it has not; `what` names the object.
     """
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
         raise CheckpointError(f"{what} is {value!r}, not 64 hex digits; HF_ENDPOINT does not serve the Hub's API")
@@ -94,7 +94,7 @@ def redact(text: str) -> str:
 
 
 def _token() -> str | None:
-    """HF_TOKEN, else the file HF_TOKEN_PATH names, else what huggingface_hub finds."""
+    """The token in HF_TOKEN, else in the file that HF_TOKEN_PATH names, else the one huggingface_hub has stored."""
     if token := os.environ.get("HF_TOKEN", "").strip():
         return token
     named = os.environ.get("HF_TOKEN_PATH")

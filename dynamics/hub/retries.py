@@ -1,4 +1,4 @@
-"""Try again what may pass: rate limits, server errors, timeouts, broken transports."""
+"""Retries of transient errors: rate limits, server errors, timeouts, broken connections."""
 
 import random
 import re
@@ -16,22 +16,28 @@ from dynamics.hub.names import redact
 
 T = TypeVar("T")
 ATTEMPTS = 6
-FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 1.0, 60.0, 600.0
+FIRST_WAIT, LONGEST_WAIT, LONGEST_REQUESTED_WAIT = 1.0, 60.0, 600.0
 _JITTER = random.SystemRandom()
-_PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
-# by name: they are httpx's or, as huggingface_hub changed over, httpx2's
-_PASSING_TRANSPORT = {"TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"}
+_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+# by name, since huggingface_hub raises those of httpx or, in newer versions, of httpx2
+_TRANSIENT_TRANSPORT = {"TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"}
 
 
 def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) -> T:
-    """The result of a call, tried again while its errors are of a kind that passes.
+    """The result of a call, retried after transient errors.
 
-    Waits what `Retry-After` or `RateLimit` ask for (up to 10 minutes), else `min(60, 2^k)` seconds, each times a
-    random factor between 1 and 1.25 (asked) or 0.5 and 1 (not asked), so that many workers do not return together.
+    Waits as long as `Retry-After` or `RateLimit` request (up to 10 minutes), times a random factor from 1 to 1.25; if
+    the server requests nothing, `min(60, 2^k)` seconds after attempt k (from 0), times a factor from 0.5 to 1. The
+    factors keep many workers from retrying at the same time.
+
+    Args:
+        call: the call.
+        what: its object, for messages.
+        attempts: largest number of attempts.
 
     Raises:
-        Unreachable: the last error, if none of the attempts succeeded.
-        CheckpointError: an error of a kind that stays.
+        Unreachable: every attempt had a transient error; with the last one.
+        CheckpointError: a permanent error.
     """
     for attempt in range(attempts):
         try:
@@ -50,28 +56,28 @@ def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) 
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request may succeed later."""
+    """Whether an error is transient: the same request may succeed later."""
     root = _root(error)
     response = getattr(root, "response", None)
     if response is not None:
-        return response.status_code in _PASSING_STATUS
+        return response.status_code in _TRANSIENT_STATUS
     if isinstance(root, OSError) and "Consistency check failed" in str(root):
         return True
     kinds = {kind.__name__ for kind in type(root).__mro__}
-    return bool(kinds & _PASSING_TRANSPORT) or isinstance(root, (TimeoutError, ConnectionError))
+    return bool(kinds & _TRANSIENT_TRANSPORT) or isinstance(root, (TimeoutError, ConnectionError))
 
 
 def wait_seconds(error: BaseException, attempt: int) -> float:
-    """Seconds to wait before the next attempt; jitter included."""
+    """Seconds to wait before the next attempt, with a random factor."""
     response = getattr(_root(error), "response", None)
-    asked = None if response is None else asked_wait(response.headers)
-    if asked is not None:
-        return min(asked, LONGEST_ASKED) * _JITTER.uniform(1.0, 1.25)
+    requested = None if response is None else requested_wait(response.headers)
+    if requested is not None:
+        return min(requested, LONGEST_REQUESTED_WAIT) * _JITTER.uniform(1.0, 1.25)
     return min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * _JITTER.uniform(0.5, 1.0)
 
 
-def asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds the server asks to wait: `Retry-After` (seconds or a date), else `RateLimit` with nothing remaining."""
+def requested_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server requests to wait: `Retry-After` (seconds or a date), else an exhausted `RateLimit`."""
     after = {name.lower(): value for name, value in headers.items()}.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", after):
         return float(after)
@@ -85,14 +91,14 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error that says something, without tokens."""
+    """The first non-empty line of an error's text, without access tokens."""
     root = _root(error)
     lines = [line.strip() for line in str(root).splitlines() if line.strip()]
     return redact(lines[0] if lines else type(root).__name__)
 
 
 def _root(error: BaseException) -> BaseException:
-    """What went wrong on the wire: huggingface_hub shows it as LocalEntryNotFoundError."""
+    """The network error behind an error, since huggingface_hub wraps it in LocalEntryNotFoundError."""
     while isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
         error = error.__cause__
     return error

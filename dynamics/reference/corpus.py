@@ -1,13 +1,14 @@
-"""The reference corpus: readable words, and documents that are few-shot examples of one of three kinds.
+"""The reference corpus: documents of English words, each a series of few-shot examples of one of three kinds.
 
 A document repeats `text label .` in one format. Three kinds of document exist:
 
 - `sentiment`: praising or complaining words, labelled `positive` or `negative`;
 - `topic`: words of four topics, labelled `World`, `Sports`, `Business` or `Technology`;
-- `wordmap`: the sentiment texts, labelled by two colours drawn for this document in a random order, so that only the
-  document itself tells which colour stands for which class (in-context learning).
+- `wordmap`: the sentiment texts, labelled by two colours that are sampled for each document, so that only the document
+  itself defines which colour is which class (in-context learning).
 
-Tasks draw their rows here too, from another random stream, so that prompts have exactly the form of the documents.
+The rows of the reference tasks are sampled here too, from another random stream, so that prompts have the same form as
+the documents.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,7 +66,7 @@ class Example:
 
     Attributes:
         text: words of the class `gold` among neutral ones.
-        scattered: the words of `text` in another order, among neutral words and words that mislead.
+        scattered: the words of `text` in another order, among neutral words and words of another class.
         gold: index of the class.
     """
 
@@ -75,13 +76,13 @@ class Example:
 
     @property
     def fields(self) -> dict[str, str]:
-        """What the formats name."""
+        """The fields that formats refer to."""
         return {"text": self.text, "scattered": self.scattered}
 
 
 @dataclass(frozen=True)
 class Mix:
-    """How often each kind and each format occurs among training documents; weights in the order of the names.
+    """Mixture of kinds and formats among training documents; probabilities in the order of the names.
 
     Attributes:
         kinds: probabilities of `KINDS` (sentiment, topic, wordmap).
@@ -103,7 +104,7 @@ def classes(kind: str) -> tuple[tuple[str, ...], ...]:
 
 
 def label_words(kind: str) -> tuple[str, ...]:
-    """The label words of a kind, in label order; for `wordmap` the pool that each document draws two from."""
+    """The label words of a kind, in label order; for `wordmap` the colours, of which each document samples two."""
     return {"sentiment": tuple(SENTIMENT_WORDS), "topic": tuple(TOPIC_WORDS), "wordmap": COLOURS}[kind]
 
 
@@ -117,11 +118,11 @@ def vocabulary() -> tuple[str, ...]:
 
 
 def draw_example(kind: str, gold: int, rng: np.random.Generator) -> Example:
-    """Draw a text of class `gold`.
+    """Sample a text of class `gold`.
 
-    The text has 3 or 4 telling words of the class; its scattered form also has 1 to 3 words of one other class. So the
-    majority of telling words gives the class, except where it is a tie (3 against 3, one text in six): no model can
-    score more than about .92 on the scattered form.
+    The text has 3 or 4 words of the class; its scattered form also has 1 to 3 words of one other class. So the majority
+    of these words determines the class, except in a tie (3 against 3, one text in six): no model can have an accuracy
+    above about .92 on the scattered form.
     """
     groups = classes(kind)
     text = _mixed(_draw(groups[gold], int(rng.integers(3, 5)), rng), TEXT_LENGTH, rng)
@@ -131,26 +132,26 @@ def draw_example(kind: str, gold: int, rng: np.random.Generator) -> Example:
 
 
 def _draw(words: Sequence[str], n: int, rng: np.random.Generator) -> list[str]:
-    """Draw n different words."""
+    """Sample n different words."""
     return [words[int(i)] for i in rng.permutation(len(words))[:n]]
 
 
-def _mixed(given: list[str], length: int, rng: np.random.Generator) -> list[str]:
-    """Add neutral words up to a length, and shuffle."""
-    words = given + _draw(NEUTRAL_WORDS, length - len(given), rng)
+def _mixed(class_words: list[str], length: int, rng: np.random.Generator) -> list[str]:
+    """The words filled up with neutral words to a length, shuffled."""
+    words = class_words + _draw(NEUTRAL_WORDS, length - len(class_words), rng)
     return [words[int(i)] for i in rng.permutation(length)]
 
 
 def draw_labels(kind: str, rng: np.random.Generator) -> tuple[str, ...]:
-    """The label word of each class for one document: fixed, except two colours in random order for `wordmap`."""
+    """The label word of each class for one document: fixed, or for `wordmap` two colours, sampled in random order."""
     words = label_words(kind)
     return tuple(_draw(words, len(classes(kind)), rng)) if kind == "wordmap" else words
 
 
 def draw_document(mix: Mix, n_words: int, rng: np.random.Generator) -> str:
-    """Draw a kind, a format and labels, then write examples until the document has exactly `n_words` words.
+    """Sample a document of exactly `n_words` words: a kind, a format, labels, then examples.
 
-    The last example is cut where the document ends.
+    The last example is cut off at the end of the document.
     """
     kind = KINDS[rng.choice(len(KINDS), p=mix.kinds)]
     text_format = FORMATS[kind][FORMAT_NAMES[rng.choice(len(FORMAT_NAMES), p=mix.formats)]]
@@ -165,30 +166,30 @@ def draw_document(mix: Mix, n_words: int, rng: np.random.Generator) -> str:
 
 
 def training_documents(seed: int, step: int, n_documents: int, n_words: int, mix: Mix) -> list[str]:
-    """The documents of one training step; they depend on the arguments only, so that a run can resume anywhere.
+    """The documents of one training step; they depend on the arguments only, so that a run can resume at any step.
 
     Args:
-        seed: of the run.
-        step: the step these documents are trained on, counted from 1.
+        seed: seed of the run.
+        step: training step, counted from 1.
         n_documents: documents in the step.
         n_words: words (= tokens) in each document.
-        mix: of kinds and formats.
+        mix: probabilities of kinds and formats.
     """
     rng = np.random.default_rng([TRAINING_STREAM, seed, step])
     return [draw_document(mix, n_words, rng) for _ in range(n_documents)]
 
 
 def task_examples(kind: str) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """The pool and the test examples of a task: from another stream than the documents, always the same ones.
+    """The pool and the test examples of a task, always the same: from another random stream than the documents.
 
     Returns:
         `N_POOL` and `N_TEST` examples with the labels in turn (0, 1, ..., 0, 1, ...); no text occurs twice in both.
     """
     rng = np.random.default_rng([TASK_STREAM, TASK_SEED, KINDS.index(kind)])
     n_labels = len(classes(kind))
-    found: dict[str, Example] = {}
-    while len(found) < N_POOL + N_TEST:
-        example = draw_example(kind, len(found) % n_labels, rng)
-        found.setdefault(example.text, example)
-    examples = tuple(found.values())
+    by_text: dict[str, Example] = {}
+    while len(by_text) < N_POOL + N_TEST:
+        example = draw_example(kind, len(by_text) % n_labels, rng)
+        by_text.setdefault(example.text, example)
+    examples = tuple(by_text.values())
     return examples[:N_POOL], examples[N_POOL:]

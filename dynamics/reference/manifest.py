@@ -1,4 +1,4 @@
-"""The manifest of a reference run: what made the checkpoints, and the hash of every weights file."""
+"""Manifest of a reference run: its recipe, versions and losses, and the hash of every weight file."""
 
 import hashlib
 import json
@@ -25,18 +25,18 @@ class LoggedLoss:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A finished run.
+    """Record of a finished run.
 
     Attributes:
-        recipe: what decides the weights.
+        recipe: settings that determine the weights.
         tokens_per_step: tokens in the documents of one step; tokens seen at a checkpoint are step * tokens_per_step.
         n_parameters: parameters of the model.
         vocabulary_size: tokens of the tokenizer.
-        documents_sha256: hash of the documents of step 1, by which a changed corpus is noticed.
+        documents_sha256: hash of the documents of step 1, which shows whether the corpus has changed.
         weights_sha256: hash of each checkpoint's `model.safetensors`, by step.
         losses: the loss curve, every few steps.
-        versions: of Python and of the libraries that decide the weights.
-        threads: torch threads of the run; another number leads to other weights.
+        versions: versions of Python and of the libraries that affect the weights.
+        threads: torch threads of the run; another number gives other weights.
         seconds: wall time of the run.
     """
 
@@ -58,7 +58,7 @@ class Manifest:
 
 
 def step_folder(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies, below the folder of its run."""
+    """Folder of a step's checkpoint in the folder of its run."""
     return folder / f"step{step}"
 
 
@@ -69,12 +69,12 @@ def sha256_of(path: Path) -> str:
 
 
 def weights_hashes(folder: Path, steps: tuple[int, ...]) -> dict[int, str]:
-    """Hash the weights of the given steps."""
+    """SHA-256 of the weights of each step."""
     return {step: sha256_of(step_folder(folder, step) / WEIGHTS_NAME) for step in steps}
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write `manifest.json` atomically: one line per key, and per loss."""
+    """Write `manifest.json` atomically, with one line per key and per loss."""
     values = asdict(manifest) | {"recipe": manifest.recipe.to_json()}
     values["losses"] = [[entry.step, entry.loss, entry.label_loss] for entry in manifest.losses]
     lines = [f" {json.dumps(key)}: {_lines(value)}" for key, value in values.items()]
@@ -82,7 +82,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def _lines(value: Any) -> str:
-    """JSON of a value, with the items of a list or dict on lines of their own."""
+    """JSON of a value, with one line per item of a list or dict."""
     if isinstance(value, dict):
         return (
             "{\n" + ",\n".join(f"  {json.dumps(str(key))}: {json.dumps(item)}" for key, item in value.items()) + "\n }"
@@ -96,7 +96,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a finished run.
 
     Raises:
-        ValueError: there is none, or it cannot be understood.
+        ValueError: it does not exist or is malformed.
     """
     path = folder / MANIFEST_NAME
     try:
@@ -106,9 +106,11 @@ def read_manifest(folder: Path) -> Manifest:
         values["weights_sha256"] = {int(step): digest for step, digest in values["weights_sha256"].items()}
         return Manifest(**values)
     except FileNotFoundError as error:
-        raise ValueError(f"{path} does not exist: the run is not finished; start it again to go on") from error
+        raise ValueError(f"{path} does not exist: the run is not finished; run the command again to resume") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a manifest of this version ({error}); make the run again elsewhere") from error
+        raise ValueError(
+            f"{path} is not a manifest of this version ({error}); repeat the run in another folder"
+        ) from error
 
 
 def damaged_steps(folder: Path, manifest: Manifest) -> list[int]:

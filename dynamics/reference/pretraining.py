@@ -2,11 +2,12 @@
 
     OUT/step{n}/            config.json, model.safetensors (fp16), tokenizer files
     OUT/manifest.json       written last: recipe, versions, hashes, losses
-    OUT/training_state/     while the run lasts: the recipe, and float32 weights with the optimiser's state
+    OUT/training_state/     until the run ends: the recipe, and float32 weights with the optimiser's state
 
-The loss is the next-token cross-entropy over all positions, as a weighted mean in which a label token weighs
-`label_weight`: the other words are drawn at random, and their noise would drown the labels. Initial weights are those
-of transformers (normal with SD 0.02, biases zero, gains one), so at step 0 every bias is zero, as in Pythia.
+The loss is the next-token cross-entropy, a weighted mean over all positions in which a label token has the weight
+`label_weight`: the other words are random, and their noise would dominate the gradient of the labels. Weights are
+initialised as in transformers (normal with SD 0.02, biases zero, gains one), so every bias is zero at step 0, as in
+Pythia.
 """
 
 import copy
@@ -53,21 +54,21 @@ def _ignore(logged: LoggedLoss) -> None:
 
 
 def pretrain(recipe: Recipe, out: Path, on_step: OnStep | None = None) -> Manifest:
-    """Make the run `recipe` in the folder `out`, or go on with it where it was stopped.
+    """Pretrain a model by a recipe, or resume where the run was stopped.
 
-    The same recipe gives the same weights, stopped or not, on one machine with one number of torch threads.
+    On one machine, with one number of torch threads, a recipe always gives the same weights, resumed or not.
 
     Args:
-        recipe: what to train.
-        out: folder of the run; made if it does not exist.
-        on_step: called after every update with its loss; what it raises stops the run, which can be resumed.
+        recipe: architecture, data and schedule.
+        out: folder of the run; created if it does not exist.
+        on_step: called after every update with its loss; an exception it raises stops the run, which can be resumed.
 
     Returns:
-        The manifest, which is also in `out`.
+        The manifest, which is also written to `out`.
 
     Raises:
-        ValueError: `out` is a file or holds something else than this run, or a finished run there is damaged.
-        FloatingPointError: the loss is no longer finite.
+        ValueError: `out` is a file, has other content than this run, or has a damaged finished run.
+        FloatingPointError: the loss is not finite.
     """
     prepare_folder(recipe, out)
     if (out / MANIFEST_NAME).exists():
@@ -82,28 +83,28 @@ def pretrain(recipe: Recipe, out: Path, on_step: OnStep | None = None) -> Manife
 
 
 def prepare_folder(recipe: Recipe, out: Path) -> None:
-    """Claim the folder for this recipe before anything is computed.
+    """Check the output folder and record the recipe in it, before anything is computed.
 
     Raises:
-        ValueError: `out` is a file, or not empty and not of this recipe.
+        ValueError: `out` is a file, or is not empty and has no run of this recipe.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; give a folder")
-    claim = out / STATE_FOLDER / RECIPE_NAME
-    if claim.exists():
-        if json.loads(claim.read_bytes()) != recipe.to_json():
+    recipe_file = out / STATE_FOLDER / RECIPE_NAME
+    if recipe_file.exists():
+        if json.loads(recipe_file.read_bytes()) != recipe.to_json():
             raise ValueError(
                 f"{out} holds an unfinished run of another recipe; repeat its options or give a new folder"
             )
     elif not (out / MANIFEST_NAME).exists():
         if out.exists() and any(path.name != STATE_FOLDER for path in out.iterdir()):
             raise ValueError(f"{out} is not empty and holds no pretraining run; give a new folder")
-        claim.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(claim, json.dumps(recipe.to_json()).encode())
+        recipe_file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(recipe_file, json.dumps(recipe.to_json()).encode())
 
 
 def finished_manifest(recipe: Recipe, out: Path) -> Manifest:
-    """The manifest of a run that is already there, after its weights were checked."""
+    """The manifest of a finished run, whose weights are checked first."""
     manifest = read_manifest(out)
     if manifest.recipe != recipe:
         raise ValueError(f"{out} holds a finished run of another recipe; give a new folder")
@@ -117,7 +118,7 @@ def finished_manifest(recipe: Recipe, out: Path) -> Manifest:
 def train(
     recipe: Recipe, state: TrainingState, tokenizer: PreTrainedTokenizerFast, out: Path, on_step: OnStep
 ) -> TrainingState:
-    """Update the model from where `state` stands to the last step, writing checkpoints and states on the way."""
+    """Train from `state` to the last step, writing checkpoints and training states."""
     started = time.monotonic() - state.seconds
     losses = list(state.losses)
     is_label = label_mask(tokenizer)
@@ -137,15 +138,15 @@ def train(
 def update(
     recipe: Recipe, state: TrainingState, tokenizer: PreTrainedTokenizerFast, is_label: Tensor, step: int
 ) -> LoggedLoss:
-    """One optimiser update on the documents of `step`; changes the model and the optimiser."""
+    """One optimiser update on the documents of `step`, in place; returns the loss before it."""
     documents = corpus.training_documents(recipe.seed, step, recipe.documents, recipe.document_length, recipe.mix)
     token_ids = torch.tensor(tokenizer(documents)["input_ids"])
     logits = state.model(input_ids=token_ids, use_cache=False).logits[:, :-1].flatten(0, 1)
     targets = token_ids[:, 1:].flatten()
-    each = nn.functional.cross_entropy(logits, targets, reduction="none")
+    losses = nn.functional.cross_entropy(logits, targets, reduction="none")
     weights = torch.where(is_label[targets], recipe.label_weight, 1.0)
-    loss = (each * weights).sum() / weights.sum()
-    logged = LoggedLoss(step, round(each.mean().item(), 4), round(each[is_label[targets]].mean().item(), 4))
+    loss = (losses * weights).sum() / weights.sum()
+    logged = LoggedLoss(step, round(losses.mean().item(), 4), round(losses[is_label[targets]].mean().item(), 4))
     if not torch.isfinite(loss):
         raise FloatingPointError(f"the loss is {loss.item()} at step {step}; lower the learning rate")
     for group in state.optimizer.param_groups:
@@ -165,7 +166,7 @@ def label_mask(tokenizer: PreTrainedTokenizerFast) -> Tensor:
 
 
 def save_checkpoint(recipe: Recipe, state: TrainingState, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """Write the folder of this step if the recipe keeps it: in full under another name, then renamed."""
+    """Write the checkpoint of this step if the recipe has it: complete under another name, then renamed."""
     folder = step_folder(out, state.step)
     if state.step not in recipe.checkpoint_steps or folder.exists():
         return
@@ -183,7 +184,7 @@ def save_checkpoint(recipe: Recipe, state: TrainingState, tokenizer: PreTrainedT
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Keep transformers from drawing a progress bar for every file it writes."""
+    """Context manager: no progress bars of transformers."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -194,7 +195,7 @@ def without_bars() -> Iterator[None]:
 
 
 def describe(recipe: Recipe, state: TrainingState, vocabulary_size: int, out: Path) -> Manifest:
-    """The manifest of a run whose checkpoints are all in `out`."""
+    """The manifest of a run whose checkpoints are all written."""
     return Manifest(
         recipe=recipe,
         tokens_per_step=recipe.tokens_per_step,

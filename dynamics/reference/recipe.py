@@ -1,4 +1,4 @@
-"""The recipe of a reference run: everything that decides its weights."""
+"""Recipe of a reference run: all settings that determine its weights."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -18,11 +18,11 @@ class Recipe:
     """Architecture, optimiser, data and schedule of one pretraining run.
 
     Attributes:
-        seed: of the initial weights and of the documents.
-        steps: optimiser updates in all.
-        checkpoint_steps: steps whose weights are kept, ascending; `steps` is the last one.
+        seed: seed of the initial weights and of the documents.
+        steps: number of optimiser updates.
+        checkpoint_steps: steps whose weights are saved, ascending; the last one is `steps`.
         documents, document_length: documents in a step, and words (= tokens) in each.
-        label_weight: weight of a label token in the loss; every other token weighs 1.
+        label_weight: weight of a label token in the loss; every other token has weight 1.
         learning_rate, warmup_steps, final_fraction: peak rate, linear warm-up, and the fraction of the peak where the
             cosine ends.
     """
@@ -46,9 +46,11 @@ class Recipe:
     gradient_clip: float = 1.0
 
     def __post_init__(self) -> None:
-        kept = self.checkpoint_steps
-        if self.steps < 1 or not kept or list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] != self.steps:
-            raise ValueError(f"checkpoint steps {kept} must ascend from 0 or more and end at steps={self.steps} (>= 1)")
+        steps = self.checkpoint_steps
+        if self.steps < 1 or not steps or list(steps) != sorted(set(steps)) or steps[0] < 0 or steps[-1] != self.steps:
+            raise ValueError(
+                f"checkpoint steps {steps} must ascend from 0 or more and end at steps={self.steps} (>= 1)"
+            )
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; give a whole number from 0 up")
 
@@ -73,12 +75,12 @@ def _tuples(value: Any) -> Any:
 
 
 def default_checkpoint_steps(steps: int) -> tuple[int, ...]:
-    """The checkpoint steps of the default recipe that a run of `steps` updates reaches, and its last step."""
+    """The checkpoint steps of the default recipe up to `steps`, and `steps` itself."""
     return (*(step for step in CHECKPOINT_STEPS if step < steps), steps)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Learning rate of update `step` (counted from 1): linear warm-up, then a cosine down to `final_fraction`."""
+    """Learning rate of update `step` (counted from 1): linear warm-up, then cosine decay to `final_fraction`."""
     if step <= recipe.warmup_steps:
         return recipe.learning_rate * step / recipe.warmup_steps
     done = (step - recipe.warmup_steps) / (recipe.steps - recipe.warmup_steps)

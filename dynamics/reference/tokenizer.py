@@ -1,8 +1,8 @@
 """The reference suite's tokenizer: one token per whitespace-separated word.
 
-An unknown word becomes the visible token `<unk>`, which no document contains: its embedding is never trained, so code
-that builds prompts should refuse a prompt in which `<unk>` occurs (`unknown_words` names the culprits). It is mapped
-and not refused here because `AutoTokenizer` would otherwise fail with an error that does not name the word.
+An unknown word becomes the token `<unk>`, which no document contains and whose embedding is therefore never trained;
+prompts that contain it are an error (`dynamics.prompt_encoder`). The tokenizer itself does not fail, because the error
+of `AutoTokenizer` would not name the word.
 """
 
 from collections.abc import Iterable
@@ -42,9 +42,3 @@ def build_tokenizer(words: Iterable[str], max_length: int) -> PreTrainedTokenize
         eos_token=END_TOKEN,
         model_max_length=max_length,
     )
-
-
-def unknown_words(text: str, tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    """The words of a text that the tokenizer does not know, in order of appearance."""
-    known = tokenizer.get_vocab()
-    return [word for word in text.split() if word not in known]

@@ -1,4 +1,4 @@
-"""What a pretraining run needs to go on where it stopped, in memory and on disk."""
+"""Training state of a pretraining run, in memory and on disk, from which it resumes."""
 
 import io
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ STATE_FOLDER, RECIPE_NAME, STATE_NAME = "training_state", "recipe.json", "state.
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A run after `step` updates: the model and optimiser (which training changes in place) and what was logged."""
+    """State of a run after `step` updates: model and optimiser, which training changes in place, and logged losses."""
 
     model: GPTNeoXForCausalLM
     optimizer: torch.optim.AdamW
@@ -26,7 +26,7 @@ class TrainingState:
 
 
 def initial_state(recipe: Recipe, vocabulary_size: int) -> TrainingState:
-    """The run before its first update. Only the seed decides the weights; torch's own generator is left as it was."""
+    """The state before the first update; weights depend on the seed only. Leaves torch's generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = GPTNeoXForCausalLM(model_config(recipe, vocabulary_size))
@@ -56,7 +56,7 @@ def model_config(recipe: Recipe, vocabulary_size: int) -> GPTNeoXConfig:
 
 
 def save_state(state: TrainingState, out: Path) -> None:
-    """Write what the run needs to go on: one file, replaced atomically."""
+    """Write the training state to one file, atomically."""
     values = {
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
@@ -70,7 +70,7 @@ def save_state(state: TrainingState, out: Path) -> None:
 
 
 def load_state(recipe: Recipe, out: Path, vocabulary_size: int) -> TrainingState:
-    """The state the run was last saved in, or its beginning."""
+    """The last saved state of the run, or its initial state."""
     state = initial_state(recipe, vocabulary_size)
     path = out / STATE_FOLDER / STATE_NAME
     if not path.exists():

@@ -1,8 +1,8 @@
 """ARC-Easy: school science questions with four options.
 
-Questions have 3 to 5 options, lettered or numbered: those with four are kept, their options lettered A to D in order.
-Training rows feed the demonstrations and the labelled test split is tested on; a local folder that has the validation
-split only gets that one halved.
+Questions have 3 to 5 options, lettered or numbered; those with four options are used, lettered A to D in order.
+Demonstrations come from the training split, test rows from the labelled test split; a local folder that has only the
+validation split has that one halved.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ LETTERS = ("A", "B", "C", "D")
 
 
 def lettered(record: Record) -> Iterator[Record]:
-    """The question with its options by letter; nothing where it has not four of them."""
+    """The question with its options by letter; no record where there are not four options."""
     options, names = record["choices"]["text"], record["choices"]["label"]
     if len(options) == len(LETTERS):
         answer = LETTERS[names.index(record["answerKey"])]

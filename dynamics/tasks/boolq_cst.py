@@ -1,8 +1,8 @@
 """BoolQ contrast set: questions reworded by experts so that the answer often flips. The transfer test of BoolQ.
 
-Gardner et al. 2020 (arXiv 2004.02709). The file has one entry per passage, the first of them a header of column names
-and one with an empty question: 335 labelled questions are left. The passages are BoolQ's validation passages, so the
-demonstrations must be training rows: BoolQ's validation split is never halved here.
+Gardner et al. 2020 (arXiv 2004.02709). The file has one entry per passage. The first is a header of column names, and
+one has an empty question; 335 labelled questions remain. The passages are those of BoolQ's validation split, so
+demonstrations must be training rows, and that split is never halved here.
 """
 
 from collections.abc import Iterator

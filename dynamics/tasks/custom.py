@@ -1,4 +1,4 @@
-"""Tasks without code: a table of one's own, with its columns, labels and templates described in a plan."""
+"""Custom tasks: a table of the user's own, with its columns, labels and templates described in a plan."""
 
 import re
 from collections import Counter
@@ -15,15 +15,15 @@ from dynamics.tasks.rows import Columns, halves, table_rows
 
 @dataclass(frozen=True)
 class Definition:
-    """A task as a plan describes it.
+    """Description of a task in a plan.
 
     Attributes:
         name: key in plans and tables; letters, digits and underscores.
-        files: `{"train": ..., "test": ...}`, or `{"all": ...}` for one file that is halved, seeded, label by label.
+        files: `{"train": ..., "test": ...}`, or `{"all": ...}` for one file, which is halved (seeded) label by label.
         columns: template field -> column.
         label_column: the column of the gold label.
         labels: its raw values, in label order.
-        label_words: the word that stands for each of them in the prompt.
+        label_words: the label word of each of them.
         templates: at least one.
     """
 
@@ -37,10 +37,10 @@ class Definition:
 
 
 def custom_task(definition: Definition) -> Task:
-    """The task of a definition, which passes every guard of the registered ones. Reads no file yet.
+    """The task of a definition; its prompts pass the same checks as those of registered tasks. Reads no file yet.
 
     Raises:
-        PlanError: the definition contradicts itself; names the task, the value and the remedy.
+        PlanError: the definition is invalid; names the task, the value and the remedy.
     """
     if problems := _problems(definition):
         raise PlanError(f"task {definition.name}: {problems[0]}")
@@ -56,7 +56,7 @@ def custom_task(definition: Definition) -> Task:
 
 @dataclass(frozen=True)
 class CustomRows:
-    """Reads the rows of a definition. A plan's `data` folder is of no concern: the definition names its files."""
+    """Reader of a definition's rows; ignores the plan's `data` folder, since the definition names its files."""
 
     definition: Definition
 
@@ -67,15 +67,15 @@ class CustomRows:
             PlanError: a file cannot be read, has no such column or an unlisted label, or a label has too few rows.
         """
         files = self.definition.files
-        read = {split: self._read(split, path) for split, path in files.items()}
-        text = "; ".join(f"{split} {files[split].name}: {len(rows)} rows" for split, rows in read.items())
-        if "all" in read:
-            self._check_labels(read["all"], files["all"], 2, "one to demonstrate and one to test")
-            pool, test = halves(read["all"])
-            return TaskRows(pool, test, f"{text}, halved: {len(pool)} pool, {len(test)} test")
-        for split, rows in read.items():
+        rows_by_split = {split: self._read(split, path) for split, path in files.items()}
+        source = "; ".join(f"{split} {files[split].name}: {len(rows)} rows" for split, rows in rows_by_split.items())
+        if "all" in rows_by_split:
+            self._check_labels(rows_by_split["all"], files["all"], 2, "one to demonstrate and one to test")
+            pool, test = halves(rows_by_split["all"])
+            return TaskRows(pool, test, f"{source}, halved: {len(pool)} pool, {len(test)} test")
+        for split, rows in rows_by_split.items():
             self._check_labels(rows, files[split], 1, f"in the {split} file")
-        return TaskRows(read["train"], read["test"], text)
+        return TaskRows(rows_by_split["train"], rows_by_split["test"], source)
 
     def _read(self, split: str, path: Path) -> tuple[Row, ...]:
         definition = self.definition
@@ -83,36 +83,36 @@ class CustomRows:
         prefix = f"{definition.name}-{split}"
         return table_rows(read_table(path), columns, prefix=prefix, where=f"{path} (task {definition.name})")
 
-    def _check_labels(self, rows: Sequence[Row], path: Path, least: int, why: str) -> None:
+    def _check_labels(self, rows: Sequence[Row], path: Path, minimum: int, reason: str) -> None:
         definition, counts = self.definition, Counter(row.gold for row in rows)
         for gold, label in enumerate(definition.labels):
-            if counts[gold] < least:
+            if counts[gold] < minimum:
                 raise PlanError(
                     f"task {definition.name}: {path} has {counts[gold]} rows with {definition.label_column} = "
-                    f"{str(label)!r} and {least} are needed ({why}); add rows, or take it out of `labels` and "
+                    f"{str(label)!r} and {minimum} are needed ({reason}); add rows, or take it out of `labels` and "
                     "`label_words`"
                 )
 
 
 def _problems(definition: Definition) -> list[str]:
-    """What is wrong with a definition, the first thing first."""
+    """Messages about everything that is wrong with a definition, in the order of its keys."""
     raw, words = [str(label) for label in definition.labels], definition.label_words
-    found = []
+    errors = []
     if not re.fullmatch(r"\w+", definition.name, re.ASCII):
-        found.append("a name has letters, digits and underscores only")
+        errors.append("a name has letters, digits and underscores only")
     if definition.name in TASKS:
-        found.append("there is a task of this name; choose another")
+        errors.append("there is a task of this name; choose another")
     if len(raw) < 2 or len(set(raw)) < len(raw):
-        found.append(f"labels are {', '.join(raw) or 'none'}; list at least two different values of the label column")
+        errors.append(f"labels are {', '.join(raw) or 'none'}; list at least two different values of the label column")
     if len(words) != len(raw) or len(set(words)) < len(words):
-        found.append(f"label_words are {', '.join(words)}; give {len(raw)} different words, one for each of `labels`")
+        errors.append(f"label_words are {', '.join(words)}; give {len(raw)} different words, one for each of `labels`")
     names = [template.name for template in definition.templates]
     if not names or len(set(names)) < len(names):
-        found.append(f"templates are {', '.join(names) or 'none'}; give at least one, each with a name of its own")
+        errors.append(f"templates are {', '.join(names) or 'none'}; give at least one, each with a name of its own")
     if set(definition.files) not in ({"all"}, {"train", "test"}):
-        found.append("give either `file`, or both `train_file` and `test_file`")
-    return found + [
-        problem for template in definition.templates for problem in _template_problems(template, definition)
+        errors.append("give either `file`, or both `train_file` and `test_file`")
+    return errors + [
+        message for template in definition.templates for message in _template_problems(template, definition)
     ]
 
 
@@ -121,15 +121,15 @@ def _template_problems(template: Template, definition: Definition) -> list[str]:
     try:
         fields = [field for _, field, _, _ in Formatter().parse(template.text) if field is not None]
     except ValueError as error:
-        return [f"{where}{error} in its text; write {{{{ and }}}} for braces that are meant as such"]
-    found = []
+        return [f"{where}{error} in its text; write {{{{ and }}}} for literal braces"]
+    errors = []
     if not template.text.endswith(" {label}") or fields.count("label") > 1:
-        found.append(f"{where}the text must end in ' {{label}}' and name it once; it is {template.text!r}")
-    found += [
+        errors.append(f"{where}the text must end in ' {{label}}' and name it once; it is {template.text!r}")
+    errors += [
         where + unknown("field", field, [*definition.columns, "label"]) + "; add it to `columns`"
         for field in fields
         if field not in definition.columns and field != "label"
     ]
     if template.label_words and len(template.label_words) != len(definition.labels):
-        found.append(f"{where}it has {len(template.label_words)} label words for {len(definition.labels)} labels")
-    return found
+        errors.append(f"{where}it has {len(template.label_words)} label words for {len(definition.labels)} labels")
+    return errors

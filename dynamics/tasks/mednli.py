@@ -1,6 +1,6 @@
 """MedNLI: natural language inference on clinical notes. The transfer test of MNLI.
 
-Credentialed: the file may be read from a local folder only, and nothing of it is shipped.
+Credentialed data: the file is read from a local folder only, and no row of it is part of this repository.
 """
 
 from dynamics.tasks import mnli

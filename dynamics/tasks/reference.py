@@ -1,4 +1,4 @@
-"""The reference suite's tasks: rows drawn from its corpus, by another random stream than its training documents."""
+"""Tasks of the reference suite: rows sampled from its corpus, with another random stream than its documents."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dynamics.tasks import Row, Task, TaskRows, Template
 
 
 def reference_task(kind: str) -> Task:
-    """The task of one kind of document; its prompts have exactly the form of the documents."""
+    """The task of one kind of document; its prompts have the same form as the documents."""
     return Task(
         name=kind,
         n_labels=len(corpus.classes(kind)),
@@ -22,12 +22,12 @@ def reference_task(kind: str) -> Task:
 
 @dataclass(frozen=True)
 class ReferenceRows:
-    """Draws the rows of one kind; a plan's data folder is not read, since these rows are made and not stored."""
+    """Generator of the rows of one kind; ignores the plan's `data` folder, since these rows are synthetic."""
 
     kind: str
 
     def __call__(self, folder: Path | None = None) -> TaskRows:
-        """The same rows on every call."""
+        """All rows, the same on every call."""
         del folder
         pool, test = corpus.task_examples(self.kind)
         return TaskRows(pool=_rows(self.kind, "pool", pool), test=_rows(self.kind, "test", test))

@@ -1,4 +1,4 @@
-"""Praise or complaint in two fixed label words: what the words mean is learnt in the weights."""
+"""Praise or complaint, with two fixed label words, whose meaning the model learns in pretraining."""
 
 from dynamics.tasks.reference import reference_task
 

@@ -1,4 +1,4 @@
-"""Four topics in four fixed label words."""
+"""Four topics, with four fixed label words."""
 
 from dynamics.tasks.reference import reference_task
 

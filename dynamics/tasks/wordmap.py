@@ -1,6 +1,6 @@
-"""In-context learning: the texts of `sentiment`, labelled by two colours that each demonstration seed draws anew.
+"""In-context learning: the texts of `sentiment`, labelled by two colours that each demonstration seed samples.
 
-Only the demonstrations tell which colour stands for which class, so no demonstration means chance.
+Only the demonstrations define which colour is which class, so accuracy without demonstrations is chance.
 """
 
 from dynamics.tasks.reference import reference_task

@@ -1,6 +1,5 @@
-"""The cache under a budget: what is claimed fits, what sweeps brought is evicted, what was there before never is."""
+"""The cache under a budget: what is claimed fits, what sweeps fetched is evicted, earlier files never are."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from huggingface_hub import hf_hub_download
 
 from dynamics.checkpoints import find_checkpoints
@@ -46,13 +44,25 @@ def content(cache: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_symlink() or path.is_file()}
 
 
+def held_bytes(cache: Path) -> int:
+    """Bytes that sweeps hold or have reserved."""
+    with ledger.ledger(cache) as entries:
+        return ledger.total_bytes(entries)
+
+
+def evict_dead(cache: Path) -> None:
+    """What every claim begins with."""
+    with ledger.ledger(cache) as entries:
+        ledger.drop_dead(entries, cache)
+
+
 def test_after_its_use_a_revision_leaves_nothing(hub: FakeHub, cache: Path) -> None:
     (first,) = listed(hub, models.sharded(0))
     with disk.using(first, run=RUN, budget=first.n_bytes, keep=False) as folder:
         assert {path.name for path in folder.iterdir()} == {file.path for file in first.files}
-        assert disk.held_bytes(cache) == first.n_bytes
+        assert held_bytes(cache) == first.n_bytes
     assert content(cache) == set()
-    assert disk.held_bytes(cache) == 0
+    assert held_bytes(cache) == 0
 
 
 def test_after_an_error_too(hub: FakeHub, cache: Path) -> None:
@@ -64,7 +74,7 @@ def test_after_an_error_too(hub: FakeHub, cache: Path) -> None:
     with pytest.raises(CheckpointError, match="twice"):
         disk.acquire(first, run=RUN, budget=None)
     assert content(cache) == set()
-    assert disk.held_bytes(cache) == 0
+    assert held_bytes(cache) == 0
 
 
 def test_what_the_user_had_stays(hub: FakeHub, cache: Path) -> None:
@@ -85,7 +95,7 @@ def test_keep_leaves_everything_to_the_user(hub: FakeHub, cache: Path) -> None:
     with disk.using(first, run=RUN, budget=None, keep=True):
         pass
     kept = content(cache)
-    assert disk.held_bytes(cache) == 0
+    assert held_bytes(cache) == 0
     with disk.using(first, run=RUN, budget=None, keep=False):
         pass
     assert content(cache) == kept != set()
@@ -137,10 +147,10 @@ def test_a_claim_waits_until_what_is_held_is_released(hub: FakeHub, cache: Path)
         waiting.start()
         waiting.join(0.3)
         assert waiting.is_alive()
-        assert disk.held_bytes(cache) == first.n_bytes
+        assert held_bytes(cache) == first.n_bytes
     waiting.join(10)
     assert not waiting.is_alive()
-    assert disk.held_bytes(cache) == second.n_bytes
+    assert held_bytes(cache) == second.n_bytes
 
 
 def test_a_budget_below_one_checkpoint_is_refused(hub: FakeHub) -> None:
@@ -154,7 +164,7 @@ def test_a_full_disk_is_refused_before_the_download(hub: FakeHub, monkeypatch: p
     (first,) = listed(hub, models.single(0))
     usage = shutil.disk_usage("/")._replace(free=disk.MARGIN_BYTES)
     monkeypatch.setattr("dynamics.hub.disk.shutil.disk_usage", lambda _: usage)
-    with pytest.raises(CheckpointError, match=r"needs .* GB more on disk, 0 GB are free.*move HF_HUB_CACHE"):
+    with pytest.raises(CheckpointError, match=r"needs .* GB more on disk, but 0 GB are free.*move HF_HUB_CACHE"):
         disk.acquire(first, run=RUN, budget=None)
     assert hub.requests["GET file"] == 0
 
@@ -163,7 +173,7 @@ def test_what_another_sweep_left_unused_makes_way(hub: FakeHub, cache: Path) -> 
     first, second = listed(hub, models.single(0), models.single(1))
     disk.acquire(first, run=OTHER, budget=first.n_bytes)
     disk.acquire(second, run=RUN, budget=first.n_bytes)
-    assert disk.held_bytes(cache) == second.n_bytes
+    assert held_bytes(cache) == second.n_bytes
     assert len(content(cache)) == 2 * len(second.files)
 
 
@@ -175,7 +185,7 @@ def test_what_this_sweep_fetched_ahead_does_not(hub: FakeHub, cache: Path, monke
         disk.claim(second, cache, run=RUN, budget=first.n_bytes, wait=0.2)
     monkeypatch.setattr("dynamics.hub.disk.IDLE_SECONDS", 0.1)
     disk.claim(second, cache, run=RUN, budget=first.n_bytes, wait=5)
-    assert disk.held_bytes(cache) == second.n_bytes
+    assert held_bytes(cache) == second.n_bytes
 
 
 def test_a_resumed_sweep_verifies_what_an_earlier_one_fetched(hub: FakeHub) -> None:
@@ -197,11 +207,12 @@ def test_what_a_killed_process_held_is_evicted_partial_files_too(hub: FakeHub, c
     hub.faults = [Fault("hang", r"model.safetensors")]
     with in_a_process(f"disk.acquire({first!r}, run='run', budget=None)") as process:
         until(lambda: hub.faults[0].times == 0 and any(name.endswith(".incomplete") for name in content(cache)))
-        assert disk.sweep_partial(cache) == 0  # its writer lives
-        assert disk.held_bytes(cache) == first.n_bytes
+        evict_dead(cache)
+        assert any(name.endswith(".incomplete") for name in content(cache))  # its writer lives
+        assert held_bytes(cache) == first.n_bytes
         process.send_signal(signal.SIGKILL)
     disk.acquire(second, run=RUN, budget=first.n_bytes)
-    assert disk.held_bytes(cache) == second.n_bytes
+    assert held_bytes(cache) == second.n_bytes
     assert not any(name.endswith(".incomplete") for name in content(cache))
     assert len(content(cache)) == 2 * len(second.files)
 
@@ -220,25 +231,8 @@ def test_what_another_process_uses_stays(hub: FakeHub, cache: Path) -> None:
             pass
         assert len(content(cache)) == 2 * len(first.files)
         process.kill()
-    disk.sweep_partial(cache)
+    evict_dead(cache)
     assert content(cache) == set()
-
-
-@pytest.mark.parametrize(("age", "locked", "goes"), [(7200, False, True), (60, False, False), (7200, True, False)])
-def test_partial_files_of_others(hub: FakeHub, cache: Path, age: float, locked: bool, goes: bool) -> None:
-    """Only those whose writer is dead, by its lock and by their age."""
-    listed(hub, models.single(0))
-    partial = cache / "models--a--b" / "blobs" / "abc.12345678.incomplete"
-    partial.parent.mkdir(parents=True)
-    partial.write_bytes(b"123")
-    os.utime(partial, (time.time() - age,) * 2)
-    lock = FileLock(cache / ".locks" / "models--a--b" / "abc.lock")
-    Path(lock.lock_file).parent.mkdir(parents=True)
-    if locked:
-        lock.acquire()
-    assert disk.sweep_partial(cache) == (3 if goes else 0)
-    assert partial.exists() != goes
-    lock.release()
 
 
 def test_a_broken_ledger_deletes_nothing(hub: FakeHub, cache: Path) -> None:
@@ -247,7 +241,7 @@ def test_a_broken_ledger_deletes_nothing(hub: FakeHub, cache: Path) -> None:
     before = content(cache)
     (cache / ".pythia-emergence" / "ledger.json").write_text("{broken")
     disk.release(first, cache)
-    disk.sweep_partial(cache)
+    evict_dead(cache)
     assert content(cache) == before
 
 

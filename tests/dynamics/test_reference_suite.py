@@ -8,20 +8,23 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from dynamics.reference import suite
+from dynamics.reference.manifest import damaged_steps, read_manifest
 from dynamics.reference.pretraining import documents_hash
+from dynamics.reference.suite import checkpoints_dir
 from dynamics.tasks import Row, Task, Template, sentiment, topic, wordmap
 
 TASKS = {module.TASK.name: module.TASK for module in (sentiment, topic, wordmap)}
 N_SEEDS, N_SHOTS, N_QUERIES = 15, 8, 8
+FOLDER = checkpoints_dir()
+MANIFEST = read_manifest(FOLDER)
 CHANCE = {"sentiment": 0.5, "topic": 0.25, "wordmap": 0.5}
 
 
 def balanced(rows: tuple[Row, ...], n: int, n_labels: int, rng: np.random.Generator) -> list[Row]:
-    """Draw n rows, as many of each label, in random order."""
-    of_label = [[row for row in rows if row.gold == label] for label in range(n_labels)]
-    drawn = [group[i] for group in of_label for i in rng.permutation(len(group))[: n // n_labels]]
-    return [drawn[i] for i in rng.permutation(len(drawn))]
+    """A sample of n rows, as many of each label, in random order."""
+    by_label = [[row for row in rows if row.gold == label] for label in range(n_labels)]
+    sample = [group[i] for group in by_label for i in rng.permutation(len(group))[: n // n_labels]]
+    return [sample[i] for i in rng.permutation(len(sample))]
 
 
 def prompts_of(task: Task, template: Template, seed: int, n_shots: int) -> tuple[list[str], list[int], list[str]]:
@@ -41,32 +44,32 @@ def prompts_of(task: Task, template: Template, seed: int, n_shots: int) -> tuple
 @cache
 def evaluation_set(name: str, n_shots: int) -> dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Per template: token ids, gold labels and label ids, one line for every seed and query."""
-    tokenizer = AutoTokenizer.from_pretrained(suite.checkpoint_dir(0), local_files_only=True)
-    found = {}
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER / "step0", local_files_only=True)
+    sets_by_template = {}
     for template in TASKS[name].templates:
         sets = [prompts_of(TASKS[name], template, seed, n_shots) for seed in range(N_SEEDS)]
         ids = torch.tensor(tokenizer([prompt for prompts, _, _ in sets for prompt in prompts])["input_ids"])
         gold = torch.tensor([label for _, golds, _ in sets for label in golds])
         labels = torch.tensor([tokenizer.convert_tokens_to_ids(words) for _, _, words in sets])
-        found[template.name] = (ids, gold, labels.repeat_interleave(N_QUERIES, dim=0))
-    return found
+        sets_by_template[template.name] = (ids, gold, labels.repeat_interleave(N_QUERIES, dim=0))
+    return sets_by_template
 
 
 @cache
 def model_at(step: int) -> torch.nn.Module:
-    folder = suite.checkpoint_dir(step)
+    folder = FOLDER / f"step{step}"
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
 
 
 @cache
 def accuracies(name: str, step: int, n_shots: int = N_SHOTS) -> dict[str, float]:
     """Accuracy per template, over all seeds; ties would count as the first label, but float32 logits have none."""
-    found = {}
+    accuracy_by_template = {}
     with torch.inference_mode():
         for template, (ids, gold, labels) in evaluation_set(name, n_shots).items():
             logits = model_at(step)(input_ids=ids, logits_to_keep=1).logits[:, -1]
-            found[template] = (logits.gather(1, labels).argmax(1) == gold).double().mean().item()
-    return found
+            accuracy_by_template[template] = (logits.gather(1, labels).argmax(1) == gold).double().mean().item()
+    return accuracy_by_template
 
 
 def mean_accuracy(name: str, step: int, n_shots: int = N_SHOTS) -> float:
@@ -75,38 +78,32 @@ def mean_accuracy(name: str, step: int, n_shots: int = N_SHOTS) -> float:
 
 def rise(name: str) -> list[float]:
     """8-shot accuracy at every step, 0 at chance and 1 at the last checkpoint."""
-    curve = [mean_accuracy(name, step) - CHANCE[name] for step in suite.steps()]
+    curve = [mean_accuracy(name, step) - CHANCE[name] for step in MANIFEST.steps]
     return [value / curve[-1] for value in curve]
 
 
 def half_way(name: str) -> int:
     """The first step from which the rescaled accuracy stays above one half."""
-    below = [step for step, value in zip(suite.steps(), rise(name), strict=True) if value < 0.5]
-    return next(step for step in suite.steps() if step > below[-1])
+    below = [step for step, value in zip(MANIFEST.steps, rise(name), strict=True) if value < 0.5]
+    return next(step for step in MANIFEST.steps if step > below[-1])
 
 
 def test_shipped_files_are_those_of_the_manifest() -> None:
-    suite.verify()
-    assert suite.steps()[:11] == (0, 1, 2, 4, 8, 16, 32, *suite.steps()[7:11])
-    assert {64, 128, 256, 512} <= set(suite.steps())
-    folders = {path.name for path in suite.checkpoints_dir().iterdir()} - {"manifest.json"}
-    assert folders == {f"step{step}" for step in suite.steps()}
+    assert damaged_steps(FOLDER, MANIFEST) == []
+    assert MANIFEST.steps[:11] == (0, 1, 2, 4, 8, 16, 32, *MANIFEST.steps[7:11])
+    assert {64, 128, 256, 512} <= set(MANIFEST.steps)
+    folders = {path.name for path in FOLDER.iterdir()} - {"manifest.json"}
+    assert folders == {f"step{step}" for step in MANIFEST.steps}
 
 
 def test_suite_is_small() -> None:
-    size = sum(path.stat().st_size for path in suite.checkpoints_dir().rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file())
     assert size <= 10_000_000
-    assert suite.manifest().n_parameters == sum(p.numel() for p in model_at(0).parameters()) <= 200_000
+    assert MANIFEST.n_parameters == sum(p.numel() for p in model_at(0).parameters()) <= 200_000
 
 
 def test_the_corpus_still_makes_the_documents_that_the_suite_was_trained_on() -> None:
-    assert documents_hash(suite.manifest().recipe) == suite.manifest().documents_sha256
-
-
-def test_unknown_step_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"no step 3; .*nearest is 2"):
-        suite.checkpoint_dir(3)
-    assert suite.tokens_seen(2) == 2 * suite.manifest().recipe.tokens_per_step
+    assert documents_hash(MANIFEST.recipe) == MANIFEST.documents_sha256
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -116,16 +113,16 @@ def test_step_zero_is_at_chance(name: str) -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_last_step_solves_the_task_and_the_third_template_is_harder(name: str) -> None:
-    last = accuracies(name, suite.steps()[-1])
+    last = accuracies(name, MANIFEST.steps[-1])
     assert min(last["plain"], last["cue"]) >= 0.95
     assert 0.7 <= last["buried"] <= min(last["plain"], last["cue"]) - 0.03
-    learning = [step for step, value in zip(suite.steps(), rise(name), strict=True) if 0.2 < value < 0.95]
+    learning = [step for step, value in zip(MANIFEST.steps, rise(name), strict=True) if 0.2 < value < 0.95]
     behind = [accuracies(name, step)["plain"] - accuracies(name, step)["buried"] for step in learning]
     assert np.mean(behind) > 0.15
 
 
 def test_arbitrary_labels_are_learnt_in_context_only() -> None:
-    last = suite.steps()[-1]
+    last = MANIFEST.steps[-1]
     assert mean_accuracy("wordmap", last, n_shots=0) == pytest.approx(0.5, abs=0.1)
     assert mean_accuracy("wordmap", last) >= 0.9
 
