@@ -48,7 +48,7 @@ class Status:
 
     Attributes:
         total, models, plans: units by state.
-        unrecorded: plans saved without their units, by a sweep that was killed then: their missing units are unknown.
+        unrecorded: plans whose record of units is gone: their missing units are unknown.
         units_per_minute: in the last hour of work; None before the second unit.
         eta_seconds: until nothing is missing; None where nothing is missing or no sweep is active.
         failures: by error, the most frequent first.
@@ -147,7 +147,7 @@ def lines(report: Status) -> list[str]:
     ]
     text += [f"plan {plan.name}: {plan.done} of {plan.units} done" for plan in report.plans]
     text += [
-        f"plan {name}: saved without its units; give its sweep command again to record them"
+        f"plan {name}: its record of units is gone; give its sweep command again to write it"
         for name in report.unrecorded
     ]
     text += [f"active sweep: {sweep.line}" for sweep in report.active_sweeps]

@@ -13,7 +13,7 @@ from dynamics.methods.variants import VARIANTS
 from dynamics.scores import prediction_columns
 from dynamics.unit_arrays import UnitArrays
 
-COMP_RW, CALIB_PLUS, HELDOUT_T1 = METHODS = ("comp_rw", "calib_plus", "heldout_t1")
+COMP_RW, CALIB_PLUS, HELDOUT_T1 = ("comp_rw", "calib_plus", "heldout_t1")
 
 
 @dataclass(frozen=True)

@@ -152,13 +152,6 @@ def read_part(store: ResultStore, table: str, part: Part) -> pl.DataFrame:
         return _scan_files(files, table).collect()
 
 
-def read_fits(store: ResultStore, part: Part) -> dict[str, pl.DataFrame]:
-    """The rows of `prompt_scores` that fits on a part added, by the name of the set of fits."""
-    files = entries(part_path(store, "prompt_scores", part).parent, f"{part.task}-{part.name}.*.parquet")
-    with explained_errors(store.root):
-        return {file.place.stem.rsplit(".", 1)[-1]: _scan_files([file], "prompt_scores").collect() for file in files}
-
-
 def part_path(store: ResultStore, table: str, part: Part) -> Place:
     """The file that holds a part's rows of a table."""
     folder = store.root / table / f"model={quote(part.model, safe='')}" / f"step={part.step}"

@@ -119,7 +119,7 @@ def test_a_store_that_nobody_works_on_has_no_end(store: ResultStore) -> None:
 def test_a_plan_kept_without_its_units_is_said(store: ResultStore) -> None:
     next((store.root / "plans").glob("*.units.parquet")).unlink()
     shown = run(store.root)
-    assert "saved without its units; give its sweep command again to record them" in shown.output
+    assert "its record of units is gone; give its sweep command again to write it" in shown.output
     assert status(store, NOW).total.units == 3
 
 
