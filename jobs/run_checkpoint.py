@@ -145,6 +145,7 @@ def _run_unit(
         "peak_bytes": _peak_bytes(str(shared["device"])),
         "task_source": rows.source or task.source,
         "contrasts_with": task.contrasts_with(unit.template.name),
+        "demonstrations_of": task.demonstrations_of,
         "attempts": attempts(work, unit),
     }
     return _Finished(unit, tables, {**_record(unit, prompts, split), **shared, **measured})
