@@ -96,7 +96,7 @@ def draw(name: str, results: Place, out: Place) -> Drawn:
     if name not in FIGURES:
         raise PlanError(unknown("figure", name, FIGURES))
     figure_of: FigureOf = resolve_name(FIGURES[name])
-    table = analysis.settled(analysis.run(figure_of.analysis, results), DIGITS)
+    table = analysis.rounded(analysis.run(figure_of.analysis, results), DIGITS)
     shown = untouched(table)
     with rc_context(style.house()):
         figures = figure_of.draw(shown) if len(shown) else {}

@@ -4,7 +4,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.reading.pairs import CONTRAST
+from analysis.reading.task_facts import CONTRAST
 from figures import FigureOf, style, wording
 
 ROWS = {"accuracy": "sd", "partner_accuracy": "partner_sd"}

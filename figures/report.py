@@ -107,7 +107,7 @@ def _tables(results: Place, out: Place) -> list[Shown]:
     found = []
     for name, heading in TABLES.items():
         try:
-            table = analysis.settled(analysis.run(name, results), DIGITS)
+            table = analysis.rounded(analysis.run(name, results), DIGITS)
         except StoreError:
             continue
         if len(table):
