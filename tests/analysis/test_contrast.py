@@ -20,7 +20,9 @@ def test_a_change_of_wording_that_upsets_the_model_and_not_its_best_component(tm
             if template == "contrast":
                 answers[:, 1:] = 1  # only the best component keeps its accuracy
             full = answering([right], GOLD, seed)[:, 0]
-            add_unit(store, answers, GOLD, full=full, template=template, demo_seed=seed)
+            partner = "paper" if template == "contrast" else None
+            keys = {"template": template, "demo_seed": seed, "contrasts_with": partner}
+            add_unit(store, answers, GOLD, full=full, **keys)
     table = analysis.run("contrast", store.root)
     pair = table.filter(template="paper", partner="contrast")
     found = {r["curve"]: (r["accuracy"], r["partner_accuracy"], r["gap"], r["contrastive"]) for r in pair.to_dicts()}

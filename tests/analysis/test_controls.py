@@ -1,4 +1,4 @@
-"""Controls stand beside the right trained step, with intervals over seeds and what luck gives."""
+"""Controls beside the right trained step, with intervals over seeds and the accuracy expected by chance."""
 
 from pathlib import Path
 
@@ -59,10 +59,12 @@ def test_seeds_of_a_control_are_averaged_and_the_interval_is_over_them(tmp_path:
             add_unit(store, answering([0.5] * 10, GOLD), GOLD, full=full, **keys)
     (row,) = analysis.run("controls", store.root).filter(method="full").to_dicts()
     means = [0.52, 0.46, 0.55]
-    reach = 4.302653 * np.std(means, ddof=1) / np.sqrt(3)  # t(0.975) with 2 degrees of freedom, from a table
+    half_width = 4.302653 * np.std(means, ddof=1) / np.sqrt(3)  # t(0.975) with 2 degrees of freedom, from a table
     assert (row["control"], row["n_seeds"], row["n_prompts"], row["n_examples"]) == ("shuffled_labels", 3, 6, 100)
     assert (row["accuracy"], row["seed_sd"]) == pytest.approx((np.mean(means), np.std(means, ddof=1)))
-    assert (row["low"], row["high"]) == pytest.approx((np.mean(means) - reach, np.mean(means) + reach), abs=1e-6)
+    assert (row["low"], row["high"]) == pytest.approx(
+        (np.mean(means) - half_width, np.mean(means) + half_width), abs=1e-6
+    )
     assert row["sd"] == pytest.approx(np.std([0.50, 0.54, 0.44, 0.48, 0.55, 0.55], ddof=1))
     assert row["distance"] == pytest.approx((np.mean(means) - 0.5) / (0.5 / np.sqrt(300)))
     assert (row["expected"], row["trained_step"]) == (0.5, None)
@@ -74,8 +76,8 @@ def test_one_seed_has_no_interval(planted: Path) -> None:
     assert table.select("seed_sd", "low", "high").null_count().row(0) == (len(table),) * 3
 
 
-def test_what_luck_gives_t1_is_the_best_of_many_guessers(tmp_path: Path) -> None:
-    """Ten components that guess reach what is expected of them, above chance; B1 below it; and T1 no more than that."""
+def test_expected_t1_is_the_best_of_many_guessers(tmp_path: Path) -> None:
+    """T1 of ten components that guess is as expected, above chance; B1 below it."""
     store = new_store(tmp_path / "out")
     for seed in range(6):
         guesses = np.random.default_rng(seed).integers(0, 2, (100, 10))

@@ -55,14 +55,14 @@ def test_paper_tables_average_over_the_papers_tasks_beside_the_papers_numbers(pl
     assert rows["oracle_t1", "", 0, 12]["paper"] is None
 
 
-def test_other_models_have_no_paper_column_filled_and_controls_alone_are_refused(results: Path, tmp_path: Path) -> None:
+def test_other_models_have_no_paper_column_filled_and_controls_alone_raise(results: Path, tmp_path: Path) -> None:
     table = analysis.run("paper_tables", results)
     assert table["paper"].null_count() == len(table)
     assert table["step"].unique().to_list() == [4]
     assert table.filter(shots=4)["n_tasks"].unique().to_list() == [1]
     store = new_store(tmp_path / "out")
     add_unit(store, answering([0.5] * 10, TWO), TWO, control="random_init")
-    with pytest.raises(StoreError, match="holds no scores of an untouched model"):
+    with pytest.raises(StoreError, match="holds scores of controls only"):
         analysis.run("paper_tables", store.root)
 
 

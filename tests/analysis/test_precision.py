@@ -53,7 +53,7 @@ def test_one_dtype_alone_has_no_rows(tmp_path: Path) -> None:
     assert analysis.run("precision", tmp_path).is_empty()
 
 
-def test_other_test_rows_are_refused(tmp_path: Path) -> None:
+def test_other_test_rows_raise(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     for dtype, gold in (("float32", GOLD), ("float16", 1 - GOLD)):
         add_unit(store, answering([0.5] * N_CANDIDATES, gold), gold, dtype=dtype)

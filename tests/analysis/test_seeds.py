@@ -8,7 +8,7 @@ import pytest
 
 import analysis
 from analysis.reading.seeds import families
-from analysis.seed_matching import alternating, half, kappas, match
+from analysis.seed_matching import alternating_halves, half, kappas, match
 from tests.stores import N_CANDIDATES, add_unit, answering, new_store
 
 GOLD = np.arange(80) % 2
@@ -57,7 +57,7 @@ def test_unrelated_answers_match_no_better_than_any_pair() -> None:
     rng = np.random.default_rng(0)
     gold = np.arange(400) % 2
     models = [np.eye(2)[rng.integers(0, 2, (1, 400, 8))] for _ in range(2)]
-    which = alternating(gold)
+    which = alternating_halves(gold)
     (one, one_scored), (other, other_scored) = (
         [half(credit[:, which == h], gold[which == h]) for h in (0, 1)] for credit in models
     )
@@ -66,7 +66,7 @@ def test_unrelated_answers_match_no_better_than_any_pair() -> None:
     assert abs(kappas(one_scored, other_scored)[np.arange(8), matched].mean()) < 0.05
 
 
-def test_what_is_matched_by_luck_is_not_reported_as_likeness(tmp_path: Path) -> None:
+def test_matches_by_chance_are_not_reported_as_agreement(tmp_path: Path) -> None:
     store = new_store(tmp_path / "out")
     rng = np.random.default_rng(1)
     gold = np.arange(200) % 2
@@ -87,7 +87,7 @@ def test_kappa_is_cohens_and_nothing_for_components_of_one_answer() -> None:
 
 def test_halves_are_as_balanced_as_the_whole() -> None:
     gold = np.array([0, 1, 0, 1, 0, 1, 1, 1])
-    which = alternating(gold)
+    which = alternating_halves(gold)
     assert [np.bincount(gold[which == h]).tolist() for h in (0, 1)] == [[2, 3], [1, 2]]
 
 

@@ -54,7 +54,7 @@ def test_every_component_has_its_own_sources(planted: Path) -> None:
     assert mean["estimate"].to_list() == pytest.approx([table[source].mean() for source in SOURCES])
 
 
-def test_negative_estimates_are_truncated_and_said(results: Path) -> None:
+def test_negative_estimates_are_truncated_and_marked(results: Path) -> None:
     table = analysis.run("sensitivity", results)
     negative = table.filter(pl.col("estimate") < 0)
     assert len(negative) > 0
