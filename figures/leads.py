@@ -39,6 +39,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
         x_label="doublings of training ahead of the full model; bars: 95 % intervals",
         per_page=6,
         height=0.8 + 0.24 * min(len(positions), MAX_ROWS),
+        tick_label_width=0.8,
     )
 
 
