@@ -89,8 +89,8 @@ def _shifts(design: Design, rng: np.random.Generator, n: int) -> np.ndarray:
     t, s, e = design.n_templates, design.n_seeds, design.n_examples
 
     def both(sd: float, shape: Sequence[int]) -> np.ndarray:
-        shared, own = rng.normal(0, sd, (*shape, 1)), rng.normal(0, sd, (*shape, n))
-        return np.sqrt(1 - design.own) * shared + np.sqrt(design.own) * own
+        shared, single = rng.normal(0, sd, (*shape, 1)), rng.normal(0, sd, (*shape, n))
+        return np.sqrt(1 - design.own) * shared + np.sqrt(design.own) * single
 
     template = np.linspace(-1, 1, t)[:, None, None, None] * design.of_template
     seed = both(design.of_seed, (1, s, 1))

@@ -27,14 +27,16 @@ def planted(tmp_path: Path) -> Path:
 
 def test_each_control_is_compared_with_its_step_or_the_last(planted: Path) -> None:
     table = analysis.run("controls", planted).filter(method="oracle_t1")
-    found = {row["control"]: row for row in table.to_dicts()}
-    assert list(found) == ["random_init", "shuffled_labels", "step 0"]
-    numbers = {name: (r["step"], r["accuracy"], r["trained_step"], r["trained_accuracy"]) for name, r in found.items()}
+    by_control = {row["control"]: row for row in table.to_dicts()}
+    assert list(by_control) == ["random_init", "shuffled_labels", "step 0"]
+    numbers = {
+        name: (r["step"], r["accuracy"], r["trained_step"], r["trained_accuracy"]) for name, r in by_control.items()
+    }
     assert numbers["random_init"] == pytest.approx((32, 0.55, 16, 0.85))  # no trained step 32: the last
     assert numbers["shuffled_labels"] == pytest.approx((8, 0.65, 8, 0.75))
     assert numbers["step 0"] == pytest.approx((0, 0.55, 16, 0.85))
-    assert found["step 0"]["sd"] == pytest.approx(np.std([0.6, 0.5], ddof=1))
-    assert found["step 0"]["chance"] == 0.5
+    assert by_control["step 0"]["sd"] == pytest.approx(np.std([0.6, 0.5], ddof=1))
+    assert by_control["step 0"]["chance"] == 0.5
 
 
 def test_methods_that_only_a_control_has_are_kept_without_a_trained_number(planted: Path) -> None:
@@ -82,10 +84,10 @@ def test_expected_t1_is_the_best_of_many_guessers(tmp_path: Path) -> None:
     for seed in range(6):
         guesses = np.random.default_rng(seed).integers(0, 2, (100, 10))
         add_unit(store, guesses, GOLD, control=f"random_init-{seed}")
-    found = {row["method"]: row for row in analysis.run("controls", store.root).to_dicts()}
-    best, worst = found["oracle_t1"], found["oracle_b1"]
+    by_method = {row["method"]: row for row in analysis.run("controls", store.root).to_dicts()}
+    best, worst = by_method["oracle_t1"], by_method["oracle_b1"]
     # the mean of the largest of ten independent accuracies on 100 balanced rows: 1.54 SDs of .05 above .5
     assert best["expected"] == pytest.approx(0.5 + 1.54 * 0.05, abs=0.01)
     assert worst["expected"] == pytest.approx(0.5 - 1.54 * 0.05, abs=0.01)
     assert best["low"] < best["expected"] < best["high"]
-    assert found["full"]["expected"] == found["full"]["chance"] == 0.5
+    assert by_method["full"]["expected"] == by_method["full"]["chance"] == 0.5

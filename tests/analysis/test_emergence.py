@@ -113,11 +113,11 @@ def test_answers_hold_one_row_per_prompt_and_example(results: Path) -> None:
 def test_heatmap_averages_over_prompts(results: Path) -> None:
     table = analysis.run("component_heatmap", results)
     assert table.filter(task="sentiment")["n_prompts"].unique().to_list() == [6]
-    one = table.filter(task="sentiment", step=4, component="L1H2")
-    mine = analysis.load(results, "component_scores").filter(
+    cell = table.filter(task="sentiment", step=4, component="L1H2")
+    scores = analysis.load(results, "component_scores").filter(
         pl.col("task") == "sentiment", pl.col("step") == 4, pl.col("component") == "L1H2", pl.col("split") == "test"
     )
-    assert one["accuracy"].item() == pytest.approx(mine.select(pl.col("accuracy").mean()).collect().item())
+    assert cell["accuracy"].item() == pytest.approx(scores.select(pl.col("accuracy").mean()).collect().item())
 
 
 ABOUT_OTHER_RESULTS = {"paper_dynamics", "precision", "scaling", "seed_matching", "seed_spread"}

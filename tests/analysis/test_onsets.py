@@ -38,13 +38,13 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_planted_curves_emerge_at_their_steps(planted: Path) -> None:
     table = analysis.run("onsets", planted).filter(criterion="null")
-    at = {row["curve"]: row for row in table.iter_rows(named=True)}
-    assert {name: at[name]["step"] for name in ("Full", "T1", "Held-out T1", "Cross-seed T1", "Last-T1")} == {
+    by_curve = {row["curve"]: row for row in table.iter_rows(named=True)}
+    assert {name: by_curve[name]["step"] for name in ("Full", "T1", "Held-out T1", "Cross-seed T1", "Last-T1")} == {
         "Full": 16, "T1": 4, "Held-out T1": 4, "Cross-seed T1": 4, "Last-T1": 4,
     }  # fmt: skip
-    assert 2 < at["T1"]["t"] <= 4
-    assert at["T1"]["low"] <= at["T1"]["t"] <= at["T1"]["high"]
-    assert at["Full"]["n_prompts_emerged"] == at["Full"]["n_prompts"] == 3
+    assert 2 < by_curve["T1"]["t"] <= 4
+    assert by_curve["T1"]["low"] <= by_curve["T1"]["t"] <= by_curve["T1"]["high"]
+    assert by_curve["Full"]["n_prompts_emerged"] == by_curve["Full"]["n_prompts"] == 3
     assert table["censored"].unique().to_list() == [""]
 
 
@@ -60,9 +60,9 @@ def test_the_lead_counts_doublings_and_prompts(planted: Path) -> None:
 def test_only_the_planted_component_emerges(planted: Path) -> None:
     table = analysis.run("component_onsets", planted).filter(criterion="null of any component")
     assert table.filter(pl.col("emerges"))["component"].to_list() == ["L0H3"]
-    found = table.filter(component="L0H3").row(0, named=True)
-    assert found["step"] == 4
-    assert found["low"] <= found["t"] <= found["high"]
+    onset = table.filter(component="L0H3").row(0, named=True)
+    assert onset["step"] == 4
+    assert onset["low"] <= onset["t"] <= onset["high"]
     never = table.filter(component="L1MLP").row(0, named=True)
     assert (never["step"], never["t"], never["high"], never["censored"]) == (None, None, None, "never")
 

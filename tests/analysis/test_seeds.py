@@ -1,4 +1,4 @@
-"""Seeds: which models belong together, how far they lie apart, and components found again under another index."""
+"""Seeds: families of models, their spread, and components matched under another index."""
 
 from pathlib import Path
 
@@ -30,8 +30,8 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_families_are_named_by_their_suffix() -> None:
-    found = families(["a-seed2", "a", "a-seed1", "b-data-seed1", "b-data-seed3", "c-seed1", "d", "a-seeded"])
-    assert found == {("a", "seed"): ["a", "a-seed1", "a-seed2"], ("b", "data-seed"): ["b-data-seed1", "b-data-seed3"]}
+    by_base = families(["a-seed2", "a", "a-seed1", "b-data-seed1", "b-data-seed3", "c-seed1", "d", "a-seeded"])
+    assert by_base == {("a", "seed"): ["a", "a-seed1", "a-seed2"], ("b", "data-seed"): ["b-data-seed1", "b-data-seed3"]}
 
 
 def test_spread_is_over_seeds_not_prompts(trainings: Path) -> None:
@@ -44,7 +44,7 @@ def test_spread_is_over_seeds_not_prompts(trainings: Path) -> None:
     assert table.filter(curve="T1")["mean"].to_list() == pytest.approx([0.9, 0.9])
 
 
-def test_components_are_found_again_under_another_index(trainings: Path) -> None:
+def test_components_are_matched_under_another_index(trainings: Path) -> None:
     row = analysis.run("seed_matching", trainings).filter(step=4).row(0, named=True)
     assert row["kappa_matched"] == pytest.approx(1)
     assert row["kappa_same_place"] < 0.5

@@ -80,7 +80,7 @@ def test_a_prompts_own_weights_give_the_sweeps_own_accuracy(results: Path) -> No
 
 
 def test_the_remainder_is_kept_where_the_variant_keeps_it(tmp_path: Path) -> None:
-    """Weights of zero leave the embedding, which always says label 0, or nothing but ties."""
+    """Weights of zero leave the embedding, which always answers label 0, or nothing but ties."""
     store = new_store(tmp_path / "out")
     gold = np.array([0] * 30 + [1] * 10)
     fits = [("default", 12, [0.0] * 10), ("paper", 12, [0.0] * 10)]

@@ -14,13 +14,13 @@ from figures.training_axis import step_position
 
 def points(axes, look: dict) -> dict[float, float]:
     """Everything drawn in a look, as x -> y."""
-    drawn = [
+    lines = [
         line
         for line in axes.lines
         if line.get_color() == look["color"] and line.get_marker() == look["marker"]
         and line.get_markerfacecolor() == look.get("markerfacecolor", look["color"])
     ]  # fmt: skip
-    return {float(x): float(y) for line in drawn for x, y in zip(*line.get_data(), strict=True)}
+    return {float(x): float(y) for line in lines for x, y in zip(*line.get_data(), strict=True)}
 
 
 def test_kinds_draw_their_shares(results: Path) -> None:
@@ -29,8 +29,8 @@ def test_kinds_draw_their_shares(results: Path) -> None:
     panel = table.filter(task="sentiment")
     for kind, look in KINDS.items():
         rows = panel.filter(kind=kind).sort("step")
-        found = points(axes, look)
-        assert [found[x] for x in step_position(rows["step"].to_numpy())] == pytest.approx(rows["share"].to_list())
+        values = points(axes, look)
+        assert [values[x] for x in step_position(rows["step"].to_numpy())] == pytest.approx(rows["share"].to_list())
 
 
 def test_diamond_has_one_dot_per_component_at_share_and_accuracy(results: Path) -> None:
@@ -55,8 +55,8 @@ def test_consistency_draws_r_above_and_iou_below(results: Path) -> None:
     panels = table.partition_by(PANEL, maintain_order=True)
     for axis, measure in ((axes[0], "r"), (axes[len(panels)], "iou")):
         rows = panels[0].filter(across="templates").sort("step")
-        found = points(axis, PAIRS["templates"])
-        assert [found[x] for x in step_position(rows["step"].to_numpy())] == pytest.approx(rows[measure].to_list())
+        values = points(axis, PAIRS["templates"])
+        assert [values[x] for x in step_position(rows["step"].to_numpy())] == pytest.approx(rows[measure].to_list())
 
 
 def test_many_panels_turn_pages(results: Path) -> None:

@@ -1,4 +1,4 @@
-"""The figure of controls: one row per method, every number where the table says; other figures leave controls out."""
+"""The figure of controls: one row per method, every number as in the table; other figures leave controls out."""
 
 from pathlib import Path
 

@@ -22,8 +22,8 @@ def test_emergence_draws_the_means_it_was_given(results: Path) -> None:
     assert axes[0].get_title(loc="left") == "sentiment, 4-shot (6 prompts)"
     for curve in emergence.ORDER:
         look = CURVES[curve]
-        drawn = [line for line in axes[0].lines if line.get_color() == look["color"] and line.get_marker() != "None"]
-        points = {float(x): float(y) for line in drawn for x, y in zip(*line.get_data(), strict=True)}
+        lines = [line for line in axes[0].lines if line.get_color() == look["color"] and line.get_marker() != "None"]
+        points = {float(x): float(y) for line in lines for x, y in zip(*line.get_data(), strict=True)}
         expected = panel.filter(curve=curve).sort("step")
         assert sorted(points) == sorted(step_position(expected["step"].to_numpy()).tolist())
         assert [points[x] for x in sorted(points)] == pytest.approx(expected["mean"].to_list())

@@ -55,8 +55,8 @@ def test_all_words_are_on_the_canvas_and_titles_apart(name: str, swept: str, req
     table = without_controls(analysis.run(spec.analysis, request.getfixturevalue(swept)))
     one_model = table.filter(pl.col("model") == pl.col("model").first()) if "model" in table.columns else table
     with rc_context(rc_params()):
-        drawn = [item for rows in (table, one_model) if len(rows) for item in spec.draw(rows).items()]
-        for picture, figure in drawn:
+        pictures = [item for rows in (table, one_model) if len(rows) for item in spec.draw(rows).items()]
+        for picture, figure in pictures:
             figure.draw_without_rendering()
             for text in words(figure):
                 box = text.get_window_extent()
@@ -68,7 +68,7 @@ def test_all_words_are_on_the_canvas_and_titles_apart(name: str, swept: str, req
 
 
 def words(figure: Figure) -> list[Text]:
-    """Texts of a figure but its tick labels, which stand where ticks do."""
+    """Texts of a figure but its tick labels, which are placed with the ticks."""
     ticks = {
         label
         for axes in figure.axes
@@ -81,5 +81,5 @@ def words(figure: Figure) -> list[Text]:
 
 def titles(figure: Figure) -> list[Text]:
     """Titles of panels."""
-    said = {axes.get_title(loc="left") for axes in figure.axes}
-    return [text for text in words(figure) if text.get_text() in said]
+    texts = {axes.get_title(loc="left") for axes in figure.axes}
+    return [text for text in words(figure) if text.get_text() in texts]

@@ -44,7 +44,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store.root
 
 
-def drawn(axes: Axes, label: str, steps: Sequence[int]) -> list[float]:
+def curve_values(axes: Axes, label: str, steps: Sequence[int]) -> list[float]:
     """y of a curve at steps above 0, by its label."""
     (line,) = [line for line in axes.lines if line.get_label() == label]
     points = dict(zip(*map(np.ndarray.tolist, map(np.asarray, line.get_data())), strict=True))
@@ -55,8 +55,8 @@ def test_contrast_draws_the_pair_above_each_other(planted: Path) -> None:
     table = analysis.run("contrast", planted)
     axes = contrast.draw(table)["contrast"].axes
     rows = table.filter(template="paper", partner="contrast", curve="T1").sort("step").filter(pl.col("step") > 0)
-    assert drawn(axes[0], "T1", STEPS[1:]) == pytest.approx(rows["accuracy"].to_list())
-    assert drawn(axes[1], "T1", STEPS[1:]) == pytest.approx(rows["partner_accuracy"].to_list())
+    assert curve_values(axes[0], "T1", STEPS[1:]) == pytest.approx(rows["accuracy"].to_list())
+    assert curve_values(axes[1], "T1", STEPS[1:]) == pytest.approx(rows["partner_accuracy"].to_list())
     assert axes[0].get_title(loc="left") == "sst2, 4-shot\nunder “paper”"
 
 
@@ -72,7 +72,7 @@ def test_transfer_draws_the_published_pair_and_the_matrix(planted: Path) -> None
     assert axes.get_title(loc="left") == "sst2 → yelp, 4-shot (2 prompts)"
     rows = table.filter(matched="prompt").sort("step").filter(pl.col("step") > 0)
     for curve, column in transfer.COLUMNS.items():
-        assert drawn(axes, curve, STEPS[1:]) == pytest.approx(rows[column].to_list())
+        assert curve_values(axes, curve, STEPS[1:]) == pytest.approx(rows[column].to_list())
     matrix = np.asarray(pictures["transfer_matrix"].axes[0].images[0].get_array())
     last = table.filter(matched="task", step=4)
     assert matrix[0, 1] == pytest.approx(last.filter(source="sst2", target="yelp")["transfer_1"].item())
@@ -80,9 +80,9 @@ def test_transfer_draws_the_published_pair_and_the_matrix(planted: Path) -> None
 
 
 def test_transfer_without_a_second_task_says_so(results: Path, tmp_path: Path) -> None:
-    drawn = draw("transfer", results, tmp_path)
-    assert (drawn.pictures, [path.name for path in drawn.files]) == ((), ["transfer.csv"])
-    assert "nothing to transfer" in drawn.missing
+    figure = draw("transfer", results, tmp_path)
+    assert (figure.pictures, [path.name for path in figure.files]) == ((), ["transfer.csv"])
+    assert "nothing to transfer" in figure.missing
 
 
 def test_weights_of_another_task_are_drawn_beside_the_tasks_own() -> None:
@@ -97,8 +97,8 @@ def test_weights_of_another_task_are_drawn_beside_the_tasks_own() -> None:
     ]
     (axes,) = transfer_weights.draw(pl.DataFrame(rows))["transfer_weights"].axes
     assert axes.get_title(loc="left") == "a → b, 4-shot, K = 24"
-    assert drawn(axes, "Transfer-1", [1, 2]) == pytest.approx([0.74, 0.74])
-    assert drawn(axes, "COMP RW", [1, 2]) == pytest.approx([0.9, 0.9])
+    assert curve_values(axes, "Transfer-1", [1, 2]) == pytest.approx([0.74, 0.74])
+    assert curve_values(axes, "COMP RW", [1, 2]) == pytest.approx([0.9, 0.9])
 
 
 def test_gain_has_a_panel_per_number_of_labels_with_every_method(planted: Path) -> None:
@@ -108,7 +108,7 @@ def test_gain_has_a_panel_per_number_of_labels_with_every_method(planted: Path) 
     assert titles == [f"{task}, 4-shot, K = {k}" for task in ("sst2", "yelp") for k in (12, 24)]
     rows = table.filter(task="sst2", method="comp_rw", variant="official_code", n_labelled=24).sort("step")
     expected = rows.filter(pl.col("step") > 0)["accuracy"].to_list()
-    assert drawn(figure.axes[1], "COMP RW, official code", STEPS[1:]) == pytest.approx(expected)
+    assert curve_values(figure.axes[1], "COMP RW, official code", STEPS[1:]) == pytest.approx(expected)
     labels = {str(line.get_label()) for line in figure.axes[0].lines}
     assert {"Full", "Calib+, paper", "Held-out T1, split half", "Held-out T1, train rows"} <= labels
     assert "not in these results" not in str(figure.get_supxlabel())

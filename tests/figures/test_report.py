@@ -75,10 +75,10 @@ def test_the_page_shows_every_figure_or_says_why_not(page: Path) -> None:
 
 def test_the_same_results_give_the_same_files(page: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["--results", str(page.parents[1]), "--out", str(tmp_path)]).exit_code == 0
-    again = {path.name for path in tmp_path.iterdir()}
-    assert again == {path.name for path in page.parent.iterdir() if not path.name.startswith("probe-")}
-    assert {Path(name).suffix for name in again} == {".csv", ".html", ".pdf", ".png", ".svg"}
-    for name in sorted(again):
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {path.name for path in page.parent.iterdir() if not path.name.startswith("probe-")}
+    assert {Path(name).suffix for name in files} == {".csv", ".html", ".pdf", ".png", ".svg"}
+    for name in sorted(files):
         data = (tmp_path / name).read_bytes()
         assert data
         assert data == (page.parent / name).read_bytes(), name

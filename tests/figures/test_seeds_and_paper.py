@@ -12,7 +12,7 @@ from figures.captions import missing_checkpoints
 from figures.layout import pages, panel_grid, set_title
 from figures.style import FLAG_NAMES
 from figures.training_axis import flagged_and_missing, set_step_axis, step_position
-from tests.figures.test_methods import drawn
+from tests.figures.test_methods import curve_values
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(60) % 2
@@ -77,25 +77,25 @@ def test_seeds_are_drawn_as_mean_and_range(flagged: Path) -> None:
     (axes,) = seed_spread.draw(table)["seed_spread"].axes
     assert axes.get_title(loc="left").replace("\n", " ") == "pythia-6.9b: agnews, 4-shot (2 seeds)"
     rows = table.filter(curve="T1").sort("step")
-    assert drawn(axes, "T1", rows["step"].to_list()) == pytest.approx(rows["mean"].to_list())
+    assert curve_values(axes, "T1", rows["step"].to_list()) == pytest.approx(rows["mean"].to_list())
 
 
 def test_matched_components_are_drawn_above_their_accuracies(flagged: Path) -> None:
     table = analysis.run("seed_matching", flagged).sort("step")
     above, below = seed_matching.draw(table)["seed_matching"].axes
     steps = table["step"].to_list()
-    assert drawn(above, "kappa_matched", steps) == pytest.approx(table["kappa_matched"].to_list())
-    assert drawn(below, "counterpart", steps) == pytest.approx(table["counterpart"].to_list())
+    assert curve_values(above, "kappa_matched", steps) == pytest.approx(table["kappa_matched"].to_list())
+    assert curve_values(below, "counterpart", steps) == pytest.approx(table["counterpart"].to_list())
 
 
 def test_a_run_is_drawn_beside_the_paper(flagged: Path) -> None:
     table = analysis.run("paper_dynamics", flagged)
     curves, differences = paper_dynamics.draw(table)["paper_dynamics"].axes
-    assert drawn(curves, "T1, paper", [512, 143000]) == pytest.approx([0.327, 0.747])
+    assert curve_values(curves, "T1, paper", [512, 143000]) == pytest.approx([0.327, 0.747])
     own = table.filter(pl.col("curve") == "T1", pl.col("mean").is_not_null())
-    assert drawn(curves, "T1", own["step"].to_list()) == pytest.approx(own["mean"].to_list())
+    assert curve_values(curves, "T1", own["step"].to_list()) == pytest.approx(own["mean"].to_list())
     difference = table.filter(curve="Full", step=512)["in_sds"].to_list()
-    assert drawn(differences, "Full", [512]) == pytest.approx(difference)
+    assert curve_values(differences, "Full", [512]) == pytest.approx(difference)
     assert "Largest difference" in paper_dynamics.caption(table)
 
 
