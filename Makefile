@@ -26,7 +26,7 @@ lint: .venv/installed  ## ruff, format and types
 	$(PY) -m ruff format --check .
 	$(PY) -m pyright
 
-format: .venv/installed  ## mend what ruff can mend
+format: .venv/installed  ## fix what ruff can fix
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 

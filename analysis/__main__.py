@@ -6,7 +6,7 @@ import polars as pl
 import typer
 
 from analysis import ANALYSES, run
-from dynamics.errors import refusals_exit_2
+from dynamics.command_line import user_errors_exit_2
 from dynamics.results.places import place, put
 
 
@@ -16,7 +16,7 @@ def main(
     out: Annotated[str | None, typer.Option(help="folder or URI for NAME.csv; default RESULTS/analysis")] = None,
 ) -> None:
     """Answer one question from the Parquet results."""
-    with refusals_exit_2():
+    with user_errors_exit_2():
         table = run(name, results)
         csv = (place(out) if out else place(results) / "analysis") / f"{name}.csv"
         put(csv, table.write_csv().encode())

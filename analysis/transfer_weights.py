@@ -23,6 +23,7 @@ from analysis.reading.result_tables import valid_rows
 from analysis.reading.task_facts import SETTING, comparable_groups, n_labels, transfer_sources
 from dynamics import scores
 from dynamics.components import candidate_indices
+from dynamics.results.contributions import contribution_arrays
 from dynamics.results.places import Place
 
 ROWS_AT_ONCE = 512
@@ -95,15 +96,14 @@ def credit_of_weights(vectors: pl.DataFrame, rows: pl.DataFrame) -> np.ndarray:
     Raises:
         ValueError: a component has no weight.
     """
-    names = rows["components"][0].split(" ")
-    candidates = candidate_indices(names)
-    others = sorted(set(range(len(names))) - set(candidates))
-    parts = rows["contributions"].explode().to_numpy().reshape(len(rows), len(names), -1).astype(float)
-    weights = vectors.select([names[i] for i in candidates]).to_numpy()
+    arrays = contribution_arrays(rows)
+    candidates = candidate_indices(arrays.components)
+    others = sorted(set(range(len(arrays.components))) - set(candidates))
+    parts = arrays.contributions.astype(float)
+    weights = vectors.select([arrays.components[i] for i in candidates]).to_numpy()
     if np.isnan(weights).any():
         raise ValueError("some components of the target have no weight; weights and contributions are of other models")
-    constant = rows["constant"].explode().to_numpy().reshape(len(rows), -1)
-    remainder = parts[:, others].sum(1) + constant
+    remainder = parts[:, others].sum(1) + arrays.constant
     logits = weights @ parts[:, candidates] + vectors["keeps_remainder"].to_numpy()[:, None] * remainder[:, None]
     return scores.at_gold(scores.credit(logits), rows["gold"].to_numpy())
 
@@ -141,7 +141,7 @@ def _scored(results: Place, tasks: Sequence[Group], sources: Mapping[str, str]) 
 
 def _on_target(rows: pl.LazyFrame, vectors: pl.DataFrame) -> pl.DataFrame | None:
     """Accuracy of every vector on every prompt of a task at a step; None without contributions."""
-    columns = [*PROMPT, "gold", "components", "contributions", "constant"]
+    columns = [*PROMPT, "gold", "components", "contributions", "constant", "full"]
     credit: dict[tuple, np.ndarray | int] = defaultdict(int)
     n_rows: dict[tuple, int] = defaultdict(int)
     for batch in rows.select(columns).collect_batches(chunk_size=ROWS_AT_ONCE, engine="streaming"):

@@ -1,31 +1,23 @@
-"""Checkpoints: which there are, what identifies them, and opening one from disk with every check made."""
+"""Checkpoints: the saved states of a model, on disk, on the Hub or embedded, and the hashes that identify each."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
-
-from dynamics import gguf_files
+from dynamics.checkpoint_files import git_id, hash_files, weight_files
+from dynamics.controls import RANDOM_INIT, control_name
 from dynamics.errors import CheckpointError, PlanError
-from dynamics.families import require_supported
 from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, select_steps, steps_by_name
 from dynamics.hub.errata import DUPLICATE
-from dynamics.hub.fetch import git_blob_id
-from dynamics.hub.finding import Found, Missing, find_on_hub
+from dynamics.hub.finding import HubStep, Missing, find_on_hub
 from dynamics.hub.listing import SETUP_FILES, HubRevision, hash_setup
-from dynamics.random_init import draw_weights
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
 
 _LOCAL_PATTERNS = (DEFAULT_PATTERN, "checkpoint-{step}")
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -36,17 +28,18 @@ class Checkpoint:
         model: the model's id in every table.
         revision: name of the saved state, such as `step512`.
         step: optimiser steps taken.
-        tokens_seen: training tokens up to then; None where the tokens per step are not known.
-        commit_sha: the Hub commit (40 hex); for a folder on disk `sha256:` and the hash of its weights; for drawn
-            weights `init:` and their hash.
-        content_hash: hash of the weight files, or of what decides drawn weights: equal hashes are equal weights.
+        tokens_seen: training tokens up to this step; None where the tokens per step are not known.
+        commit_sha: the Hub commit (40 hex); for a folder on disk `sha256:` and the hash of its weights; for random
+            weights `init:` and the hash of what determines them.
+        content_hash: hash of the weight files, or of what determines random weights; equal hashes are equal weights.
         setup_hash: hash of config and tokenizer files.
-        folder: where its files are; None for one on the Hub until its files were fetched.
-        weights: `safetensors`, else `gguf` (folders only), else `bin` where the plan allows pickle.
+        folder: folder of its files; None for a checkpoint on the Hub until its files are fetched.
+        weights: format of the weights: `safetensors`, else `gguf` (folders only), else `bin` where the plan allows
+            pickle.
         remote: its files on the Hub; None for a folder on disk.
-        flags: `duplicate` (another step has the same weights), `quarantined` (known or seen to be wrong).
-        notes: a line for each thing known to be wrong with it.
-        init_seed: of weights that are drawn instead of read (`dynamics.random_init`); None for a saved state.
+        flags: `duplicate` (another step has the same weights), `quarantined` (known or found to be wrong).
+        notes: one line for each known fault.
+        init_seed: seed of randomly initialised weights (`random_init`); None for a saved state.
     """
 
     model: str
@@ -81,26 +74,26 @@ def find_checkpoints(
     """The checkpoints of the reference suite, of a folder of checkpoints, or of a repository of the Hub.
 
     Args:
-        model: `reference`; or the name that the folder's model shall have in the tables; or `owner/name` on the Hub.
-        steps: a named grid, a range or a list; None or `all` for all there are (of Pythia: all that were published).
-        folder: where the checkpoints are, or one model, which is then step `FINISHED`; None for the reference suite
-            and the Hub.
-        tokens_per_step: training tokens per step; where it is not given, the manifest of `jobs.pretrain`, the suite
-            or the revision's name tells.
+        model: `reference`; or the id that the folder's model gets in the tables; or `owner/name` on the Hub.
+        steps: a named grid, a range or a list; None or `all` for every step (of Pythia: all published ones).
+        folder: folder of the checkpoints, or of a single model, which is then step `FINISHED`; None for the reference
+            suite and the Hub.
+        tokens_per_step: training tokens per step; by default taken from the manifest of `jobs.pretrain`, the suite or
+            the revision's name.
         pattern: how revisions are named; `step{step}` or `checkpoint-{step}` in folders, `step{step}` on the Hub.
         allow_pickle: use `.bin` weights where there is no safetensors.
-        missing: whether steps that are not there are refused or left out.
-        revision: the one branch or tag to take from the Hub, of a model whose steps are not published.
+        missing: whether a missing step is an error (`refuse`) or left out (`skip`).
+        revision: the single branch or tag to use on the Hub, for a model without published steps.
 
     Raises:
-        CheckpointError: there are no checkpoints, a step cannot be used, or the Hub cannot be asked.
-        PlanError: a grid or a pattern that is none, or a step is missing.
+        CheckpointError: there are no checkpoints, a step cannot be used, or the Hub cannot be reached.
+        PlanError: an unknown grid, a malformed pattern, or a missing step.
     """
     on_hub = folder is None and "/" in model
     if revision is not None and not on_hub:
-        raise PlanError(f"model {model!r}: revision = {revision!r} is for models of the Hub; take it out")
+        raise PlanError(f"model {model!r}: revision = {revision!r} applies to models on the Hub only; remove it")
     if on_hub:
-        found = find_on_hub(
+        hub_steps = find_on_hub(
             model,
             steps or "all",
             pattern=pattern or DEFAULT_PATTERN,
@@ -108,162 +101,111 @@ def find_checkpoints(
             missing=missing,
             revision=revision,
         )
-        return [_remote(each, tokens_per_step) for each in found]
-    root = folder
-    if root is None:
-        if model != suite.MODEL_ID:
-            raise CheckpointError(
-                f"model {model!r} has no folder in the plan; only {suite.MODEL_ID!r} is embedded, and a model of the "
-                'Hub is owner/name. Add folder = "/path/to/checkpoints" beside its id'
-            )
-        root = suite.checkpoints_dir()
-    if (root / "config.json").is_file() or list(root.glob("*.gguf")):  # one model, not a folder of its steps
-        there, root = {FINISHED: StepName(FINISHED, root.resolve().name, None)}, root.resolve().parent
+        return [_remote(hub_step, tokens_per_step) for hub_step in hub_steps]
+    root = suite.checkpoints_dir() if folder is None else folder
+    if folder is None and model != suite.MODEL_ID:
+        raise CheckpointError(
+            f"model {model!r} has no folder in the plan; only {suite.MODEL_ID!r} is embedded, and a model on the Hub "
+            'is named owner/name. Add folder = "/path/to/checkpoints" to the model'
+        )
+    if (root / "config.json").is_file() or list(root.glob("*.gguf")):  # a single model, not a folder of its steps
+        available, root = {FINISHED: StepName(FINISHED, root.resolve().name, None)}, root.resolve().parent
     else:
-        there = _steps_in(model, root, pattern)
-    wanted = sorted(there) if steps in (None, "all") else select_steps(steps, model, there, strict=missing == "refuse")
+        available = _steps_in(model, root, pattern)
+    strict = missing == "refuse"
+    requested = sorted(available) if steps in (None, "all") else select_steps(steps, model, available, strict=strict)
     per_step = tokens_per_step or _tokens_per_step(root)
-    _refuse_damaged(root, wanted)
-    _refuse_other_tokenizers(model, [root / there[step].name / "tokenizer.json" for step in wanted])
-    return _flag_duplicates([_local(model, there[step], root, per_step, allow_pickle) for step in wanted])
+    _check_against_manifest(root, requested)
+    _check_one_tokenizer(model, [root / available[step].name / "tokenizer.json" for step in requested])
+    return _flag_duplicates([_local(model, available[step], root, per_step, allow_pickle) for step in requested])
 
 
-def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = "cpu") -> PreTrainedModel:
-    """Open a checkpoint in eval mode, without gradients, and check that it is whole.
+def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
+    """The random-initialisation control of a model: its config and tokenizer, random weights, step 0.
 
-    From safetensors, or from a GGUF file where the folder holds that instead; its weights are then unpacked to `dtype`
-    and its config comes from its metadata.
-    Pickle is opened only where `checkpoint.weights` says so, and then with `weights_only=True`. Where the checkpoint
-    has an `init_seed`, its weights are drawn and none are read.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, a tensor is missing, misshapen or not finite.
-        UnsupportedModel: no family covers the config's `model_type`.
+    `content_hash` covers everything that determines the weights: config and tokenizer files (for GGUF the file
+    itself), the seed, and the versions of torch and transformers, which initialise them.
     """
-    folder = _at_hand(checkpoint)
-    file = gguf_files.gguf_file(folder) if checkpoint.weights == "gguf" else None
-    if file is not None:
-        gguf_files.require_packages(file)
-    else:
-        require_supported(_read_json(folder, "config.json").get("model_type"))
-        if checkpoint.init_seed is None and not _weight_files(folder, checkpoint.weights):
-            raise CheckpointError(
-                f"{folder} holds no .{checkpoint.weights} file; copy the weights there or save them again (weights in "
-                "pickle, .bin, need allow_pickle = true)"
-            )
-    if checkpoint.init_seed is not None:
-        drawn: Any = draw_weights(folder, checkpoint.init_seed, None if file is None else file.name)
-        return drawn.to(device=device, dtype=_DTYPES[dtype]).eval().requires_grad_(False)
-    transformers_logging.disable_progress_bar()
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        opened: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=_DTYPES[dtype],
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=checkpoint.weights == "safetensors",
-            weights_only=True,
-            ignore_mismatched_sizes=True,  # reported below by name, instead of on the console
-            output_loading_info=True,
-            gguf_file=None if file is None else file.name,
-        )
-    except Exception as error:  # safetensors, OSError, RuntimeError, KeyError: whatever the file's damage provokes
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".!")
-        raise CheckpointError(f"{folder} cannot be opened: {first}. Copy or download the checkpoint again") from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-    model, report = opened
-    _check_complete(folder, report)
-    if file is not None:
-        gguf_files.check_nothing_lost(file, model)
-    _check_finite(folder, model)
-    return model.to(device).eval().requires_grad_(False)
-
-
-def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
-    """The checkpoint's tokenizer; from its GGUF file where the folder holds that and no `tokenizer.json`.
-
-    Raises:
-        CheckpointError: its files are missing or damaged.
-    """
-    folder = _at_hand(checkpoint)
-    file = None if (folder / "tokenizer.json").exists() else gguf_files.gguf_file(folder)
-    if file is None:
-        _read_json(folder, "tokenizer.json")
-    try:
-        return AutoTokenizer.from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=False,
-            gguf_file=None if file is None else file.name,
-        )
-    except Exception as error:  # tokenizers raises a bare Exception on malformed JSON
-        raise CheckpointError(f"the tokenizer in {folder} cannot be opened: {error}") from error
-
-
-def _at_hand(checkpoint: Checkpoint) -> Path:
-    if checkpoint.folder is None:
-        raise CheckpointError(f"{checkpoint.model}@{checkpoint.revision} is not on disk; fetch it first")
-    return checkpoint.folder
+    config = checkpoint.content_hash if checkpoint.weights == "gguf" else checkpoint.setup_hash
+    determinants = repr((config, seed, version("torch"), version("transformers")))
+    content = hashlib.sha256(determinants.encode()).hexdigest()
+    remote = checkpoint.remote
+    return replace(
+        checkpoint,
+        revision=control_name(RANDOM_INIT, seed),
+        step=0,
+        tokens_seen=0,
+        commit_sha=f"init:{content}",
+        content_hash=content,
+        remote=None if remote is None else replace(remote, weights=()),
+        flags=(),
+        notes=(),
+        init_seed=seed,
+    )
 
 
 def _steps_in(model: str, root: Path, pattern: str | None) -> dict[int, StepName]:
-    """Step -> name of the folder, for every checkpoint in a folder."""
+    """Step -> name of its folder, for every checkpoint in a folder."""
     if not root.is_dir():
-        raise CheckpointError(f"{root} is not a folder; give one that holds step<n> or checkpoint-<n> folders")
+        raise CheckpointError(f"{root} is not a folder; give a folder that contains step<n> or checkpoint-<n> folders")
     names = sorted(path.name for path in root.iterdir() if path.is_dir())
-    for known in _LOCAL_PATTERNS if pattern is None else (pattern,):
-        if found := steps_by_name(model, names, known):
-            return found
-    raise CheckpointError(f"{root} holds no {pattern or 'step<n> or checkpoint-<n>'} folder")
+    for candidate in _LOCAL_PATTERNS if pattern is None else (pattern,):
+        if step_names := steps_by_name(model, names, candidate):
+            return step_names
+    raise CheckpointError(
+        f"{root} contains no {pattern or 'step<n> or checkpoint-<n>'} folder; check the folder and `pattern`"
+    )
 
 
-def _refuse_other_tokenizers(model: str, files: Sequence[Path]) -> None:
-    """One model has one tokenizer: with another, the same prompt would be other tokens from one step to the next."""
-    of_hash: dict[str, Path] = {}
+def _check_one_tokenizer(model: str, files: Sequence[Path]) -> None:
+    """Check that all steps have the same tokenizer: otherwise one prompt would be different tokens at different steps.
+
+    Raises:
+        CheckpointError: two steps have different tokenizers.
+    """
+    file_by_hash: dict[str, Path] = {}
     for path in files:
         if path.is_file():
-            of_hash.setdefault(_git_id(path), path)
-    if len(of_hash) > 1:
-        first, second, *_ = of_hash.values()
+            file_by_hash.setdefault(git_id(path), path)
+    if len(file_by_hash) > 1:
+        first, second, *_ = file_by_hash.values()
         raise CheckpointError(
-            f"model {model} has two tokenizers: {first} and {second} differ; put the right one in both"
+            f"model {model} has two tokenizers: {first} and {second} differ; copy the right one to both folders"
         )
 
 
 def _tokens_per_step(root: Path) -> int | None:
-    """Tokens per step as the manifest of `jobs.pretrain` tells; None for any other folder."""
+    """Tokens per step according to the manifest of `jobs.pretrain`; None for any other folder."""
     manifest = _manifest(root)
     return None if manifest is None else manifest.tokens_per_step
 
 
 def _manifest(root: Path) -> Manifest | None:
-    """The manifest of `jobs.pretrain`; None where there is none, or a file of that name that is something else's."""
+    """The manifest of `jobs.pretrain`; None where there is none, or a file of that name with other content."""
     try:
         return read_manifest(root)
     except ValueError:
         return None
 
 
-def _refuse_damaged(root: Path, steps: Sequence[int]) -> None:
-    """Refuse weights that are not those a manifest beside them names.
+def _check_against_manifest(root: Path, steps: Sequence[int]) -> None:
+    """Check the weights against the manifest in the same folder, where there is one.
 
     Raises:
-        CheckpointError: with the steps.
+        CheckpointError: weights differ from the manifest; names their steps.
     """
     manifest = _manifest(root)
     damaged = [] if manifest is None else [step for step in damaged_steps(root, manifest) if step in steps]
     if damaged:
         raise CheckpointError(
             f"{root}: the weights of step {', '.join(map(str, damaged))} are not those of {MANIFEST_NAME}; restore "
-            "them, or take the manifest away if the change is meant"
+            "them, or delete the manifest if the change is intended"
         )
 
 
-def _remote(found: Found, tokens_per_step: int | None) -> Checkpoint:
-    name, revision = found.name, found.revision
+def _remote(hub_step: HubStep, tokens_per_step: int | None) -> Checkpoint:
+    """The checkpoint of a step on the Hub, not fetched yet."""
+    name, revision = hub_step.name, hub_step.revision
     return Checkpoint(
         model=revision.repo,
         revision=revision.revision,
@@ -275,16 +217,17 @@ def _remote(found: Found, tokens_per_step: int | None) -> Checkpoint:
         folder=None,
         weights=revision.format,
         remote=revision,
-        flags=found.findings.flags,
-        notes=found.findings.notes,
+        flags=hub_step.findings.flags,
+        notes=hub_step.findings.notes,
     )
 
 
 def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, allow_pickle: bool) -> Checkpoint:
+    """The checkpoint of a step in a folder."""
     folder = root / name.name
-    kinds = ("safetensors", "gguf", *(("bin",) if allow_pickle else ()))
-    weights = next((kind for kind in kinds if _weight_files(folder, kind)), "safetensors")
-    content = hash_files(_weight_files(folder, weights))
+    formats = ("safetensors", "gguf", *(("bin",) if allow_pickle else ()))
+    weights = next((kind for kind in formats if weight_files(folder, kind)), "safetensors")
+    content = hash_files(weight_files(folder, weights))
     present = [path for file in SETUP_FILES if (path := folder / file).is_file()]
     return Checkpoint(
         model=model,
@@ -293,64 +236,13 @@ def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, 
         tokens_seen=name.tokens_seen if tokens_per_step is None else name.step * tokens_per_step,
         commit_sha=f"sha256:{content}",
         content_hash=content,
-        setup_hash=hash_setup({path.name: _git_id(path) for path in present}),
+        setup_hash=hash_setup({path.name: git_id(path) for path in present}),
         folder=folder,
         weights=weights,
     )
 
 
 def _flag_duplicates(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Flag the steps whose weights another step of the list has too."""
-    n_of = Counter(checkpoint.content_hash for checkpoint in checkpoints)
-    return [replace(c, flags=(DUPLICATE,)) if n_of[c.content_hash] > 1 else c for c in checkpoints]
-
-
-def _weight_files(folder: Path, kind: str) -> list[Path]:
-    """The weight files of a format, sorted; of pickles those that are weights by their name."""
-    return sorted(folder.glob("pytorch_model*.bin" if kind == "bin" else f"*.{kind}"))
-
-
-def _git_id(path: Path) -> str:
-    """The id a file has on the Hub, so that a copy on disk and the Hub's revision are the same checkpoint."""
-    with path.open("rb") as content:
-        return git_blob_id(content, path.stat().st_size)
-
-
-def hash_files(files: Sequence[Path]) -> str:
-    """sha256 over names and contents."""
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / name
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; a checkpoint is a Hugging Face folder with {name} in it")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); copy the file again") from error
-
-
-def _check_complete(folder: Path, report: dict) -> None:
-    """Refuse what transformers would fill with random numbers or leave out without an error."""
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
-        keys = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report.get(kind) or ())
-        if keys:
-            shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-            raise CheckpointError(
-                f"{folder} does not fit its config.json: {kind.replace('_', ' ')}: {shown}. "
-                "Config and weights are from different models, or a shard is missing"
-            )
-
-
-def _check_finite(folder: Path, model: PreTrainedModel) -> None:
-    bad = [name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())]
-    if bad:
-        raise CheckpointError(
-            f"{folder}: {bad[0]} holds NaN or infinity ({len(bad)} such tensors); "
-            "the training run diverged or the file is damaged"
-        )
+    """The checkpoints, those flagged whose weights another step shares."""
+    counts = Counter(checkpoint.content_hash for checkpoint in checkpoints)
+    return [replace(c, flags=(DUPLICATE,)) if counts[c.content_hash] > 1 else c for c in checkpoints]

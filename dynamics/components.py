@@ -1,4 +1,4 @@
-"""The parts a label logit splits into: embedding, attention heads, MLPs, attention output biases."""
+"""Components: the parts that a label logit splits into (embedding, attention heads, MLPs, attention output biases)."""
 
 import re
 from collections.abc import Sequence
@@ -26,7 +26,10 @@ class Component:
 
     def __post_init__(self) -> None:
         if (self.layer is None) != (self.kind == "embed") or (self.head is None) != (self.kind != "head"):
-            raise ValueError(f"a component of kind {self.kind!r} cannot have layer={self.layer} head={self.head}")
+            raise ValueError(
+                f"a component of kind {self.kind!r} cannot have layer={self.layer} head={self.head}; every kind but "
+                "`embed` needs a layer, and only `head` needs a head"
+            )
 
     @property
     def name(self) -> str:
@@ -43,7 +46,7 @@ class Component:
 
 
 def component_grid(n_layers: int, n_heads: int, *, attention_bias: bool) -> tuple[Component, ...]:
-    """All components in the order of every component axis: the embedding, then per layer heads, MLP and bias."""
+    """All components of a model, in the order of the component axis: embedding, then per layer heads, MLP and bias."""
     grid = [Component("embed")]
     for layer in range(n_layers):
         grid += [Component("head", layer, head) for head in range(n_heads)]

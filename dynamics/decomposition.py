@@ -6,7 +6,7 @@ For a residual stream `x = sum_j z_j` at the last prompt token and a final norm 
 
 where U_y is the unembedding row of label word y and s comes from the full residual (an RMS norm neither centres u nor
 subtracts the mean in s). A head's part is `a_h W_O[h]`, so its contribution is `a_h . (W_O[h] u~_y) / s`: the vector
-in brackets is computed once, and no d_model vector per head ever exists. (Paper, section 3.)
+in brackets is computed once, and no d_model vector per head is ever built. (Paper, section 3.)
 """
 
 from collections.abc import MutableMapping
@@ -24,36 +24,19 @@ from dynamics.forward.batching import budget_for, in_batches
 from dynamics.forward.last_token import LastToken, last_token, shared_prefix
 from dynamics.prompts import PromptSet
 
-TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 5e-3}
-"""Largest allowed `error` by the forward pass's dtype; beyond it a unit fails.
-
-In half precision the residual is rounded at every addition, the parts only once. Largest seen in float32, bfloat16
-and float16: 1.2e-6, 2.2e-2, 2.2e-3. Over all five families: 10 seeds of 2 layers with every parameter perturbed;
-2 seeds each of 12 layers x 768 near initialisation, further from it, and with outlier dimensions; 2 seeds of
-32 layers x 512. A trained Llama of 135M parameters on few-shot prompts: 3.7e-7, 1.9e-3, 2.3e-4.
-"""
-
-FORWARD_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-1, "float16": 2e-2}
-"""Largest allowed `forward_error` by the forward pass's dtype.
-
-Wider than `TOLERANCE`: batching, padding and the shared prefix change the order of sums inside every layer, and later
-layers amplify what is rounded differently. Largest seen over the same models: 2.7e-6, 4.6e-2, 7.5e-3 (the trained one
-5.9e-7, 6.9e-3, 1.2e-3). A fault that moves logits by less shows in float32 only.
-"""
-
 
 @dataclass(frozen=True)
 class Decomposition:
-    """What each component adds to each label logit of each example, float32.
+    """The contribution of each component to each label logit of each example, float32.
 
     Attributes:
         components: the component axis.
         contributions: (example, component, label).
-        constant: (label,), the part no component carries: `U_y . b` and an unembedding bias.
+        constant: (label,), the term that belongs to no component: `U_y . b`, plus an unembedding bias.
         full: (example, label), float32 label rows of the unembedding times the model's own final-norm output.
         error: `max |sum of parts - full| / max(1, max |full|)`.
         forward_error: the same distance between `full` and the model's own logits on the longest and the shortest
-            prompt, run whole, alone and unpadded: what batching, padding and the shared prefix may have changed.
+            prompt, each run whole, alone and unpadded: what batching, padding and the shared prefix change.
     """
 
     components: tuple[Component, ...]
@@ -71,14 +54,17 @@ class Decomposition:
             self.constant.shape,
         ):
             raise ValueError(
-                f"shapes do not agree: contributions {self.contributions.shape}, full {self.full.shape}, "
-                f"constant {self.constant.shape}, {len(self.components)} components"
+                f"contributions have shape {self.contributions.shape}, full {self.full.shape}, constant "
+                f"{self.constant.shape}, for {len(self.components)} components; give (example, component, label), "
+                "(example, label) and (label,)"
             )
 
 
 @dataclass(frozen=True)
-class Readout:
-    """What turns parts into contributions to a given set of label words; computed once per checkpoint and label set.
+class UnembeddingProjection:
+    """The unembedding of a set of label words, taken back through the final norm and each head's W_O.
+
+    It maps the parts of a residual stream to their contributions; computed once per checkpoint and set of label words.
 
     Attributes:
         direction: (d_model, label), u~_y.
@@ -97,60 +83,65 @@ class Readout:
     row_bias: Tensor
 
 
-Readouts = MutableMapping[tuple[int, ...], Readout]
-"""Label ids -> what reads contributions to them off one model's parts."""
+Projections = MutableMapping[tuple[int, ...], UnembeddingProjection]
+"""Label ids -> the unembedding projection of one model."""
 
 
 def decompose(
-    model: PreTrainedModel, prompts: PromptSet, *, token_budget: int | None = None, readouts: Readouts | None = None
+    model: PreTrainedModel,
+    prompts: PromptSet,
+    *,
+    token_budget: int | None = None,
+    projections: Projections | None = None,
 ) -> Decomposition:
-    """Run every example of a prompt set and split its label logits.
+    """Decomposition of the label logits of every example of a prompt set.
 
     Args:
         model: a causal language model in eval mode, of a supported family.
         prompts: token ids of the shared demonstrations and of each example.
         token_budget: padded tokens per batch, None to fit free memory; changes speed and memory, not results.
-        readouts: those of this very model, filled and used again for prompt sets with the same label words.
+        projections: cache of this model's unembedding projections, filled here and reused for prompt sets with the
+            same label words.
 
     Raises:
-        UnsupportedModel: the family is not covered.
+        UnsupportedModel: the model's family is not supported.
     """
     anatomy = find_anatomy(model)
-    readouts = {} if readouts is None else readouts
-    if prompts.label_ids not in readouts:
-        readouts[prompts.label_ids] = read_out(anatomy, prompts.label_ids)
-    readout = readouts[prompts.label_ids]
+    projections = {} if projections is None else projections
+    if prompts.label_ids not in projections:
+        projections[prompts.label_ids] = unembedding_projection(anatomy, prompts.label_ids)
+    projection = projections[prompts.label_ids]
     prefix = shared_prefix(anatomy, prompts.shared_ids)
     lengths = [len(ids) for ids in prompts.own_ids]
 
-    def split(group: list[int]) -> tuple[Tensor, Tensor]:
-        return split_logits(anatomy, readout, last_token(anatomy, [prompts.own_ids[i] for i in group], prefix))
+    def run(batch: list[int]) -> tuple[Tensor, Tensor]:
+        return split_logits(anatomy, projection, last_token(anatomy, [prompts.own_ids[i] for i in batch], prefix))
 
-    found = in_batches(split, lengths, len(prompts.shared_ids), budget_for(model, token_budget))
-    contributions, full = (result.numpy() for result in found)
-    constant = readout.constant.cpu().numpy()
+    results = in_batches(run, lengths, len(prompts.shared_ids), budget_for(model, token_budget))
+    contributions, full = (result.numpy() for result in results)
+    constant = projection.constant.cpu().numpy()
     by_length = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    ends = [by_length[0], by_length[-1]]
+    extremes = [by_length[0], by_length[-1]]
     return Decomposition(
         components=component_grid(anatomy.n_layers, anatomy.n_heads, attention_bias=anatomy.has_attention_bias),
         contributions=contributions,
         constant=constant,
         full=full,
         error=relative_error(contributions.sum(1, dtype=np.float64) + constant, full),
-        forward_error=relative_error(np.stack([own_logits(model, prompts, i) for i in ends]), full[ends]),
+        forward_error=relative_error(np.stack([model_logits(model, prompts, i) for i in extremes]), full[extremes]),
     )
 
 
-def read_out(anatomy: Anatomy, label_ids: tuple[int, ...]) -> Readout:
-    """Label directions through the final norm, and through every head's W_O, in float32."""
+def unembedding_projection(anatomy: Anatomy, label_ids: tuple[int, ...]) -> UnembeddingProjection:
+    """The unembedding projection of a set of label words, in float32."""
     norm = anatomy.final_norm
     rows, row_bias = label_rows(anatomy, label_ids)
     direction = norm.centre(rows * norm.gain.float()).T
     constant = row_bias if norm.bias is None else rows @ norm.bias.float() + row_bias
-    biases = [_through(block, direction, b) for block in anatomy.blocks if (b := block.attention_bias) is not None]
-    return Readout(
+    biases = [_project(block, direction, b) for block in anatomy.blocks if (b := block.attention_bias) is not None]
+    return UnembeddingProjection(
         direction=direction,
-        heads=torch.stack([_through(block, direction, block.w_o) for block in anatomy.blocks]),
+        heads=torch.stack([_project(block, direction, block.w_o) for block in anatomy.blocks]),
         attention_bias=torch.stack(biases) if biases else None,
         constant=constant,
         rows=rows,
@@ -159,51 +150,55 @@ def read_out(anatomy: Anatomy, label_ids: tuple[int, ...]) -> Readout:
 
 
 def label_rows(anatomy: Anatomy, label_ids: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """The unembedding's rows (label, d_model) and biases (label,), zero where it has none, in float32."""
+    """Unembedding rows (label, d_model) and biases (label,) of label words, in float32; zero where it has no bias."""
     rows = anatomy.unembedding[list(label_ids)].float()
     bias = anatomy.unembedding_bias
     return rows, torch.zeros_like(rows[:, 0]) if bias is None else bias[list(label_ids)].float()
 
 
-def split_logits(anatomy: Anatomy, readout: Readout, last: LastToken) -> tuple[Tensor, Tensor]:
-    """Contributions (example, component, label) and full label logits (example, label) of one batch, float32."""
+def split_logits(anatomy: Anatomy, projection: UnembeddingProjection, last: LastToken) -> tuple[Tensor, Tensor]:
+    """Contributions (example, component, label) and full label logits (example, label) of one batch, in float32."""
     n_examples, n_layers, _ = last.heads.shape
     scale = anatomy.final_norm.scale(last.residual.float()).view(n_examples, 1, 1, 1)
     attention = _attention_scale(anatomy, last)
     heads = last.heads.float().view(n_examples, n_layers, anatomy.n_heads, -1)
     layer = [
-        torch.einsum("elhd,lhdy->elhy", heads, readout.heads) / attention,
-        (last.mlps.float() @ readout.direction).unsqueeze(2),
+        torch.einsum("elhd,lhdy->elhy", heads, projection.heads) / attention,
+        (last.mlps.float() @ projection.direction).unsqueeze(2),
     ]
-    if readout.attention_bias is not None:
-        layer.append(readout.attention_bias.unsqueeze(1) / attention)
-    embedding = (last.embedding.float() @ readout.direction).unsqueeze(1)
+    if projection.attention_bias is not None:
+        layer.append(projection.attention_bias.unsqueeze(1) / attention)
+    embedding = (last.embedding.float() @ projection.direction).unsqueeze(1)
     layers = torch.cat(layer, 2).flatten(1, 2)
     contributions = torch.cat([embedding, layers], 1) / scale.squeeze(1)
-    return contributions, last.normed.float() @ readout.rows.T + readout.row_bias
+    return contributions, last.normed.float() @ projection.rows.T + projection.row_bias
 
 
 def relative_error(parts: np.ndarray, whole: np.ndarray) -> float:
-    """`max |parts - whole| / max(1, max |whole|)`; NaN when either holds one."""
+    """`max |parts - whole| / max(1, max |whole|)`; NaN where either holds a NaN."""
     return float(np.abs(parts - whole).max() / np.maximum(1.0, np.abs(whole).max()))
 
 
-def own_logits(model: PreTrainedModel, prompts: PromptSet, example: int) -> np.ndarray:
-    """The model's own label logits (label,) for one whole, unpadded prompt, by its ordinary forward pass."""
+def model_logits(model: PreTrainedModel, prompts: PromptSet, example: int) -> np.ndarray:
+    """The model's own label logits (label,) on one prompt, run whole and unpadded by its ordinary forward pass."""
     token_ids = torch.tensor([prompts.token_ids(example)], device=model.device)
     with torch.inference_mode():
         logits = model(input_ids=token_ids, use_cache=False, logits_to_keep=1).logits[0, -1]
     return logits[list(prompts.label_ids)].float().cpu().numpy()
 
 
-def _through(block: Block, direction: Tensor, weight: Tensor) -> Tensor:
-    """What a weight (..., d_model) of the block's attention adds along each label direction: (..., label)."""
+def _project(block: Block, direction: Tensor, weight: Tensor) -> Tensor:
+    """A weight (..., d_model) of the block's attention along each label direction, a post-norm's gain folded in.
+
+    Returns:
+        (..., label).
+    """
     post = block.attention_post_norm
     return weight.float() @ (direction if post is None else direction * post.gain.float()[:, None])
 
 
 def _attention_scale(anatomy: Anatomy, last: LastToken) -> Tensor:
-    """What a post-norm divides attention outputs by: (example, layer, 1, 1); ones where there is none."""
+    """The divisor of each block's attention post-norm, 1 where there is none: (example, layer, 1, 1)."""
     if last.projected is None:
         return last.heads.new_ones(len(last.heads), anatomy.n_layers, 1, 1, dtype=torch.float32)
     scales = [

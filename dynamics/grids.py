@@ -1,4 +1,4 @@
-"""Which steps of a model: named grids, ranges, and how repositories name their revisions. Pure: no network, no disk."""
+"""Step grids: named grids, ranges, and steps in the names of revisions. Pure: no network, no disk."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ GRIDS: Mapping[str, tuple[int, ...]] = {
 }
 DEFAULT_PATTERN = "step{step}"
 FINISHED = 1
-"""The step that a model without published steps is recorded under: it is trained, and how long is not known."""
+"""The step recorded for a model without published steps, whose number of training steps is not known."""
 
 _PYTHIA = re.compile(
     r"EleutherAI/pythia-(?:"
@@ -34,7 +34,7 @@ Steps = str | Sequence[int] | range
 
 @dataclass(frozen=True)
 class StepName:
-    """A revision whose name tells its step, and its training tokens where the name or the suite tells them."""
+    """A step and the name of its revision, with its training tokens where the name or the suite gives them."""
 
     step: int
     name: str
@@ -42,7 +42,7 @@ class StepName:
 
 
 def published_steps(model: str) -> tuple[int, ...] | None:
-    """The steps a Pythia or PolyPythias repository should have: 154, or the 143 linear ones of `-v0`; else None."""
+    """The published steps of a Pythia or PolyPythias model: 154, or the 143 linear ones of `-v0`; else None."""
     match = _PYTHIA.fullmatch(model)
     if match is None:
         return None
@@ -53,7 +53,7 @@ def name_pattern(text: str) -> re.Pattern[str]:
     """Compile a pattern such as `step{step}` or `stage1-step{step}-tokens{n}B`.
 
     Raises:
-        PlanError: no `{step}` or two, another field, or characters that no revision name has.
+        PlanError: `{step}` is missing or repeated, another field, or characters that revision names cannot have.
     """
     fields = _FIELD.findall(text)
     literal = _FIELD.sub("0", text)
@@ -69,47 +69,48 @@ def name_pattern(text: str) -> re.Pattern[str]:
 def steps_by_name(model: str, names: Iterable[str], pattern: str = DEFAULT_PATTERN) -> dict[int, StepName]:
     """Step -> revision, for the names that fit the pattern; other names are ignored.
 
-    Tokens seen are `{n}` billions where the pattern has it, `step * 2,097,152` for Pythia, else None.
+    `tokens_seen` is `{n}` billion where the pattern has that field, `step * 2,097,152` for Pythia, else None.
 
     Raises:
-        PlanError: the pattern is malformed, or two names mean the same step.
+        PlanError: the pattern is malformed, or two names give the same step.
     """
     compiled = name_pattern(pattern)
-    found: dict[int, StepName] = {}
+    step_names: dict[int, StepName] = {}
     for name in sorted(names):
         match = compiled.fullmatch(name)
         if match is None:
             continue
         step = int(match["step"])
-        if step in found:
-            raise PlanError(f"{model} has {found[step].name!r} and {name!r} for step {step}; give a narrower pattern")
-        found[step] = StepName(step, name, _tokens(model, step, match.groupdict().get("n")))
-    return found
+        if step in step_names:
+            first = step_names[step].name
+            raise PlanError(f"{model} has {first!r} and {name!r} for step {step}; give a narrower pattern")
+        step_names[step] = StepName(step, name, _tokens_seen(model, step, match.groupdict().get("n")))
+    return step_names
 
 
-def select_steps(steps: Steps, model: str, there: Collection[int], *, strict: bool = True) -> list[int]:
-    """The steps asked for, sorted, each of which is there.
+def select_steps(steps: Steps, model: str, available: Collection[int], *, strict: bool = True) -> list[int]:
+    """The requested steps that are available, sorted.
 
     Args:
-        steps: `all`, `paper`, `dense`, a range, or a list. A named grid means what the suite has published of it; of
-            any other model `all` means all there are.
+        steps: `all`, `paper`, `dense`, a range, or a list. Of Pythia a named grid means its published steps; of any
+            other model `all` means every available step.
         model: model id.
-        there: the steps that exist.
-        strict: refuse where steps are missing, instead of leaving them out.
+        available: the steps that exist.
+        strict: whether missing steps are an error instead of being left out.
 
     Raises:
-        PlanError: a grid that the model does not have, or missing steps, each with the nearest there are.
+        PlanError: the model has no such grid, or steps are missing; names each with the nearest available ones.
     """
-    wanted = _named(steps, model, there) if isinstance(steps, str) else sorted(set(steps))
-    missing = [step for step in wanted if step not in there]
+    requested = _grid_steps(steps, model, available) if isinstance(steps, str) else sorted(set(steps))
+    missing = [step for step in requested if step not in available]
     if missing and strict:
-        raise PlanError(missing_steps(model, missing, there))
-    return [step for step in wanted if step in there]
+        raise PlanError(_missing_steps_message(model, missing, available))
+    return [step for step in requested if step in available]
 
 
-def missing_steps(model: str, missing: Sequence[int], there: Collection[int], shown: int = 8) -> str:
-    """One line that names what is missing and the nearest there is."""
-    listed = ", ".join(f"{step} (nearest: {_nearest(step, there)})" for step in missing[:shown])
+def _missing_steps_message(model: str, missing: Sequence[int], available: Collection[int], shown: int = 8) -> str:
+    """One line with the missing steps and the nearest available ones."""
+    listed = ", ".join(f"{step} (nearest: {_nearest(step, available)})" for step in missing[:shown])
     more = f" and {len(missing) - shown} more" if len(missing) > shown else ""
     return (
         f"{model} has no revision for {len(missing)} of the steps asked for: {listed}{more}; "
@@ -117,7 +118,8 @@ def missing_steps(model: str, missing: Sequence[int], there: Collection[int], sh
     )
 
 
-def _named(grid: str, model: str, there: Collection[int]) -> list[int]:
+def _grid_steps(grid: str, model: str, available: Collection[int]) -> list[int]:
+    """The steps of a named grid."""
     published = published_steps(model)
     if grid not in GRIDS or (published is None and grid != "all"):
         allowed = sorted(GRIDS) if published else ["all"]
@@ -125,16 +127,17 @@ def _named(grid: str, model: str, there: Collection[int]) -> list[int]:
             f"{model} has no grid {grid!r}; give {', '.join(allowed)}, a list such as [0, 512], or "
             "{ from = 0, to = 1000, every = 100 }"
         )
-    return sorted(there) if published is None else sorted(set(GRIDS[grid]) & set(published))
+    return sorted(available) if published is None else sorted(set(GRIDS[grid]) & set(published))
 
 
-def _tokens(model: str, step: int, billions: str | None) -> int | None:
+def _tokens_seen(model: str, step: int, billions: str | None) -> int | None:
     if billions is not None:
         return int(billions) * 10**9
     return step * PYTHIA_TOKENS_PER_STEP if published_steps(model) else None
 
 
-def _nearest(step: int, there: Collection[int]) -> str:
-    below = max((s for s in there if s < step), default=None)
-    above = min((s for s in there if s > step), default=None)
+def _nearest(step: int, available: Collection[int]) -> str:
+    """The nearest available steps below and above, as text."""
+    below = max((s for s in available if s < step), default=None)
+    above = min((s for s in available if s > step), default=None)
     return " and ".join(str(s) for s in (below, above) if s is not None) or "none"

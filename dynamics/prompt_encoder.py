@@ -1,4 +1,4 @@
-"""One prompt as text and as token ids, with every guard: what a label word becomes, what no tokenizer may do to it."""
+"""Prompt encoder: prompts as text and token ids, with checks of what a tokenizer makes of their label words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,25 +6,25 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from dynamics.errors import PromptError
-from dynamics.partition import rng_of
+from dynamics.partition import task_rng
 from dynamics.tasks import Row, Task, Template
 
 
 def label_words(task: Task, demo_seed: int, template: Template | None = None) -> tuple[str, ...]:
-    """The word of each label: the template's own, else the task's, drawn by the seed where that is a pool of words."""
+    """The word of each label: the template's, else the task's; sampled by the seed where these are a pool of words."""
     if template is not None and template.label_words:
         return template.label_words
     if len(task.label_words) == task.n_labels:
         return task.label_words
-    drawn = rng_of(task, "label words", demo_seed).choice(len(task.label_words), task.n_labels, replace=False)
-    return tuple(task.label_words[i] for i in drawn)
+    indices = task_rng(task, "label words", demo_seed).choice(len(task.label_words), task.n_labels, replace=False)
+    return tuple(task.label_words[i] for i in indices)
 
 
 def prompt_text(task: Task, template: Template, demonstrations: Sequence[Row], row: Row, words: Sequence[str]) -> str:
-    """The whole prompt as text, up to and without the space before the label.
+    """The prompt as text, up to the space before the label, which is not part of it.
 
     Raises:
-        PromptError: the template does not end in ` {label}`, or what is left ends in white space.
+        PromptError: the template does not end in ` {label}`, or the prompt without it ends in white space.
     """
     if not template.text.endswith(" {label}"):
         raise PromptError(f"task {task.name}, template {template.name}: the text must end in ' {{label}}'")
@@ -40,8 +40,8 @@ def prompt_text(task: Task, template: Template, demonstrations: Sequence[Row], r
 
 
 @dataclass(frozen=True)
-class Writer:
-    """Writes and tokenises the prompts of one template with one set of label words, and checks every one."""
+class PromptEncoder:
+    """Encoder of the prompts of one template with one set of label words; every prompt is checked."""
 
     task: Task
     template: Template
@@ -50,37 +50,40 @@ class Writer:
     label_ids: tuple[int, ...]
 
     def token_ids(self, demonstrations: Sequence[Row], rows: Sequence[Row]) -> list[tuple[int, ...]]:
-        """Token ids of the rows' prompts, which share their demonstrations."""
-        return self.each([(demonstrations, row) for row in rows])
+        """Token ids of the prompts of several rows with the same demonstrations."""
+        return self.encode([(demonstrations, row) for row in rows])
 
-    def each(self, prompts: Sequence[tuple[Sequence[Row], Row]]) -> list[tuple[int, ...]]:
+    def encode(self, prompts: Sequence[tuple[Sequence[Row], Row]]) -> list[tuple[int, ...]]:
         """Token ids of each prompt (its demonstrations, its row).
 
-        They are cut from the prompt with its gold label, where the label must be one more token.
+        The prompt is tokenised together with its gold label; the label must be the last token, which is cut off.
 
         Raises:
             PromptError: a label merges with its prompt, or a word is unknown to the tokenizer.
         """
         texts = [prompt_text(self.task, self.template, shots, row, self.words) for shots, row in prompts]
         golds = [self.words[row.gold] for _, row in prompts]
-        whole = [f"{text} {word}" for text, word in zip(texts, golds, strict=True)]
-        found = self.tokenizer(whole)["input_ids"] if whole else []
+        answered = [f"{text} {word}" for text, word in zip(texts, golds, strict=True)]
+        token_ids = self.tokenizer(answered)["input_ids"] if answered else []
         unknown = self.tokenizer.unk_token_id
-        for ids, word, (_, row), text in zip(found, golds, prompts, texts, strict=True):
+        for ids, word, (_, row), text in zip(token_ids, golds, prompts, texts, strict=True):
             if ids[-1] != self.label_ids[row.gold]:
-                raise PromptError(f"{self.where}: {word!r} merges with the end of its prompt (...{text[-40:]!r})")
+                raise PromptError(
+                    f"{self.where}: {word!r} merges with the end of its prompt (...{text[-40:]!r}); choose "
+                    "another label word or end the template differently"
+                )
             if unknown is not None and unknown in ids[1:]:
                 raise PromptError(
                     f"{self.where}: the prompt of {row.example_id} holds words that the tokenizer does not know "
-                    f"({self.tokenizer.unk_token}); this model cannot read the task"
+                    f"({self.tokenizer.unk_token}); use another model for this task"
                 )
-        return [tuple(ids[:-1]) for ids in found]
+        return [tuple(ids[:-1]) for ids in token_ids]
 
     def begins_with_bos(self, token_ids: Sequence[Sequence[int]]) -> bool:
-        """Whether the tokenizer put its BOS token first, as it does where its model was trained with one.
+        """Whether the tokenizer puts its BOS token first, as it does if its model was trained with one.
 
         Raises:
-            PromptError: a text holds that token, so that it would stand between demonstrations or twice.
+            PromptError: a text contains that token, which would then occur twice or between demonstrations.
         """
         bos = self.tokenizer.bos_token_id
         begins = all(ids[0] == bos for ids in token_ids)
@@ -92,33 +95,33 @@ class Writer:
         return begins
 
     def too_long(self, rows: Sequence[Row], max_length: int) -> dict[str, str]:
-        """Which of the rows do not fit without demonstrations (example_id), and why."""
+        """The rows that do not fit the context without demonstrations: example_id -> reason."""
         lengths = zip(rows, map(len, self.token_ids((), rows)), strict=True)
         reason = f"tokens without demonstrations; the model reads {max_length}"
         return {row.example_id: f"{length} {reason}" for row, length in lengths if length > max_length}
 
     @property
     def where(self) -> str:
-        """Names task and template in messages."""
+        """Task and template, for messages."""
         return _where(self.task, self.template)
 
 
-def open_writer(
+def prompt_encoder(
     task: Task,
     template: Template,
     tokenizer: PreTrainedTokenizerBase,
     demo_seed: int,
     demonstrations: Sequence[Row],
     row: Row,
-) -> Writer:
-    """A writer of the seed's label words, whose label ids are read off one whole prompt.
+) -> PromptEncoder:
+    """The encoder for the label words of a seed; their token ids are taken from one complete prompt.
 
     Raises:
-        PromptError: a label word is not one token of its own there.
+        PromptError: a label word is not a single token there, or two have the same token.
     """
     words = label_words(task, demo_seed, template)
     text = prompt_text(task, template, demonstrations, row, words)
-    return Writer(task, template, tokenizer, words, _label_ids(tokenizer, text, words, _where(task, template)))
+    return PromptEncoder(task, template, tokenizer, words, _label_ids(tokenizer, text, words, _where(task, template)))
 
 
 def _where(task: Task, template: Template) -> str:
@@ -126,19 +129,21 @@ def _where(task: Task, template: Template) -> str:
 
 
 def _label_ids(tokenizer: PreTrainedTokenizerBase, text: str, words: Sequence[str], where: str) -> tuple[int, ...]:
-    """The token each label word becomes after a prompt, read off whole strings."""
-    before = tokenizer(text)["input_ids"]
-    found = []
+    """The token of each label word after a prompt; the prompt and the word are tokenised as one string."""
+    prompt_ids = tokenizer(text)["input_ids"]
+    label_ids = []
     for word in words:
-        after = tokenizer(f"{text} {word}")["input_ids"]
-        if after[: len(before)] != before or len(after) != len(before) + 1:
-            pieces = tokenizer.convert_ids_to_tokens(after[len(before) :])
+        answered_ids = tokenizer(f"{text} {word}")["input_ids"]
+        if answered_ids[: len(prompt_ids)] != prompt_ids or len(answered_ids) != len(prompt_ids) + 1:
+            pieces = tokenizer.convert_ids_to_tokens(answered_ids[len(prompt_ids) :])
             raise PromptError(
                 f"{where}: label word {word!r} is not one token after the prompt but {pieces}; "
                 f"choose single-token label words (now: {', '.join(words)})"
             )
-        found.append(after[-1])
+        label_ids.append(answered_ids[-1])
     unknown = tokenizer.unk_token_id
-    if len(set(found)) < len(found) or (unknown is not None and unknown in found):
-        raise PromptError(f"{where}: label words {', '.join(words)} do not have a token each (ids {found})")
-    return tuple(found)
+    if len(set(label_ids)) < len(label_ids) or (unknown is not None and unknown in label_ids):
+        raise PromptError(
+            f"{where}: label words {', '.join(words)} do not have a token each (ids {label_ids}); choose others"
+        )
+    return tuple(label_ids)

@@ -1,6 +1,5 @@
-"""Demonstrations + template -> token ids, with guards against the ways a prompt goes silently wrong."""
+"""Prompt sets: demonstrations, template and rows as token ids that fit the model's context."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,33 +7,31 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from dynamics.errors import PromptError
-from dynamics.partition import PARTITION_SEED as PARTITION_SEED
-from dynamics.partition import Selection, drop_first, select_rows
-from dynamics.prompt_encoder import Writer, open_writer
-from dynamics.prompt_encoder import label_words as label_words
-from dynamics.prompt_encoder import prompt_text as prompt_text
+from dynamics.identity import short_hash
+from dynamics.partition import Selection, drop_demonstration, select_rows
+from dynamics.prompt_encoder import PromptEncoder, prompt_encoder
 from dynamics.tasks import Row, Task, TaskRows
 
 
 @dataclass(frozen=True)
 class PromptSet:
-    """One (task, template, demonstration seed, number of shots) as token ids, ready to run.
+    """Prompts of one task, template, demonstration seed and number of demonstrations, as token ids.
 
     Attributes:
-        task, template, demo_seed, n_shots: what it is.
-        label_words: (label,) text of each label, without the leading space.
-        label_ids: (label,) its one token.
-        shared_ids: tokens that every example begins with, the demonstrations; may be empty.
+        task, template, demo_seed, n_shots: identity of the set.
+        label_words: (label,) text of each label word, without the leading space.
+        label_ids: (label,) the token of each label word.
+        shared_ids: tokens that all prompts begin with, the demonstrations; may be empty.
         own_ids: (example,) the tokens after them; never empty.
-        split: (example,) `train` or `test`; training rows come first, in the order of which K takes a prefix.
-        example_id: (example,).
+        split: (example,) `train` or `test`; training rows come first, and K labelled examples are their first K.
+        example_id: (example,) id of the row.
         gold: (example,) label index.
-        shares_pool: whether the pool was too small for demonstrations and training rows of its own.
-        bos: whether every prompt begins with the tokenizer's BOS token, which its model was then trained with.
-        n_shots_used: demonstrations in the prompts: fewer than `n_shots` where a class has too few rows or the
-            longest prompt would not fit the context.
-        skipped: (split, example_id, gold, reason) of rows that do not fit the context even without demonstrations;
-            they are part of the test or training set, but not of the arrays above.
+        shares_pool: whether the pool was too small for demonstrations and training rows of this seed only.
+        bos: whether the tokenizer puts its BOS token before every prompt, as it does if its model was trained so.
+        n_shots_used: demonstrations in the prompts; fewer than `n_shots` where a class has too few rows or the longest
+            prompt would exceed the context.
+        skipped: (split, example_id, gold, reason) of rows that exceed the context even without demonstrations; they
+            count as test or training rows, but are not in the arrays above.
     """
 
     task: str
@@ -56,7 +53,7 @@ class PromptSet:
     def __post_init__(self) -> None:
         sizes = {len(self.own_ids), len(self.split), len(self.example_id), len(self.gold)}
         if len(sizes) != 1 or not all(self.own_ids) or len(self.label_ids) != len(self.label_words):
-            raise ValueError(f"{self.task}/{self.template}: examples and labels do not agree in number")
+            raise ValueError(f"{self.task}/{self.template}: examples and labels differ in number, or a prompt is empty")
 
     def token_ids(self, example: int) -> tuple[int, ...]:
         """The whole prompt of one example."""
@@ -64,9 +61,9 @@ class PromptSet:
 
     @property
     def digest(self) -> str:
-        """Hash (16 hex) of everything the model is given and everything it is scored on."""
+        """Hash (16 hex) of the model's input and of what its answers are scored against."""
         parts = (self.label_ids, self.shared_ids, self.own_ids, self.split, self.example_id, self.gold)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        return short_hash(repr(parts))
 
 
 def build_prompts(
@@ -81,29 +78,31 @@ def build_prompts(
     rows: TaskRows | None = None,
     max_length: int | None = None,
 ) -> PromptSet:
-    """Choose rows, write the prompts, and tokenise each one whole.
+    """Select rows, and encode their prompts; each prompt is tokenised as one string.
 
     Args:
         task: rows, label words and templates.
         template: name of one of its templates.
-        tokenizer: of the model that will read the prompts.
-        demo_seed: chooses demonstrations and training rows (and label words, where the task draws them).
+        tokenizer: tokenizer of the model.
+        demo_seed: seed of demonstrations and training rows (and of label words, where the task has a pool of them).
         n_shots: demonstrations before each example; label-balanced, the last two with different labels if possible.
-        n_test: test examples, label-balanced; all the split has where it has fewer.
-        n_train: labelled training examples run beside them, for reweighting.
-        rows: the task's rows, where they are loaded already.
+        n_test: test examples, label-balanced; the largest balanced number where the split has fewer.
+        n_train: labelled training examples, used for reweighting.
+        rows: the task's rows, if they are loaded already.
         max_length: the model's context in tokens; demonstrations are dropped until the longest prompt fits.
 
     Raises:
-        PromptError: a label word is not one token here, a prompt ends in a bare space, no test example fits the
+        PromptError: a label word is not a single token, a prompt ends in white space, no test example fits the
             context, or a class has no rows.
     """
     rows = rows or task.load(None)
     chosen = select_rows(task, rows, demo_seed=demo_seed, n_shots=n_shots, n_test=n_test, n_train=n_train)
-    return write_prompts(task, template, tokenizer, chosen, demo_seed=demo_seed, n_shots=n_shots, max_length=max_length)
+    return encode_prompts(
+        task, template, tokenizer, chosen, demo_seed=demo_seed, n_shots=n_shots, max_length=max_length
+    )
 
 
-def write_prompts(
+def encode_prompts(
     task: Task,
     template: str,
     tokenizer: PreTrainedTokenizerBase,
@@ -113,19 +112,19 @@ def write_prompts(
     n_shots: int,
     max_length: int | None = None,
 ) -> PromptSet:
-    """The prompts of rows that are chosen already; arguments and errors as for `build_prompts`."""
+    """The prompts of selected rows; arguments and errors as for `build_prompts`."""
     pattern = task.template(template)
-    writer = open_writer(task, pattern, tokenizer, demo_seed, chosen.demonstrations, chosen.test[0])
-    fitted = _fit(writer, chosen, max_length)
-    bos = writer.begins_with_bos(fitted.token_ids)
+    encoder = prompt_encoder(task, pattern, tokenizer, demo_seed, chosen.demonstrations, chosen.test[0])
+    fitted = _fit(encoder, chosen, max_length)
+    bos = encoder.begins_with_bos(fitted.token_ids)
     shared = _common_prefix(fitted.token_ids)
     return PromptSet(
         task=task.name,
         template=template,
         demo_seed=demo_seed,
         n_shots=n_shots,
-        label_words=writer.words,
-        label_ids=writer.label_ids,
+        label_words=encoder.words,
+        label_ids=encoder.label_ids,
         shared_ids=fitted.token_ids[0][:shared],
         own_ids=tuple(ids[shared:] for ids in fitted.token_ids),
         split=("train",) * len(fitted.train) + ("test",) * len(fitted.test),
@@ -152,21 +151,22 @@ def fitting_rows(
     demo_seed: int,
     max_length: int | None,
 ) -> Selection:
-    """The rows with which `write_prompts` fills a context: no more demonstrations and training rows than fit.
+    """The selection reduced to the demonstrations and training rows that `encode_prompts` fits into the context.
 
-    So whatever else uses K labelled examples uses the same K. The test rows stay: longer prompts drop their own.
+    Other methods that use K labelled examples can so use the same ones. All test rows are kept: methods with longer
+    prompts drop those that do not fit themselves.
 
     Raises:
         PromptError: no test example fits the context.
     """
-    writer = open_writer(task, task.template(template), tokenizer, demo_seed, chosen.demonstrations, chosen.test[0])
-    fitted = _fit(writer, chosen, max_length)
+    encoder = prompt_encoder(task, task.template(template), tokenizer, demo_seed, chosen.demonstrations, chosen.test[0])
+    fitted = _fit(encoder, chosen, max_length)
     return replace(chosen, demonstrations=fitted.shots, train=fitted.train)
 
 
 @dataclass(frozen=True)
 class _Fitted:
-    """The rows that fit the context, and the token ids of their prompts, training rows first."""
+    """Rows that fit the context, and the token ids of their prompts, training rows first."""
 
     shots: tuple[Row, ...]
     train: tuple[Row, ...]
@@ -175,36 +175,38 @@ class _Fitted:
     skipped: Mapping[str, str]
 
 
-def _fit(writer: Writer, chosen: Selection, max_length: int | None) -> _Fitted:
-    """Drop demonstrations, the same for all examples, until every prompt fits; skip rows too long for any.
+def _fit(encoder: PromptEncoder, chosen: Selection, max_length: int | None) -> _Fitted:
+    """Drop demonstrations, the same ones for all examples, until every prompt fits.
 
-    Rows that do not fit alone are put aside first, so that one of them does not cost the others their demonstrations.
+    Rows that do not fit even without demonstrations are skipped first, so that the others keep their demonstrations.
 
     Raises:
         PromptError: no test row fits.
     """
     shots, rows = chosen.demonstrations, chosen.train + chosen.test
-    ids = writer.token_ids(shots, rows)
+    ids = encoder.token_ids(shots, rows)
     if max_length is None or max(map(len, ids)) <= max_length:
         return _Fitted(shots, chosen.train, chosen.test, ids, {})
-    skipped = writer.too_long([row for row, own in zip(rows, ids, strict=True) if len(own) > max_length], max_length)
+    long_rows = [row for row, row_ids in zip(rows, ids, strict=True) if len(row_ids) > max_length]
+    skipped = encoder.too_long(long_rows, max_length)
     train = tuple(row for row in chosen.train if row.example_id not in skipped)
     test = tuple(row for row in chosen.test if row.example_id not in skipped)
     if not test:
         raise PromptError(
-            f"{writer.where}: no test row fits the model's {max_length} tokens even without demonstrations"
+            f"{encoder.where}: no test row fits the model's {max_length} tokens even without demonstrations; use a "
+            "model with a longer context or a task with shorter texts"
         )
-    ids = [own for row, own in zip(rows, ids, strict=True) if row.example_id not in skipped]
+    ids = [row_ids for row, row_ids in zip(rows, ids, strict=True) if row.example_id not in skipped]
     while max(map(len, ids)) > max_length:
         longest = (train + test)[max(range(len(ids)), key=lambda i: len(ids[i]))]
-        while len(writer.token_ids(shots, [longest])[0]) > max_length:
-            shots = drop_first(shots)
-        ids = writer.token_ids(shots, train + test)
+        while len(encoder.token_ids(shots, [longest])[0]) > max_length:
+            shots = drop_demonstration(shots)
+        ids = encoder.token_ids(shots, train + test)
     return _Fitted(shots, train, test, ids, skipped)
 
 
 def _common_prefix(token_ids: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with, leaving each at least one of its own."""
+    """Length of the longest common prefix of all prompts that leaves each at least one token of its own."""
     shortest = min(map(len, token_ids))
     table = np.array([ids[:shortest] for ids in token_ids])
     differs = (table != table[0]).any(0)

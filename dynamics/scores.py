@@ -1,5 +1,9 @@
-"""Arrays -> numbers: what a component predicts and how well. Axes in the order (example, component, label)."""
+"""Predictions and scores of components: accuracy, margin, label share, and how predictions are stored.
 
+Axes are in the order (example, component, label). Ties count 1/n_tied everywhere.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +14,13 @@ MAX_LABELS = 32
 
 @dataclass(frozen=True)
 class Scores:
-    """How well each component classifies, one entry per component.
+    """Scores of each component as a classifier, one entry per component.
 
     Attributes:
-        accuracy, balanced_accuracy: (component,), ties counting 1/n_tied.
-        mean_margin: (component,), in logits.
-        label_share: (component, label), how often each label is predicted.
+        accuracy: (component,), mean credit at the gold label.
+        balanced_accuracy: (component,), mean over labels of the accuracy on that label's examples.
+        mean_margin: (component,), mean of the gold contribution less the largest other, in logits.
+        label_share: (component, label), share of examples on which each label is predicted.
         entropy: (component,), of label_share, in bits.
     """
 
@@ -27,7 +32,7 @@ class Scores:
 
 
 def credit(values: np.ndarray) -> np.ndarray:
-    """What predicting from `values` earns per gold label: 1/n_tied at every label that attains the maximum, else 0.
+    """Credit of predicting the largest value: 1/n_tied at every label that attains the maximum, 0 at the others.
 
     Args:
         values: (..., label), finite.
@@ -36,62 +41,84 @@ def credit(values: np.ndarray) -> np.ndarray:
         (..., label) float64; sums to 1 over labels.
 
     Raises:
-        ValueError: a value is not finite, since NaN would count as no prediction at all.
+        ValueError: a value is not finite; a NaN would count as no prediction.
     """
     if not np.isfinite(values).all():
-        raise ValueError("contributions hold NaN or infinity; no accuracy is defined")
+        raise ValueError("contributions hold NaN or infinity, so no accuracy is defined; drop such rows")
     top = values == values.max(-1, keepdims=True)
     return top / top.sum(-1, keepdims=True)
 
 
 def encode(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted label (uint8, the first in a tie) and tied labels (uint32 bits, 0 without a tie), label axis gone."""
+    """Predictions as they are stored.
+
+    Args:
+        values: (..., label), finite.
+
+    Returns:
+        (...) uint8, the predicted label, the first in a tie; and (...) uint32, bit y set where label y ties at the top,
+        0 without a tie.
+
+    Raises:
+        ValueError: there are more than `MAX_LABELS` labels, or a value is not finite.
+    """
     if values.shape[-1] > MAX_LABELS:
-        raise ValueError(f"{values.shape[-1]} labels; ties can be stored for at most {MAX_LABELS}")
+        raise ValueError(f"{values.shape[-1]} labels; ties can be stored for at most {MAX_LABELS}, use fewer")
     top = credit(values) > 0
     bits = (top * (np.uint32(1) << np.arange(values.shape[-1], dtype=np.uint32))).sum(-1, dtype=np.uint32)
     return top.argmax(-1).astype(np.uint8), np.where(top.sum(-1) > 1, bits, 0).astype(np.uint32)
 
 
 def decode(labels: np.ndarray, tied: np.ndarray, n_labels: int) -> np.ndarray:
-    """The credit (..., label) of stored predictions: the inverse of `encode` as far as scoring goes."""
-    alone = np.uint32(1) << labels.astype(np.uint32)
-    bits = np.where(tied > 0, tied, alone)[..., None]
+    """Credit (..., label) of stored predictions: `decode(*encode(values), n_labels)` equals `credit(values)`."""
+    single = np.uint32(1) << labels.astype(np.uint32)
+    bits = np.where(tied > 0, tied, single)[..., None]
     top = (bits >> np.arange(n_labels, dtype=np.uint32)) & 1
     return top / top.sum(-1, keepdims=True)
 
 
-def accuracy(earned: np.ndarray, gold: np.ndarray) -> np.ndarray:
+def prediction_columns(values: np.ndarray, example_id: Sequence[str] | np.ndarray) -> dict[str, list[int] | None]:
+    """The columns `predictions` and `tied` of a row of `prompt_scores`: the label of each example, by ascending id.
+
+    Args:
+        values: (example, label), of which the largest is predicted: logits, or `credit`.
+        example_id: (example,) unique.
+    """
+    labels, tied = encode(values[np.argsort(np.asarray(example_id), kind="stable")])
+    return {"predictions": labels.tolist(), "tied": tied.tolist() if tied.any() else None}
+
+
+def accuracy(label_credit: np.ndarray, gold: np.ndarray) -> np.ndarray:
     """Mean credit at the gold label: (example, ..., label), (example,) -> (...)."""
-    return at_gold(earned, gold).mean(0)
+    return at_gold(label_credit, gold).mean(0)
 
 
 def at_gold(values: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """The gold label's entry of each example: (example, ..., label), (example,) -> (example, ...)."""
+    """Value at the gold label of each example: (example, ..., label), (example,) -> (example, ...)."""
     index = gold.astype(np.intp).reshape(-1, *[1] * (values.ndim - 1))
     return np.take_along_axis(values, np.broadcast_to(index, (*values.shape[:-1], 1)), -1)[..., 0]
 
 
 def margin(values: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """Gold value less the largest other, in the values' unit: (example, ..., label) -> (example, ...)."""
+    """Value at the gold label less the largest other: (example, ..., label), (example,) -> (example, ...)."""
     n_labels = values.shape[-1]
     is_gold = (np.arange(n_labels) == gold[:, None]).reshape(len(gold), *[1] * (values.ndim - 2), n_labels)
     return at_gold(values, gold) - np.where(is_gold, -np.inf, values).max(-1)
 
 
 def score(contributions: np.ndarray, gold: np.ndarray) -> Scores:
-    """Score every component as a classifier of its own.
+    """Scores of every component as a classifier that predicts the label of its largest contribution.
 
     Args:
         contributions: (example, component, label), at least one example.
         gold: (example,) label indices.
     """
-    earned = credit(contributions)
-    hits = at_gold(earned, gold)
-    share = earned.mean(0)
-    per_label = [hits[gold == label].mean(0) for label in np.unique(gold)]
+    label_credit = credit(contributions)
+    correct = at_gold(label_credit, gold)
+    share = label_credit.mean(0)
+    per_label = [correct[gold == label].mean(0) for label in np.unique(gold)]
     return Scores(
-        accuracy=hits.mean(0),
+        accuracy=correct.mean(0),
         balanced_accuracy=np.mean(per_label, 0),
         mean_margin=margin(contributions, gold).mean(0, dtype=np.float64),
         label_share=share,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import analysis
-from dynamics.errors import refusals_exit_2
+from dynamics.command_line import user_errors_exit_2
 from dynamics.results.places import place
 from figures import FIGURES, DrawnFigure, draw, draw_if_available
 from figures.report import write_report
@@ -17,7 +17,7 @@ def main(
     name: Annotated[str | None, typer.Argument(help=f"one of: {', '.join(FIGURES)}; all if left out")] = None,
 ) -> None:
     """Regenerate figures from the Parquet results; with all of them, index.html: figures, tables and provenance."""
-    with refusals_exit_2():
+    with user_errors_exit_2():
         store = place(results)
         folder = place(out) if out else store / "figures"
         if name:

@@ -1,4 +1,4 @@
-"""Who is at work on a results folder: each sweep leaves a note there and renews it until it ends."""
+"""Active sweeps of a results folder: each keeps a record there and renews it until it ends."""
 
 import os
 import socket
@@ -11,25 +11,25 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from dynamics.errors import StoreError
-from dynamics.results.metadata import delete_note, read_notes, write_note
+from dynamics.results.metadata import delete_metadata, read_metadata, write_metadata
 from dynamics.results.store import ResultStore
 
-if TYPE_CHECKING:  # status reads notes, and should not wait for torch
+if TYPE_CHECKING:  # `jobs.status` reads these records, and should not wait for torch
     from jobs.outcomes import Outcome
 
 FOLDER = "drivers"
-BEAT_SECONDS, STALE_SECONDS, FORGOTTEN_SECONDS = 15.0, 90.0, 7 * 86_400.0
+RENEWED_SECONDS, STALE_SECONDS, DELETED_SECONDS = 15.0, 90.0, 7 * 86_400.0
 
 
 @dataclass(frozen=True)
-class Driver:
-    """A sweep at work.
+class ActiveSweep:
+    """A sweep that is running.
 
     Attributes:
         run: identifies the sweep.
         plan: the plan's name.
         host, pid: where it runs.
-        started, beat: seconds since 1970, by its own clock; `beat` is when it was last seen.
+        started, beat: seconds since 1970 by its own clock; `beat` is when its record was last renewed.
         n_units: units it set out to run.
         done, failed, retried: how attempts at them have ended so far.
     """
@@ -47,77 +47,77 @@ class Driver:
 
     @property
     def line(self) -> str:
-        """In words."""
-        seen = max(0.0, time.time() - self.beat)
-        return f"plan {self.plan}, host {self.host}, process {self.pid}, last seen {seen:.0f} s ago"
+        """A description in words."""
+        age = max(0.0, time.time() - self.beat)
+        return f"plan {self.plan}, host {self.host}, process {self.pid}, last seen {age:.0f} s ago"
 
 
-Note = Callable[["Outcome"], None]
+Count = Callable[["Outcome"], None]
 
 
 @contextmanager
-def announced(store: ResultStore, run: str, plan: str, n_units: int) -> Iterator[Note]:
-    """Say that this sweep is at work, until the block ends; gives a function that notes each outcome."""
+def registered(store: ResultStore, run: str, plan: str, n_units: int) -> Iterator[Count]:
+    """Keep a record of this sweep until the block ends; gives a function that counts an outcome."""
     now = time.time()
-    driver = Driver(run, plan, socket.gethostname(), os.getpid(), now, now, n_units)
+    sweep = ActiveSweep(run, plan, socket.gethostname(), os.getpid(), now, now, n_units)
     counts, ended = Counter[str](), threading.Event()
 
-    def beat() -> None:
-        seen = replace(driver, beat=time.time(), **{name: counts[name] for name in ("done", "failed", "retried")})
-        write_note(store, FOLDER, run, asdict(seen))
+    def renew() -> None:
+        by_status = {name: counts[name] for name in ("done", "failed", "retried")}
+        write_metadata(store, FOLDER, run, asdict(replace(sweep, beat=time.time(), **by_status)))
 
-    def beats() -> None:
-        while not ended.wait(BEAT_SECONDS):
-            with suppress(StoreError):  # units say so too, and loudly
-                beat()
+    def keep_renewing() -> None:
+        while not ended.wait(RENEWED_SECONDS):
+            with suppress(StoreError):  # writing units fails with the same error, and that is reported
+                renew()
 
-    beat()
-    thread = threading.Thread(target=beats, name="heartbeat", daemon=True)
+    renew()
+    thread = threading.Thread(target=keep_renewing, name="active-sweep", daemon=True)
     thread.start()
     try:
         yield lambda outcome: counts.update([outcome.status])
     finally:
         ended.set()
-        thread.join()  # else it might write the note again
-        delete_note(store, FOLDER, run)
+        thread.join()  # otherwise it might write the record again
+        delete_metadata(store, FOLDER, run)
 
 
-def drivers(store: ResultStore) -> list[Driver]:
-    """The sweeps at work here, the first to start first; those not seen for a while, or known to be dead, left out."""
+def active_sweeps(store: ResultStore) -> list[ActiveSweep]:
+    """The sweeps running on these results, by start; without those not seen for a while or known to be dead."""
     now = time.time()
-    there = [found for note in read_notes(store, FOLDER).values() if (found := _parse(note))]
-    alive = [driver for driver in there if now - driver.beat < STALE_SECONDS and not _ended(driver)]
-    return sorted(alive, key=lambda driver: driver.started)
+    sweeps = [sweep for record in read_metadata(store, FOLDER).values() if (sweep := _parse(record))]
+    alive = [sweep for sweep in sweeps if now - sweep.beat < STALE_SECONDS and not _has_ended(sweep)]
+    return sorted(alive, key=lambda sweep: sweep.started)
 
 
-def forget_old(store: ResultStore) -> None:
-    """Delete the notes that killed sweeps left long ago."""
-    for name, note in read_notes(store, FOLDER).items():
-        if time.time() - float(note.get("beat", 0)) > FORGOTTEN_SECONDS:
-            delete_note(store, FOLDER, name)
+def delete_stale(store: ResultStore) -> None:
+    """Delete the records of sweeps that were killed long ago."""
+    for name, record in read_metadata(store, FOLDER).items():
+        if time.time() - float(record.get("beat", 0)) > DELETED_SECONDS:
+            delete_metadata(store, FOLDER, name)
 
 
-def noted(outcomes: "Iterable[Outcome]", note: Note) -> "Iterator[Outcome]":
-    """The outcomes, each noted as it passes."""
+def counting(outcomes: "Iterable[Outcome]", count: Count) -> "Iterator[Outcome]":
+    """The outcomes, each counted as it passes."""
     for outcome in outcomes:
-        note(outcome)
+        count(outcome)
         yield outcome
 
 
-def _parse(note: dict) -> Driver | None:
-    """A driver, with what a later version may add left out; None where the note is not one."""
+def _parse(record: dict) -> ActiveSweep | None:
+    """A sweep, without fields that a later version may add; None where the record is not one."""
     try:
-        return Driver(**{field.name: note[field.name] for field in fields(Driver)})
+        return ActiveSweep(**{field.name: record[field.name] for field in fields(ActiveSweep)})
     except (KeyError, TypeError):
         return None
 
 
-def _ended(driver: Driver) -> bool:
+def _has_ended(sweep: ActiveSweep) -> bool:
     """Whether its process is gone, which only its own host can tell."""
-    if driver.host != socket.gethostname():
+    if sweep.host != socket.gethostname():
         return False
     try:
-        os.kill(driver.pid, 0)
+        os.kill(sweep.pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:

@@ -1,25 +1,25 @@
-"""One attempt at a checkpoint; what is tried again, how often and with what; when so much fails that a sweep stops."""
+"""Attempts at a checkpoint: one of them, the next one for units that may still succeed, and when a sweep gives up."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
-from dynamics.errors import Refusal, StoreError
+from dynamics.errors import StoreError, UserError
 from dynamics.forward.batching import halved
 from dynamics.results.store import ResultStore, finished_units
 from jobs.outcomes import Outcome, record_failures
-from jobs.plan import Limits
-from jobs.units import CheckpointWork
+from jobs.sweep_plan import Limits
+from jobs.work import CheckpointWork, RetryState
 
 
-class TooManyFailures(Refusal):
-    """A sweep that is going wrong was stopped."""
+class TooManyFailures(UserError):
+    """More units of a sweep failed than its plan allows."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What executors do with each checkpoint: `run` its units, into `store`, within the limits of the plan."""
+    """What executors do with each checkpoint: `run` its units, into `store`, within the plan's limits."""
 
     run: Callable[[CheckpointWork, ResultStore], list[Outcome]]
     store: ResultStore
@@ -27,82 +27,82 @@ class Job:
 
 
 def attempt(job: Job, work: CheckpointWork) -> list[Outcome]:
-    """Run what no one finished meanwhile: an attempt that was cut short, or another sweep of the same plan.
+    """Run the units of a checkpoint that are not finished by now: another attempt or sweep may have been faster.
 
     Raises:
-        StoreError: nothing could be recorded. Everything else that goes wrong is an outcome.
+        StoreError: nothing could be recorded. Every other error is an outcome.
     """
-    found, left = _left(job, work)
-    if not left.asked:
-        return found
+    done, remaining = _remaining(job, work)
+    if not remaining.all_units:
+        return done
     try:
-        return found + job.run(left, job.store)
+        return done + job.run(remaining, job.store)
     except StoreError:
         raise
-    except Exception as error:  # of the code around the units; the other checkpoints must not stop for it
-        return lost(job, work, error)
+    except Exception as error:  # of the code around the units; it must not stop the other checkpoints
+        return recovered_outcomes(job, work, error)
     finally:
-        torch.cuda.empty_cache()  # the next process on the device needs what this one no longer does
+        torch.cuda.empty_cache()  # so that the next process on the device finds the memory free
 
 
-def lost(job: Job, work: CheckpointWork, error: BaseException) -> list[Outcome]:
-    """The outcomes of an attempt that did not return: what it finished is done, the rest failed of the error."""
-    found, left = _left(job, work)
-    return found + record_failures(job.store, work, [(unit, error) for unit in left.asked])
+def recovered_outcomes(job: Job, work: CheckpointWork, error: BaseException) -> list[Outcome]:
+    """Outcomes of an attempt that did not return: units it finished are done, the others failed with the error."""
+    done, remaining = _remaining(job, work)
+    return done + record_failures(job.store, work, [(unit, error) for unit in remaining.all_units])
 
 
-def again(
+def with_retry(
     work: CheckpointWork, outcomes: Sequence[Outcome], limits: Limits
 ) -> tuple[list[Outcome], CheckpointWork | None]:
-    """How the units of an attempt ended for now, and the work that tries again those whose error may pass.
+    """The outcomes of an attempt, and the next attempt at the units that failed with an error that is not permanent.
 
     After an error of memory the token budget halves: smaller batches of the same examples.
 
     Args:
-        work: what was attempted.
+        work: the attempt.
         outcomes: how its units ended.
         limits: how many attempts a unit has in one sweep.
 
     Returns:
-        The outcomes, `retried` in place of `failed` where a unit is tried again; and the units to try, if any.
+        The outcomes, `retried` in place of `failed` where a unit runs again; and the work to run, if any.
     """
-    back = {o.unit_id: o.kind for o in outcomes if o.status == "failed" and o.kind != "stays"}
-    if not back or work.attempt >= limits.attempts:
+    kinds = {o.unit_id: o.error_kind for o in outcomes if o.status == "failed" and o.error_kind != "permanent"}
+    if not kinds or work.retries.attempt >= limits.attempts:
         return list(outcomes), None
-    budget = halved(work.token_budget) if "memory" in back.values() else work.token_budget
+    runs = {unit.unit_id: work.retries.runs(unit) for unit in work.all_units if unit.unit_id in kinds}
+    settings = work.settings
+    if "memory" in kinds.values():
+        settings = replace(settings, token_budget=halved(settings.token_budget))
     retry = replace(
-        work,
-        units=tuple(unit for unit in work.units if unit.unit_id in back),
-        owed=tuple(pair for pair in work.owed if pair[0].unit_id in back),
-        token_budget=budget,
-        attempt=work.attempt + 1,
-        attempts={**work.attempts, **{unit_id: work.attempts.get(unit_id, 0) + 1 for unit_id in back}},
-        refusal=None,
+        work.only(set(kinds)),
+        settings=settings,
+        retries=RetryState(work.retries.attempt + 1, {**work.retries.earlier_runs, **runs}),
+        fetch_error=None,
     )
-    return [replace(o, status="retried") if o.unit_id in back else o for o in outcomes], retry
+    return [replace(o, status="retried") if o.unit_id in kinds else o for o in outcomes], retry
 
 
-def stopping(outcomes: Iterable[Outcome], limits: Limits) -> Iterator[Outcome]:
-    """The outcomes, until more of the units that ended have failed than the plan allows.
+def until_too_many_failures(outcomes: Iterable[Outcome], limits: Limits) -> Iterator[Outcome]:
+    """The outcomes, until a larger share of the units that ended has failed than the plan allows.
 
     Raises:
-        TooManyFailures: after the outcome that was too many.
+        TooManyFailures: after the outcome that was one too many.
     """
-    ended = failed = 0
+    n_ended = n_failed = 0
     for outcome in outcomes:
         yield outcome
-        ended += outcome.status != "retried"
-        failed += outcome.status == "failed"
-        if ended >= limits.after and failed > limits.failed * ended:
+        n_ended += outcome.status != "retried"
+        n_failed += outcome.status == "failed"
+        if n_ended >= limits.after and n_failed > limits.failed * n_ended:
             raise TooManyFailures(
-                f"stopped: {failed} of the first {ended} units failed, more than [limits] failed = {limits.failed:g} "
-                "allows. Mend the cause, or raise the limit, and run the same command again"
+                f"stopped: {n_failed} of the first {n_ended} units failed, more than [limits] failed = "
+                f"{limits.failed:g} allows. Fix the cause or raise the limit, and run the same command again"
             )
 
 
-def _left(job: Job, work: CheckpointWork) -> tuple[list[Outcome], CheckpointWork]:
-    """The units that are finished by now and owed nothing, and the work without them."""
+def _remaining(job: Job, work: CheckpointWork) -> tuple[list[Outcome], CheckpointWork]:
+    """Outcomes of the units that are finished and lack no baseline, and the work without them."""
     finished = finished_units(job.store, work.checkpoint.model, work.checkpoint.step)
-    left = replace(work, units=tuple(unit for unit in work.units if unit.unit_id not in finished))
-    asked = set(left.asked)
-    return [Outcome(unit.unit_id, str(unit), "done") for unit in work.asked if unit not in asked], left
+    remaining = replace(work, units=tuple(unit for unit in work.units if unit.unit_id not in finished))
+    to_run = set(remaining.all_units)
+    return [Outcome(unit.unit_id, str(unit), "done") for unit in work.all_units if unit not in to_run], remaining

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from dynamics.errors import refusals_exit_2
+from dynamics.command_line import command, user_errors_exit_2
 from dynamics.results.compaction import compact
 from dynamics.results.places import place
 from dynamics.results.store import open_store
-from jobs.submitted import refuse_relative
+from jobs.submitted import check_absolute
 
 
 def compact_results(
@@ -19,11 +19,11 @@ def compact_results(
 ) -> None:
     """Copy results into few large sorted files, which analyses, figures, verify and DuckDB read as they read OUT.
 
-    OUT is left as it is, so that its sweeps resume. Exit code 0: DIR is complete; 2: it could not be made.
+    OUT is not changed, and its sweeps resume there. Exit code 0: DIR is complete; 2: it could not be written.
     """
-    with refusals_exit_2():
+    with user_errors_exit_2():
         target = place(to)
-        refuse_relative("--to", target)
+        check_absolute("--to", target)
         rows = compact(open_store(out), target)
     if as_json:
         typer.echo(json.dumps({"to": str(target), "rows": rows}, indent=2))
@@ -31,8 +31,7 @@ def compact_results(
         typer.echo("\n".join(f"{table}: {n} rows" for table, n in sorted(rows.items())) + f"\ncompacted into {target}")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(compact_results)
+app = command(compact_results)
 
 if __name__ == "__main__":
     app()

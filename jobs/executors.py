@@ -1,33 +1,33 @@
-"""Where checkpoints run: in this process, or as Ray tasks; each until its units are done or out of attempts."""
+"""Executors: checkpoints in this process, or as Ray tasks, until their units are done or out of attempts."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import StoreError
-from jobs.attempts import Job, again, attempt, lost
+from jobs.attempts import Job, attempt, recovered_outcomes, with_retry
 from jobs.cluster import joined
-from jobs.fetching import fetch, fetched
+from jobs.fetching import fetch, fetched_ahead
 from jobs.metrics import counters
 from jobs.outcomes import Outcome
-from jobs.placement import Node, ray_options, refuse_infeasible, workers
-from jobs.units import CheckpointWork
+from jobs.placement import Node, check_feasible, n_workers, ray_options
+from jobs.work import CheckpointWork
 
 if TYPE_CHECKING:
     import ray
 
 Results = Generator[tuple[CheckpointWork, list[Outcome]], None, None]
-"""Each attempt at a checkpoint as it ends. What has an outcome `retried` comes again."""
-_LEAST_GIVEN = 16
-"""Tasks that wait for a worker even where the cluster has few: an autoscaler looks at them."""
+"""Each attempt at a checkpoint as it ends; one with an outcome `retried` is followed by another."""
+_MIN_SUBMITTED = 16
+"""Tasks that wait for a worker even where the cluster has few: they make an autoscaler start nodes."""
 
 
 def run_inline(works: Sequence[CheckpointWork], job: Job, ahead: int = 0) -> Results:
     """One checkpoint after the other, in this process, the next `ahead` being fetched meanwhile; retries at the end."""
     while works:
         retries = []
-        for work in fetched(works, ahead):
-            outcomes, retry = again(work, attempt(job, work), job.limits)
+        for work in fetched_ahead(works, ahead):
+            outcomes, retry = with_retry(work, attempt(job, work), job.limits)
             retries += [retry] if retry else []
             yield work, outcomes
         works = retries
@@ -36,31 +36,31 @@ def run_inline(works: Sequence[CheckpointWork], job: Job, ahead: int = 0) -> Res
 def run_ray(works: Sequence[CheckpointWork], job: Job, ahead: int = 0) -> Results:
     """Checkpoints as Ray tasks, as many at once as the cluster's resources allow; results in order of completion.
 
-    A checkpoint of the Hub is given to a node and fetched there by a task of its own, which asks for no CPU; only then
-    its units take a worker of that node. A node has at most `ahead` more checkpoints than it has workers. What a dead
-    worker or a lost node leaves goes to the end of the queue.
+    A checkpoint of the Hub is assigned to a node and fetched there by a task of its own, which requests no CPU; only
+    then its units take a worker of that node. A node has at most `ahead` more checkpoints than workers. Units of a dead
+    worker or a lost node go to the end of the queue.
 
     Joins the cluster that RAY_ADDRESS names (as inside `ray job submit`), else starts a local one and ends it.
 
     Raises:
-        PlanError: no node can ever give what one worker asks for, or there is no such cluster.
+        PlanError: no node has the resources that a worker requests, or there is no such cluster.
     """
     with joined():
         import ray
 
-        refuse_infeasible(works, ray.nodes())
-        give, count = _giver(job), counters()
+        check_feasible(works, ray.nodes())
+        submit, count = _task_submitter(job), counters()
         queue, waiting = deque(works), {}
         try:
             while queue or waiting:
                 nodes = ray.nodes()
                 while queue and (node := _node_for(queue[0], waiting, nodes, ahead)) is not None:
                     work = queue.popleft()
-                    waiting[give(work, node)] = work, node
+                    waiting[submit(work, node)] = work, node
                 ready, _ = ray.wait(list(waiting), num_returns=1)
                 for reference in ready:
                     work, _ = waiting.pop(reference)
-                    outcomes, retry = again(work, _outcomes(reference, job, work), job.limits)
+                    outcomes, retry = with_retry(work, _outcomes(reference, job, work), job.limits)
                     queue.extend([retry] if retry else [])
                     count(work, outcomes)
                     yield work, outcomes
@@ -69,12 +69,12 @@ def run_ray(works: Sequence[CheckpointWork], job: Job, ahead: int = 0) -> Result
                 ray.cancel(reference, force=True)
 
 
-def _giver(job: Job) -> Callable[[CheckpointWork, str], "ray.ObjectRef"]:
-    """A function that starts a checkpoint's task on a node (`""`: any), with its fetch before it where it needs one."""
+def _task_submitter(job: Job) -> Callable[[CheckpointWork, str], "ray.ObjectRef"]:
+    """A function that submits a checkpoint's task to a node (`""`: any), after a task that fetches it if needed."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    # Ray takes plain functions only, and shows their names.
+    # Ray takes plain functions only, and shows their names
     def run(work: CheckpointWork) -> list[Outcome]:
         return attempt(job, work)
 
@@ -82,35 +82,35 @@ def _giver(job: Job) -> Callable[[CheckpointWork, str], "ray.ObjectRef"]:
         return fetch(work)
 
     fetching: Any = ray.remote(num_cpus=0, max_retries=0)(fetch_ahead)
-    running: dict[str, Any] = {}  # a number of calls can be set on a remote function only, not on a call
+    remote_functions: dict[str, Any] = {}  # `max_calls` can be set on a remote function only, not on a call
 
-    def give(work: CheckpointWork, node: str) -> "ray.ObjectRef":
+    def submit(work: CheckpointWork, node: str) -> "ray.ObjectRef":
         options = ray_options(work)
-        remote = running.setdefault(repr(options), ray.remote(**options)(run))
+        remote = remote_functions.setdefault(repr(options), ray.remote(**options)(run))
         if not node:
             return remote.remote(work)
-        there = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
-        return remote.options(**there).remote(fetching.options(**there).remote(work))
+        on_node = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+        return remote.options(**on_node).remote(fetching.options(**on_node).remote(work))
 
-    return give
+    return submit
 
 
 def _node_for(work: CheckpointWork, waiting: Mapping[Any, tuple], nodes: Sequence[Node], ahead: int) -> str | None:
     """The node with most room for another checkpoint of the Hub; `""` for any node; None where there is no room.
 
-    Files on disk need no node: they are taken to be visible everywhere.
+    Checkpoints on disk may go to any node: their folder is expected to be visible everywhere.
     """
-    slots = {node["NodeID"]: n for node in nodes if (n := workers(node, work.resources))}
+    slots = {node["NodeID"]: n for node in nodes if (n := n_workers(node, work.settings.resources))}
     if work.checkpoint.remote is None or not slots:
-        return "" if len(waiting) < max(_LEAST_GIVEN, 2 * sum(slots.values())) else None
-    given = Counter(node for _, node in waiting.values())
-    room = {node: n + ahead - given[node] for node, n in slots.items()}
+        return "" if len(waiting) < max(_MIN_SUBMITTED, 2 * sum(slots.values())) else None
+    n_submitted = Counter(node for _, node in waiting.values())
+    room = {node: n + ahead - n_submitted[node] for node, n in slots.items()}
     best = max(sorted(room), key=lambda node: room[node])
     return best if room[best] > 0 or not waiting else None
 
 
 def _outcomes(reference: "ray.ObjectRef[list[Outcome]]", job: Job, work: CheckpointWork) -> list[Outcome]:
-    """The worker's outcomes; where it died, or its node did, what is found in the results."""
+    """The worker's outcomes; where it or its node died, those recovered from the results."""
     import ray
     from ray.exceptions import RayError
 
@@ -118,6 +118,6 @@ def _outcomes(reference: "ray.ObjectRef[list[Outcome]]", job: Job, work: Checkpo
         return ray.get(reference)
     except RayError as error:
         cause = getattr(error, "cause", None) or error
-        if isinstance(cause, StoreError):  # nothing can be recorded, whichever process found out
+        if isinstance(cause, StoreError):  # nothing can be recorded, by any process
             raise cause from error
-        return lost(job, work, cause)
+        return recovered_outcomes(job, work, cause)

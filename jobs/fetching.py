@@ -1,4 +1,4 @@
-"""Fetching the next checkpoints while one computes, and having one at hand while its units run."""
+"""Files of checkpoints of the Hub: fetched ahead while another checkpoint computes, and kept while their units run."""
 
 import queue
 import threading
@@ -11,49 +11,49 @@ from dynamics.errors import CheckpointError, Unreachable
 from dynamics.hub import disk
 from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.names import redact
-from jobs.outcomes import kind_of
-from jobs.units import CheckpointWork
+from jobs.outcomes import error_kind
+from jobs.work import CheckpointWork
 
 
 @contextmanager
-def at_hand(work: CheckpointWork) -> Iterator[Checkpoint]:
-    """The checkpoint with its files on disk and verified, until the block ends; fetched now if nobody did before.
+def local_files(work: CheckpointWork) -> Iterator[Checkpoint]:
+    """The checkpoint with its files on disk and verified until the block ends; fetched now unless that was done.
 
     Raises:
-        CheckpointError: its files cannot be had, or are not what the Hub lists.
+        CheckpointError: its files cannot be fetched, or differ from the Hub's listing.
     """
-    checkpoint = work.checkpoint
-    if work.refusal is not None:
-        raise work.refusal
+    checkpoint, cache = work.checkpoint, work.settings.cache
+    if work.fetch_error is not None:
+        raise work.fetch_error
     if checkpoint.remote is None:
         yield checkpoint
-        return
-    if checkpoint.init_seed is not None:  # small files that stay, so that nothing is claimed or evicted for them
+    elif checkpoint.init_seed is not None:  # config and tokenizer are small and stay: no space is claimed for them
         yield replace(checkpoint, folder=fetch_setup(checkpoint.remote))
-        return
-    with disk.using(checkpoint.remote, run=work.run, budget=work.disk_bytes, keep=work.keep) as folder:
-        yield replace(checkpoint, folder=folder)
+    else:
+        with disk.using(checkpoint.remote, run=cache.run, budget=cache.disk_bytes, keep=cache.keep) as folder:
+            yield replace(checkpoint, folder=folder)
 
 
 def fetch(work: CheckpointWork) -> CheckpointWork:
-    """Fetch and verify the files of a checkpoint; the same work, or with the reason why that failed.
+    """Fetch and verify the files of a checkpoint; returns the work, with the reason where that failed.
 
     Never raises: a checkpoint that cannot be fetched must not stop the others.
     """
-    if work.checkpoint.remote is None or work.checkpoint.init_seed is not None:
+    checkpoint, cache = work.checkpoint, work.settings.cache
+    if checkpoint.remote is None or checkpoint.init_seed is not None:
         return work
     try:
-        disk.acquire(work.checkpoint.remote, run=work.run, budget=work.disk_bytes)
+        disk.acquire(checkpoint.remote, run=cache.run, budget=cache.disk_bytes)
     except Exception as error:
-        refusal = Unreachable if kind_of(error) == "passes" else CheckpointError
-        return replace(work, refusal=refusal(redact(str(error)) or type(error).__name__))
+        kind = Unreachable if error_kind(error) == "transient" else CheckpointError
+        return replace(work, fetch_error=kind(redact(str(error)) or type(error).__name__))
     return work
 
 
-def fetched(works: Sequence[CheckpointWork], ahead: int) -> Iterator[CheckpointWork]:
+def fetched_ahead(works: Sequence[CheckpointWork], ahead: int) -> Iterator[CheckpointWork]:
     """The works in order, fetched by a thread that is at most `ahead` checkpoints in front of the caller.
 
-    The budget holds the thread back where fewer fit. With `ahead = 0`, or nothing on the Hub, there is no thread.
+    The thread waits where fewer fit into the disk budget. With `ahead = 0`, or nothing on the Hub, there is no thread.
     """
     if ahead == 0 or all(work.checkpoint.remote is None for work in works):
         yield from works
@@ -67,7 +67,7 @@ def fetched(works: Sequence[CheckpointWork], ahead: int) -> Iterator[CheckpointW
                 return
             ready.put(fetch(work))
 
-    # A daemon: an interrupted sweep must not wait for gigabytes; what it leaves is swept by the next one.
+    # A daemon: an interrupted sweep must not wait for gigabytes. The next sweep deletes the partial files.
     threading.Thread(target=run, name="fetch-ahead", daemon=True).start()
     try:
         for _ in works:

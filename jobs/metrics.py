@@ -1,15 +1,15 @@
-"""Counters of a sweep under Ray, for the cluster's Prometheus: units by how they ended, seconds by phase."""
+"""Metrics of a sweep under Ray, for the cluster's Prometheus: units by outcome, seconds by phase."""
 
 from collections.abc import Callable, Sequence
 
 from jobs.outcomes import Outcome
-from jobs.units import CheckpointWork
+from jobs.work import CheckpointWork
 
 Count = Callable[[CheckpointWork, Sequence[Outcome]], None]
 
 
 def counters() -> Count:
-    """A function that counts the outcomes of an attempt; Ray sends what it counts every few seconds."""
+    """A function that counts the outcomes of an attempt; Ray exports the counts every few seconds."""
     from ray.util.metrics import Counter
 
     units = Counter("emergence_units", "units by how an attempt at them ended", ("model", "status"))

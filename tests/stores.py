@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from dynamics.components import component_grid
 from dynamics.results.store import ResultStore, open_store, part_id, write_units
-from dynamics.results.tables import UnitArrays, table, unit_tables
+from dynamics.results.tables import table, unit_tables
+from dynamics.unit_arrays import UnitArrays
 
 COMPONENTS = component_grid(2, 4, attention_bias=False)
 """The embedding, then per layer four heads and an MLP: ten candidates."""

@@ -8,7 +8,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from dynamics.decomposition import decompose, relative_error
-from tests.benchmarks import APART, BENCHMARKS
+from tests.benchmarks import BENCHMARKS, ON_REQUEST
 from tests.benchmarks.__main__ import run
 from tests.benchmarks.hooks import by_hooks
 from tests.benchmarks.timing import Row, Times, in_turns
@@ -16,7 +16,7 @@ from tests.benchmarks.workloads import n_tokens, plain_pass, unshared
 from tests.dynamics.test_decomposition import ragged_prompts
 
 
-@pytest.mark.parametrize("target", [*BENCHMARKS.values(), *APART.values()])
+@pytest.mark.parametrize("target", [*BENCHMARKS.values(), *ON_REQUEST.values()])
 def test_every_name_leads_to_a_function(target: str) -> None:
     assert callable(resolve_name(target))
 

@@ -40,7 +40,7 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def untidy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Planted units; one of them twice, in two parts; a part that was never committed; and files of other versions."""
+    """Planted units; one of them twice, in two parts; and a part that was never committed."""
     store = new_store(tmp_path_factory.mktemp("querying") / "out")
     for step, best in ((0, 0.5), (4, 0.8), (16, 0.9)):
         for seed in (0, 1):
@@ -56,10 +56,6 @@ def untidy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _copy(first, "0" * 16)  # another driver's equal rows, committed as well
         if table != "units":
             _copy(last, "f" * 16)  # never committed
-        other = min((store.root / table).glob("*/step=16/*.parquet"))
-        pl.read_parquet(other).with_columns(of_a_later_version=1).write_parquet(other)
-    older = min((store.root / "reweightings").glob("*/step=16/*.parquet"))
-    pl.read_parquet(older).drop("keeps_remainder").write_parquet(older)
     return store.root
 
 
@@ -113,13 +109,6 @@ def test_each_finished_unit_counts_once_in_both(table: str, opened: tuple[dict, 
     assert loaded.group_by("unit_id").len()["len"].to_list() == [per_unit[table]] * 6
     _, ask = opened
     assert ask(f"SELECT count(*) AS n FROM finished('{table}')")["n"].item() == 6 * per_unit[table]
-    assert "of_a_later_version" not in loaded.columns
-
-
-def test_a_column_that_older_files_lack_is_null(untidy: Path) -> None:
-    rows = analysis.load(untidy, "reweightings").filter(pl.col("step") == 16).collect()
-    assert rows["keeps_remainder"].null_count() == len(rows) == 20
-    assert rows["weight"].null_count() == 0
 
 
 def test_an_empty_file_is_refused_and_not_skipped(untidy: Path, tmp_path: Path) -> None:

@@ -26,27 +26,26 @@ NOT_COVERED = (
     "scale_depth",
     "dim_model_base",
 )
-"""Config keys that bend or rescale logits, residual or embedding. Relatives of these families have them; the classes
-here would ignore them and compute another model than the one that was trained."""
+"""Config keys that transform or rescale logits, residual or embedding. Related families have them; the model classes of
+these families would ignore them, and compute another model than the one that was trained."""
 
 
 def anatomy(model: PreTrainedModel) -> Anatomy:
-    """Find the parts of a Hugging Face causal language model.
+    """The parts of a Hugging Face causal language model.
 
     Raises:
-        UnsupportedModel: no family file covers its `model_type`, or its config asks for something the identity
-            does not cover.
+        UnsupportedModel: no family file supports its `model_type`, or its config sets one of `NOT_COVERED`.
     """
-    require_supported(model.config.model_type)
-    _refuse_rescaling(model.config)
+    check_supported(model.config.model_type)
+    _check_no_rescaling(model.config)
     return resolve_name(FAMILIES[model.config.model_type])(model)
 
 
-def require_supported(model_type: object) -> None:
-    """Refuse a `model_type` that no family file covers.
+def check_supported(model_type: object) -> None:
+    """Check that a family file supports a `model_type`.
 
     Raises:
-        UnsupportedModel: with the list and the place to add one.
+        UnsupportedModel: none does; names those there are, and how to add one.
     """
     if model_type not in FAMILIES:
         raise UnsupportedModel(
@@ -55,12 +54,12 @@ def require_supported(model_type: object) -> None:
         )
 
 
-def _refuse_rescaling(config: PreTrainedConfig) -> None:
-    """Refuse a config that sets one of `NOT_COVERED` to anything but None or 1."""
+def _check_no_rescaling(config: PreTrainedConfig) -> None:
+    """Check that a config sets each of `NOT_COVERED` to None or 1, or not at all."""
     for key in NOT_COVERED:
         value = getattr(config, key, None)
         if value is not None and value != 1:
             raise UnsupportedModel(
-                f"config key {key} = {value!r} of this {config.model_type} model is not covered: its label logits "
-                "are not the plain sum of its parts. Only None or 1 is; use another model"
+                f"config key {key} = {value!r} of this {config.model_type} model is not supported: its label logits "
+                "are not the sum of its parts. Only None or 1 is; use another model"
             )

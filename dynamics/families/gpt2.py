@@ -5,19 +5,19 @@ from transformers import GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from dynamics.errors import UnsupportedModel
-from dynamics.families.anatomy import Anatomy, Block, heads_of_rows, layer_norm, part, unembedding_of
+from dynamics.families.anatomy import Anatomy, Block, heads_of_rows, layer_norm, submodule, unembedding_of
 
 
 def anatomy(model: GPT2LMHeadModel) -> Anatomy:
     """Parts of a `GPT2LMHeadModel`; the embedding part is token plus position, the input of block 0.
 
     Raises:
-        UnsupportedModel: blocks have a cross-attention, a writer that no component stands for.
+        UnsupportedModel: blocks have cross-attention, which is no component.
     """
     if model.config.add_cross_attention:
         raise UnsupportedModel(
-            "config key add_cross_attention = True: cross-attention writes to the residual stream and is no component; "
-            "only decoder-only GPT-2 is covered"
+            "config key add_cross_attention = True: cross-attention writes to the residual stream and is no "
+            "component. Use a decoder-only GPT-2"
         )
     backbone = model.transformer
     unembedding, bias = unembedding_of(model)
@@ -32,7 +32,7 @@ def anatomy(model: GPT2LMHeadModel) -> Anatomy:
 
 
 def _block(layer: nn.Module, n_heads: int) -> Block:
-    c_proj = part(layer, "attn.c_proj", Conv1D)
+    c_proj = submodule(layer, "attn.c_proj", Conv1D)
     return Block(
         attention_output=c_proj,
         w_o=heads_of_rows(c_proj.weight, n_heads),

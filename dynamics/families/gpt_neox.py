@@ -3,14 +3,14 @@
 from torch import nn
 from transformers import GPTNeoXForCausalLM
 
-from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, layer_norm, part, unembedding_of
+from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, layer_norm, submodule, unembedding_of
 
 
 def anatomy(model: GPTNeoXForCausalLM) -> Anatomy:
     """Parts of a `GPTNeoXForCausalLM`.
 
     Whether attention and MLP read the same residual (parallel) or the MLP reads the attention's result (sequential)
-    changes what they write, not that they add up: the same parts serve both.
+    changes what they write, not that it is added, so both have the same parts.
     """
     backbone = model.gpt_neox
     n_heads = model.config.num_attention_heads
@@ -26,7 +26,7 @@ def anatomy(model: GPTNeoXForCausalLM) -> Anatomy:
 
 
 def _block(layer: nn.Module, n_heads: int) -> Block:
-    dense = part(layer, "attention.dense", nn.Linear)
+    dense = submodule(layer, "attention.dense", nn.Linear)
     return Block(
         attention_output=dense,
         w_o=heads_of_linear(dense.weight, n_heads),

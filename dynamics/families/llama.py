@@ -1,11 +1,11 @@
-"""Llama: RMSNorm, grouped-query attention, biases only where the config asks for them."""
+"""Llama: RMSNorm, grouped-query attention, biases only where the config has them."""
 
 from collections.abc import Callable
 
 from torch import nn
 from transformers import LlamaForCausalLM, MistralForCausalLM, Olmo2ForCausalLM
 
-from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, part, rms_norm, unembedding_of
+from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, rms_norm, submodule, unembedding_of
 
 
 def anatomy(model: LlamaForCausalLM | MistralForCausalLM) -> Anatomy:
@@ -20,7 +20,7 @@ def anatomy(model: LlamaForCausalLM | MistralForCausalLM) -> Anatomy:
 def rms_anatomy(
     model: LlamaForCausalLM | MistralForCausalLM | Olmo2ForCausalLM, block: Callable[[nn.Module, int], Block]
 ) -> Anatomy:
-    """Parts of a model laid out like Llama, given what one of its layers and its number of heads make a `Block`."""
+    """Parts of a model with the modules of Llama; `block` makes a `Block` of a layer and the number of heads."""
     backbone = model.model
     unembedding, bias = unembedding_of(model)
     return Anatomy(
@@ -34,7 +34,7 @@ def rms_anatomy(
 
 
 def _block(layer: nn.Module, n_heads: int) -> Block:
-    o_proj = part(layer, "self_attn.o_proj", nn.Linear)
+    o_proj = submodule(layer, "self_attn.o_proj", nn.Linear)
     return Block(
         attention_output=o_proj,
         w_o=heads_of_linear(o_proj.weight, n_heads),

@@ -1,4 +1,4 @@
-"""Mistral: laid out as Llama; its sliding window decides what a head sees, not where it writes."""
+"""Mistral: the modules of Llama; its sliding window limits what heads attend to, not what they write."""
 
 from transformers import MistralForCausalLM
 

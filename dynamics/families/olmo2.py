@@ -1,14 +1,14 @@
-"""OLMo-2: what attention and MLP write is normalised before it is added to the residual stream.
+"""OLMo-2: outputs of attention and MLP are normalised before they are added to the residual stream.
 
 With o the attention output projection's result, g its post-norm's gain and `s_attn = sqrt(mean(o^2) + eps)`, attention
-adds `g * o / s_attn`, and o is the sum of its heads (and of its bias, where the config asks for one). So a head adds
+adds `g * o / s_attn`, and o is the sum of its heads (and of its bias, where the config has one). So a head adds
 `g * (a_h W_O[h]) / s_attn`, where s_attn differs by example and layer. The MLP part is its post-norm's output.
 """
 
 from torch import nn
 from transformers import Olmo2ForCausalLM
 
-from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, part, rms_norm
+from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, rms_norm, submodule
 from dynamics.families.llama import rms_anatomy
 
 
@@ -18,7 +18,7 @@ def anatomy(model: Olmo2ForCausalLM) -> Anatomy:
 
 
 def _block(layer: nn.Module, n_heads: int) -> Block:
-    o_proj = part(layer, "self_attn.o_proj", nn.Linear)
+    o_proj = submodule(layer, "self_attn.o_proj", nn.Linear)
     return Block(
         attention_output=o_proj,
         w_o=heads_of_linear(o_proj.weight, n_heads),

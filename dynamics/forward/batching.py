@@ -1,4 +1,4 @@
-"""Which examples run together: sorted by length, within a budget of tokens that memory allows."""
+"""Batches of examples: sorted by length, within a budget of padded tokens that memory allows."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -8,25 +8,21 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dynamics.forward.memory import ModelShape, bytes_per_token
+from dynamics.forward.memory import MAX_TOKENS_CPU, MAX_TOKENS_GPU, ModelShape, bytes_per_token
 
-ON_CPU = 4_096
-"""Most padded tokens of a batch on a CPU where the plan leaves it open: larger ones leave its caches and are slower."""
-ON_GPU = 65_536
-"""The same on a GPU, which has long been busy by then."""
 _SHARE_OF_FREE = 0.5
-"""Of the memory that is free; the rest is for what the formula leaves out and for other workers."""
+"""Share of the free memory for a batch; the rest is for what the formulae leave out and for other workers."""
 
 
 def batches(lengths: Sequence[int], shared: int, token_budget: int) -> list[list[int]]:
-    """Example positions grouped by length, longest first, so that a batch's padded tokens fit the budget.
+    """Positions of examples in batches, longest first, so that the padded tokens of a batch fit the budget.
 
     A batch also ends where its next example would be more than a sixth (and six tokens) shorter than its longest.
 
     Args:
-        lengths: own tokens of each example.
-        shared: tokens of the shared prefix, whose keys and values each example of a batch holds too.
-        token_budget: padded tokens a batch may hold, the shared ones included; a single example always passes.
+        lengths: number of tokens of each example after the shared prefix.
+        shared: number of tokens of the shared prefix, whose keys and values each example of a batch needs too.
+        token_budget: maximum number of padded tokens of a batch, the shared ones included, unless it has one example.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     groups: list[list[int]] = []
@@ -43,81 +39,81 @@ def batches(lengths: Sequence[int], shared: int, token_budget: int) -> list[list
 def in_batches(
     run: Callable[[list[int]], Sequence[Tensor]], lengths: Sequence[int], shared: int, token_budget: int
 ) -> list[Tensor]:
-    """Run every batch and put its results back in the order of the examples, on the CPU.
+    """Run every batch; results are on the CPU, in the order of the examples.
 
     A batch that does not fit into memory is run again as two halves, and so are all larger ones after it.
 
     Args:
-        run: positions of examples -> results whose first axis is those examples.
+        run: positions of examples -> results whose first axis is these examples.
         lengths, shared, token_budget: as for `batches`.
 
     Returns:
-        One tensor per result of `run`, moved off the device once, when all batches are done.
+        One tensor per result of `run`, copied from the device once, after all batches.
 
     Raises:
         OutOfMemoryError, MemoryError: a single example does not fit.
     """
-    waiting = batches(lengths, shared, token_budget)[::-1]
+    pending = batches(lengths, shared, token_budget)[::-1]
     order: list[int] = []
     results: list[Sequence[Tensor]] = []
-    most = len(lengths)
-    while waiting:
-        group = waiting.pop()
-        if len(group) > most:
-            waiting += [group[most:], group[:most]]
+    max_size = len(lengths)
+    while pending:
+        batch = pending.pop()
+        if len(batch) > max_size:
+            pending += [batch[max_size:], batch[:max_size]]
             continue
         try:
-            results.append(run(group))
+            results.append(run(batch))
         except (RuntimeError, MemoryError) as error:
-            if len(group) == 1 or not is_out_of_memory(error):
+            if len(batch) == 1 or not is_out_of_memory(error):
                 raise
-            most = len(group) // 2
+            max_size = len(batch) // 2
         else:
-            order += group
+            order += batch
             continue
-        waiting.append(group)
-        _release()  # here, where the error and with it the batch's tensors are gone
-    back = torch.tensor(order).argsort()
-    return [torch.cat(list(parts)).cpu()[back] for parts in zip(*results, strict=True)]
+        pending.append(batch)
+        _empty_cache()  # after the except clause, when the error no longer holds the batch's tensors
+    inverse = torch.tensor(order).argsort()
+    return [torch.cat(list(parts)).cpu()[inverse] for parts in zip(*results, strict=True)]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on a GPU or on a CPU, where torch raises a plain RuntimeError."""
+    """Whether an error means that memory ran out; on a CPU, torch raises a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def budget_for(model: PreTrainedModel, token_budget: int | None) -> int:
-    """Padded tokens per batch: those asked for, or what half of the free memory holds.
+    """Padded tokens per batch: `token_budget`, or where it is None as many as half of the free memory holds.
 
     Args:
-        model: whose shape, dtype and device decide.
-        token_budget: None to find it.
+        model: the model, for its shape, dtype and device.
+        token_budget: None to fit free memory.
     """
     if token_budget is not None:
         return token_budget
     per_token = bytes_per_token(ModelShape.of(model.config.to_dict()), str(model.dtype).removeprefix("torch."))
     fitting = int(_SHARE_OF_FREE * free_bytes(model.device)) // per_token
-    return max(1, min(fitting, ON_CPU if model.device.type == "cpu" else ON_GPU))
+    return max(1, min(fitting, MAX_TOKENS_CPU if model.device.type == "cpu" else MAX_TOKENS_GPU))
 
 
 def halved(token_budget: int | None) -> int:
-    """The budget to try after a process ran out of memory with this one."""
-    return max(1, (ON_CPU if token_budget is None else token_budget) // 2)
+    """The budget for the next attempt after a process ran out of memory with this one."""
+    return max(1, (MAX_TOKENS_CPU if token_budget is None else token_budget) // 2)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that a batch could take on a device; on a CPU, what the system calls available."""
+    """Memory in bytes that a batch can take on a device; on a CPU, what the system reports as available."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux: what there is, of which a half is taken anyway
+    except (OSError, StopIteration):  # not Linux: all memory, of which a batch takes half
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _release() -> None:
-    """Give cached blocks back to the device, so that smaller ones find room."""
+def _empty_cache() -> None:
+    """Return cached blocks to the device, so that smaller ones fit."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

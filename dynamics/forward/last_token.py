@@ -1,9 +1,9 @@
-"""Forward passes that keep only what the decomposition reads: the last prompt token of every part.
+"""Forward passes that store only what the decomposition needs: every part at the last prompt token.
 
-The demonstrations of a prompt set are the same for all its examples, so their keys and values are computed once and
-each example pays for its own tokens only. Batches are padded on the right: under a causal mask no real token sees a
-pad, and positions count from the prompt's start, so a ragged batch equals one-by-one passes. In the last block only
-the last token goes on from the heads, through W_O and the MLP, since nobody reads the others.
+The demonstrations of a prompt set are the same for all its examples, so their keys and values are computed once and an
+example costs only its own tokens. Batches are padded on the right: under a causal mask no real token attends to a pad,
+and positions count from the start of the prompt, so a ragged batch equals one-by-one passes. In the last block, W_O and
+the MLP are computed at the last token only, since the outputs at other positions are not needed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from dynamics.forward.prefix import SharedPrefix
 
 @dataclass(frozen=True)
 class LastToken:
-    """The residual stream's parts at each example's last token, in the model's dtype.
+    """The parts of the residual stream at each example's last token, in the model's dtype.
 
     Attributes:
         embedding: (example, d_model), the first block's input.
@@ -43,24 +43,24 @@ class LastToken:
 def last_token(
     anatomy: Anatomy, token_ids: Sequence[Sequence[int]], prefix: SharedPrefix | None = None, *, pad_id: int = 0
 ) -> LastToken:
-    """One forward pass over a batch of prompts (or, after `prefix`, of their last parts).
+    """The parts at the last tokens of a batch, by one forward pass.
 
     Args:
-        anatomy: where the model keeps its parts.
-        token_ids: one non-empty list of ids per example, of any lengths.
+        anatomy: the model's parts.
+        token_ids: one non-empty list of ids per example, of any lengths; those after the prefix, if there is one.
         prefix: keys and values of the tokens that all examples share, from `shared_prefix`.
-        pad_id: any valid id; pads are never seen by a real token.
+        pad_id: any valid id; no real token attends to pads.
     """
-    last = _last(anatomy, token_ids)
-    with _only_at(anatomy, last), _capture(anatomy, last) as kept:
+    last = _last_positions(anatomy, token_ids)
+    with _only_at(anatomy, last), _capture(anatomy, last) as captured:
         hidden_states(anatomy, token_ids, prefix, pad_id=pad_id)
     return LastToken(
-        embedding=kept["embedding"][:, 0],
-        heads=kept["heads"],
-        projected=kept.get("projected"),
-        mlps=kept["mlps"],
-        residual=kept["residual"][:, 0],
-        normed=kept["normed"][:, 0],
+        embedding=captured["embedding"][:, 0],
+        heads=captured["heads"],
+        projected=captured.get("projected"),
+        mlps=captured["mlps"],
+        residual=captured["residual"][:, 0],
+        normed=captured["normed"][:, 0],
     )
 
 
@@ -68,7 +68,7 @@ def last_state(
     anatomy: Anatomy, token_ids: Sequence[Sequence[int]], prefix: SharedPrefix | None = None, *, pad_id: int = 0
 ) -> Tensor:
     """The final norm's output at each example's last token: (example, d_model). Arguments as for `last_token`."""
-    last = _last(anatomy, token_ids)
+    last = _last_positions(anatomy, token_ids)
     with _only_at(anatomy, last):
         hidden = hidden_states(anatomy, token_ids, prefix, pad_id=pad_id)
     return hidden[torch.arange(len(last), device=last.device), last]
@@ -93,18 +93,18 @@ def shared_prefix(anatomy: Anatomy, token_ids: Sequence[int]) -> SharedPrefix | 
     if not token_ids:
         return None
     ids = _on_device([token_ids], anatomy.device)
-    with torch.inference_mode(), _only_at(anatomy, _last(anatomy, [token_ids])):
+    with torch.inference_mode(), _only_at(anatomy, _last_positions(anatomy, [token_ids])):
         output = anatomy.backbone(input_ids=ids, use_cache=True)
     return SharedPrefix(output.past_key_values)
 
 
-def _last(anatomy: Anatomy, token_ids: Sequence[Sequence[int]]) -> Tensor:
+def _last_positions(anatomy: Anatomy, token_ids: Sequence[Sequence[int]]) -> Tensor:
     """Position of each example's last token: (example,)."""
     return _on_device([len(ids) - 1 for ids in token_ids], anatomy.device)
 
 
 def _on_device(values: Sequence[Any], device: torch.device) -> Tensor:
-    """Integers on a device, by a transfer that a GPU's queue of work need not wait for."""
+    """Integers on a device, by a transfer that does not block a GPU's queue of work."""
     return torch.tensor(values, pin_memory=device.type == "cuda").to(device, non_blocking=True)
 
 
@@ -112,8 +112,8 @@ def _on_device(values: Sequence[Any], device: torch.device) -> Tensor:
 def _only_at(anatomy: Anatomy, last: Tensor) -> Iterator[None]:
     """In the last block, run W_O and the MLP at the positions `last` (example,) only.
 
-    What they return has one position, which the block adds to all of its residual stream: right at `last`, and
-    meaningless elsewhere.
+    Their outputs have one position, which the block adds at all positions of its residual stream; the result is right
+    at `last` and meaningless elsewhere.
     """
     rows = torch.arange(len(last), device=last.device)
 
@@ -132,29 +132,30 @@ def _only_at(anatomy: Anatomy, last: Tensor) -> Iterator[None]:
 
 @contextmanager
 def _capture(anatomy: Anatomy, last: Tensor) -> Iterator[dict[str, Tensor]]:
-    """Hooks that keep the rows at `last` (example,) of every part: name -> (example, block, width).
+    """Hooks that store the rows at `last` (example,) of every part: name -> (example, block, width).
 
-    They are removed on leaving, even by an error. Entered inside `_only_at`, so that where that leaves one position its
-    hooks see it. All blocks' rows go into one tensor, made at the first: small tensors that stay, made between large
-    ones that go, keep an allocator from using the room of the large ones again (a fifth of the peak at 410m).
+    They are removed on exit, also after an error. Enter it inside `_only_at`, so that its hooks see the one position
+    that `_only_at` leaves. The rows of all blocks go into one tensor, allocated at the first block: small tensors that
+    are allocated between large temporary ones prevent the allocator from reusing their memory (a fifth of the peak at
+    410m).
     """
-    kept: dict[str, Tensor] = {}
+    captured: dict[str, Tensor] = {}
     rows = torch.arange(len(last), device=last.device)
 
-    def keep(name: str, i: int, of: int, hidden: Tensor) -> None:
-        if name not in kept:
-            kept[name] = hidden.new_empty(len(last), of, hidden.shape[-1])
-        kept[name][:, i] = hidden[:, 0] if hidden.shape[1] == 1 else hidden[rows, last]
+    def store(name: str, i: int, n_blocks: int, hidden: Tensor) -> None:
+        if name not in captured:
+            captured[name] = hidden.new_empty(len(last), n_blocks, hidden.shape[-1])
+        captured[name][:, i] = hidden[:, 0] if hidden.shape[1] == 1 else hidden[rows, last]
 
-    def on_input(module: nn.Module, name: str, i: int = 0, of: int = 1) -> RemovableHandle:
+    def on_input(module: nn.Module, name: str, i: int = 0, n_blocks: int = 1) -> RemovableHandle:
         def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            keep(name, i, of, inputs[0])
+            store(name, i, n_blocks, inputs[0])
 
         return module.register_forward_pre_hook(hook)
 
-    def on_output(module: nn.Module, name: str, i: int = 0, of: int = 1) -> RemovableHandle:
+    def on_output(module: nn.Module, name: str, i: int = 0, n_blocks: int = 1) -> RemovableHandle:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
-            keep(name, i, of, output)
+            store(name, i, n_blocks, output)
 
         return module.register_forward_hook(hook)
 
@@ -168,7 +169,7 @@ def _capture(anatomy: Anatomy, last: Tensor) -> Iterator[dict[str, Tensor]]:
                 handles.append(on_output(block.attention_output, "projected", i, anatomy.n_layers))
         handles.append(on_input(anatomy.final_norm.module, "residual"))
         handles.append(on_output(anatomy.final_norm.module, "normed"))
-        yield kept
+        yield captured
     finally:
         for handle in handles:
             handle.remove()

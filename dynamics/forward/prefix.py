@@ -1,8 +1,8 @@
-"""Demonstrations computed once: their keys and values, read by every batch and written by none.
+"""Shared prefix: keys and values of the demonstrations, computed once and reused by every batch.
 
-A cache of transformers grows by what passes through it, so reusing one means copying it for every example of every
-batch, and keeping all layers' copies until the batch is done. Here each layer hands attention one batch's keys (the
-shared ones, repeated by a view, then the batch's own) and keeps nothing: a single layer's copy exists at a time.
+A cache of transformers grows with each forward pass, so reusing one means copying it for every example of every batch,
+and keeping the copies of all layers until the batch is done. Here each layer passes the keys of one batch to attention
+(the shared ones, repeated by a view, then the batch's own) and stores nothing, so one layer's copy exists at a time.
 """
 
 from typing import Any
@@ -14,15 +14,15 @@ from transformers.cache_utils import DynamicLayer
 
 
 class SharedPrefix(Cache):
-    """Keys and values of tokens that all examples begin with; the same after a forward pass as before it."""
+    """Keys and values of the tokens that all examples begin with; forward passes do not change them."""
 
     def __init__(self, filled: DynamicCache) -> None:
-        """Args: filled: the cache that one pass over the shared tokens, alone in its batch, has filled."""
+        """Args: filled: the cache after one forward pass over the shared tokens, in a batch of one."""
         super().__init__(layers=[_SharedLayer(layer) for layer in filled.layers])
 
 
 class _SharedLayer(DynamicLayer):
-    """One layer's share, with whatever window its layer has."""
+    """The keys and values of one layer, with its sliding window if it has one."""
 
     def __init__(self, filled: Any) -> None:
         super().__init__()
@@ -35,11 +35,11 @@ class _SharedLayer(DynamicLayer):
         return _after(self.filled.keys, key_states), _after(self.filled.values, value_states)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """How many keys attention sees, and the position of the first: a window may have dropped some."""
+        """Number of keys for attention, and the position of the first, since a window may have dropped some."""
         return self.filled.get_mask_sizes(query_length)
 
     def get_seq_length(self) -> int:
-        """Tokens read so far, those that a window dropped included."""
+        """Number of tokens so far, those that a window dropped included."""
         return self.filled.get_seq_length()
 
 

@@ -1,4 +1,4 @@
-"""The revisions of a repository that a plan asks for: resolved, checked against each other and against the errata."""
+"""Steps on the Hub: the revisions that a plan requests, resolved and checked against each other and the errata."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ Missing = Literal["refuse", "skip"]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A step of a repository: its revision's name, its files, and what is known to be wrong with it."""
+class HubStep:
+    """One step of a model on the Hub: the name of its revision, its files, and its known faults."""
 
     name: StepName
     revision: HubRevision
@@ -29,44 +29,46 @@ def find_on_hub(
     allow_pickle: bool = False,
     missing: Missing = "refuse",
     revision: str | None = None,
-) -> list[Found]:
-    """The steps asked for, in order; one request for the refs, and one per commit never listed before.
+) -> list[HubStep]:
+    """The requested steps of a repository, in order.
+
+    Costs one request for the refs, and one for each commit that was not listed before.
 
     Args:
         repo: `owner/name`.
-        steps: named grid, range or list.
+        steps: a named grid, a range or a list.
         pattern: how the repository names its revisions.
-        allow_pickle: use `.bin` where a revision has nothing else.
-        missing: whether steps without a branch or without usable weights are refused or left out.
-        revision: the one branch or tag to take, of a model whose steps are not published; it is step `FINISHED`.
+        allow_pickle: use `.bin` weights where a revision has no others.
+        missing: whether a step without a branch or usable weights is an error (`refuse`) or left out (`skip`).
+        revision: the single branch or tag to use, for a model without published steps; it becomes step `FINISHED`.
 
     Raises:
-        CheckpointError: a step is missing or unusable (each with its reason), or the Hub cannot be asked.
-        PlanError: the pattern or the grid is not one.
+        CheckpointError: a step is missing or unusable (with the reason), or the Hub cannot be reached.
+        PlanError: a malformed pattern or an unknown grid.
     """
     refs = list_refs(repo)
-    there = steps_by_name(repo, refs, pattern) if revision is None else _only(repo, refs, revision)
-    if not there:
+    available = steps_by_name(repo, refs, pattern) if revision is None else _single_step(repo, refs, revision)
+    if not available:
         raise CheckpointError(
-            f"no branch of {repo} fits the pattern {pattern!r}; it has {', '.join(sorted(refs)[:5])} and others. "
-            'Of a model without steps name the branch, as revision = "main"'
+            f"{repo} has no branch that fits the pattern {pattern!r}; it has {', '.join(sorted(refs)[:5])} and others. "
+            'Change `pattern`, or name the branch of a model without steps, as revision = "main"'
         )
-    wanted = select_steps(steps, repo, there, strict=missing == "refuse")
-    listed = sorted({*wanted, max(there)})  # the last step too: known faults put its files onto earlier ones
-    pairs = [(there[step].name, refs[there[step].name]) for step in listed]
-    found, refused = resolve(repo, pairs, allow_pickle=allow_pickle)
-    unusable = [reason for step in wanted if (reason := refused.get(there[step].name))]
+    requested = select_steps(steps, repo, available, strict=missing == "refuse")
+    listed = sorted({*requested, max(available)})  # the last step too: known faults put its files onto earlier ones
+    pairs = [(available[step].name, refs[available[step].name]) for step in listed]
+    usable, reasons = resolve(repo, pairs, allow_pickle=allow_pickle)
+    unusable = [reason for step in requested if (reason := reasons.get(available[step].name))]
     if unusable and missing == "refuse":
         more = f" (and {len(unusable) - 1} more such steps)" if len(unusable) > 1 else ""
         raise CheckpointError(f'{unusable[0]}{more}; missing = "skip" leaves all such steps out')
-    by_name = {revision.revision: revision for revision in found}
-    revisions = {step: by_name[there[step].name] for step in listed if there[step].name in by_name}
+    by_name = {revision.revision: revision for revision in usable}
+    revisions = {step: by_name[available[step].name] for step in listed if available[step].name in by_name}
     findings = audit(revisions)
-    return [Found(there[step], revisions[step], findings[step]) for step in wanted if step in revisions]
+    return [HubStep(available[step], revisions[step], findings[step]) for step in requested if step in revisions]
 
 
-def _only(repo: str, refs: Mapping[str, str], revision: str) -> dict[int, StepName]:
-    """The one revision, as the step of a finished model."""
+def _single_step(repo: str, refs: Mapping[str, str], revision: str) -> dict[int, StepName]:
+    """A single revision, as the step of a finished model."""
     if revision not in refs:
         raise CheckpointError(unknown(f"revision of {repo}", revision, sorted(refs)))
     return {FINISHED: StepName(FINISHED, revision, None)}

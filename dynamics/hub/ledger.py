@@ -7,7 +7,6 @@ noticed at once. What no entry names is never touched.
 
 import json
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from huggingface_hub import DeleteCacheStrategy
 
+from dynamics.atomic_write import write_atomically
 from dynamics.errors import CheckpointError
 from dynamics.hub.fetch import repo_folder
 from dynamics.hub.listing import STATE_FOLDER, HubRevision
@@ -42,10 +42,7 @@ def ledger(cache_folder: Path) -> Iterator[Entries]:
         finally:
             after = json.dumps(entries, sort_keys=True)
             if after != before:
-                handle, temporary = tempfile.mkstemp(dir=state, prefix=".tmp-")
-                with os.fdopen(handle, "w") as file:
-                    file.write(after)
-                Path(temporary).replace(path)
+                write_atomically(path, after.encode())
 
 
 def entry_key(revision: HubRevision) -> str:

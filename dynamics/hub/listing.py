@@ -5,19 +5,18 @@ The listing of a commit never changes, so each is asked for once and kept in the
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from huggingface_hub import get_session, hf_raise_for_status
 from huggingface_hub.utils import build_hf_headers
 
+from dynamics.atomic_write import write_atomically
 from dynamics.errors import CheckpointError
 from dynamics.hub.names import HubSettings, checked_repo, checked_revision, checked_sha, checked_sha256, settings
 from dynamics.hub.retries import with_retries
@@ -255,11 +254,5 @@ def _kept(at: HubSettings, name: str) -> Any:
 def _keep(at: HubSettings, name: str, answer: Any) -> None:
     """Keep an answer; a cache that cannot be written only costs asking again."""
     path = at.cache / STATE_FOLDER / "listings" / name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
-        with os.fdopen(handle, "w") as file:
-            json.dump(answer, file)
-        Path(temporary).replace(path)
-    except OSError:
-        pass
+    with suppress(OSError):
+        write_atomically(path, json.dumps(answer).encode())

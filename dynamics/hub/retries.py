@@ -39,7 +39,7 @@ def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) 
         except CheckpointError:
             raise
         except Exception as error:
-            if not passes(error):
+            if not is_transient(error):
                 raise CheckpointError(f"{what}: {first_line(error)}") from error
             if attempt == attempts - 1:
                 raise Unreachable(
@@ -49,7 +49,7 @@ def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) 
     raise AssertionError("attempts must be at least 1")
 
 
-def passes(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed later."""
     root = _root(error)
     response = getattr(root, "response", None)

@@ -2,11 +2,11 @@
 
     predict softmax(v . p)_y,   p = softmax of the label logits: probabilities renormalised over the label words
 
-with v (label,) from a start at 1. Source: the paper's baseline of that name. It is component reweighting of as many
-components as labels, of which component y contributes p_y to label y and 0 to the others, so the same descent fits it.
-No penalty and no clipping in any variant; loss, learning rate and stop are those of each variant of
-`dynamics.methods.reweighting`, with at most 5,000 updates (`default`: 256, averaged over stops). `official_code` looks
-whether all rows are right BEFORE updates 1, 101, ...: a full model that is right on all rows stays as it is.
+with v (label,) initialised at 1. Source: the paper's baseline of that name. It is component reweighting of as many
+components as labels, where component y contributes p_y to label y and 0 to the others, so the same descent fits it.
+No variant has a penalty or clips; loss, learning rate and stopping rule are those of each variant of
+`dynamics.methods.reweighting`, with at most 5,000 updates (`default`: 256, averaged over stops). `official_code` checks
+whether all rows are right BEFORE updates 1, 101, ...: a full model that is right on all rows stays unchanged.
 """
 
 from dataclasses import dataclass
@@ -15,28 +15,22 @@ import numpy as np
 
 from dynamics.methods.descent import FitSettings
 from dynamics.methods.reweighting import fit
+from dynamics.methods.variants import VARIANTS
 
-VARIANTS: dict[str, FitSettings] = {
-    "paper": FitSettings("paper", l1=0, lr=0.05, max_epochs=5000),
-    "official_code": FitSettings(
-        "official_code", l1=0, lr=0.05, max_epochs=5000, mean_loss=True, stop="patience", check_before_update=True
-    ),
-    "default": FitSettings("default", l1=0, lr=None, max_epochs=256, stop="leave_one_out"),
-}
 SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Fitted factors.
+    """Calib+ after fitting: one factor per label.
 
     Attributes:
         factors: (label,), v.
-        settings: how they were fitted.
-        epochs: updates made.
+        settings: settings of the fit.
+        epochs: number of updates.
         train_loss: mean cross-entropy of the rows, in nats.
         stop_reason: `all rows right`, `patience`, `max_epochs` or `averaged over stops`.
-        n_per_label: (label,) rows of each label; a label may have had none.
+        n_per_label: (label,) training rows of each label; may be 0.
     """
 
     factors: np.ndarray
@@ -50,12 +44,13 @@ class Calibration:
         """`v . p`, the logits of the calibrated prediction: (example, label) in and out.
 
         Raises:
-            ValueError: rows are not probabilities over as many labels.
+            ValueError: rows are not probabilities, or have another number of labels.
         """
         _check_probabilities(probabilities)
         if probabilities.shape[1] != len(self.factors):
             raise ValueError(
-                f"{probabilities.shape[1]} labels and {len(self.factors)} factors; give the labels of the fit"
+                f"probabilities have {probabilities.shape[1]} labels and the fit has {len(self.factors)} factors; give "
+                "the labels of the fit"
             )
         return probabilities * self.factors
 
@@ -67,17 +62,17 @@ def label_probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def fit_calibration(
-    probabilities: np.ndarray, gold: np.ndarray, settings: FitSettings = VARIANTS["default"]
+    probabilities: np.ndarray, gold: np.ndarray, settings: FitSettings = VARIANTS["default"].calibration
 ) -> Calibration:
-    """Fit one factor per label to labelled rows.
+    """Fit Calib+, one factor per label, to labelled rows.
 
     Args:
-        probabilities: (row, label), as `label_probabilities` gives them.
+        probabilities: (row, label), from `label_probabilities`.
         gold: (row,) label indices.
-        settings: one of this module's `VARIANTS`.
+        settings: those of a variant in `dynamics.methods.variants`.
 
     Raises:
-        ValueError: rows are not probabilities over the labels, or do not agree with gold.
+        ValueError: rows are not probabilities over the labels, or shapes do not match.
     """
     _check_probabilities(probabilities)
     fitted = fit(probabilities[:, :, None] * np.eye(probabilities.shape[1]), gold, settings)

@@ -1,31 +1,29 @@
-"""What a few labels buy: reweighting, calibration and a held-out choice, from one unit's contributions and no model."""
+"""Fits on K labelled examples: reweighting, calibration and held-out selection, from a unit's contributions alone."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from dynamics import scores
+from dynamics.identity import METHOD_VERSION, short_hash
 from dynamics.methods import calibration, reweighting, selection
 from dynamics.methods.descent import FitSettings
-from dynamics.results.schema import METHOD_VERSION, TABLES
-from dynamics.results.tables import UnitArrays, answers_by_id, table
+from dynamics.methods.variants import VARIANTS
+from dynamics.scores import prediction_columns
+from dynamics.unit_arrays import UnitArrays
 
 COMP_RW, CALIB_PLUS, HELDOUT_T1 = METHODS = ("comp_rw", "calib_plus", "heldout_t1")
-COUNTS_DEMONSTRATIONS = {"official_code": False}
-"""Whether K counts the demonstrations (the paper) or comes on top of them (the authors' code); True unless named."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One way of using K labelled examples: weights and calibration, or the choice of one component.
+    """One use of K labelled examples: COMP RW and Calib+, or held-out selection of one component (T1).
 
     Attributes:
-        name: variant in the tables.
-        base: the built-in variant it starts from, which also decides Calib+ and what K counts.
-        settings: of the reweighting; None for held-out T1, which fits nothing.
+        name: the variant in the tables.
+        base: the entry of `VARIANTS` it is derived from, which decides Calib+ and what K counts.
+        settings: of the reweighting; None for held-out T1, which fits no weights.
         n_labelled: K.
     """
 
@@ -36,87 +34,69 @@ class Fit:
 
     @property
     def fit_id(self) -> str:
-        """Hash (16 hex) of the settings, K and the method's version; a row's whole identity with its unit's id."""
-        calibrated = None if self.settings is None else calibration.VARIANTS[self.base]
+        """Hash (16 hex) of the settings, K and the version of the method; with a unit's id it identifies a row."""
+        calibrated = None if self.settings is None else VARIANTS[self.base].calibration
         counting = (self.counts_demonstrations,) if self.settings is None else ()
         text = repr((self.settings, calibrated, self.n_labelled, METHOD_VERSION, *counting))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return short_hash(text)
 
     @property
     def counts_demonstrations(self) -> bool:
         """Whether K counts the demonstrations in the prompts."""
-        return COUNTS_DEMONSTRATIONS.get(self.base, True)
+        return VARIANTS[self.base].counts_demonstrations
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """What it has rows of `prompt_scores` for."""
+        """The methods whose rows of `prompt_scores` it gives."""
         return (HELDOUT_T1,) if self.settings is None else (COMP_RW, CALIB_PLUS)
 
     def n_train(self, n_shots: int) -> int:
-        """Training rows that K leaves beside the demonstrations."""
+        """Number of training rows: K, less the demonstrations where K counts them."""
         return self.n_labelled - n_shots if self.counts_demonstrations else self.n_labelled
 
 
 def heldout_fits(fits: Sequence[Fit]) -> list[Fit]:
-    """Held-out T1 on the training rows of these fits, once for each K and way of counting it.
+    """Held-out T1 on the training rows of these fits, once for each K, with and without the demonstrations counted.
 
-    Its variants are `train_rows`, and `train_rows_outside` where K comes on top of the demonstrations.
+    The variant is `train_rows`, or `train_rows_outside` where K comes on top of the demonstrations.
     """
-    by_counting = {(fit.n_labelled, fit.counts_demonstrations): fit.base for fit in fits}
-    name = {True: "train_rows", False: "train_rows_outside"}
-    return [Fit(name[inside], base, None, k) for (k, inside), base in sorted(by_counting.items())]
+    bases = {(fit.n_labelled, fit.counts_demonstrations): fit.base for fit in fits}
+    variant = {True: "train_rows", False: "train_rows_outside"}
+    return [Fit(variant[counts], base, None, n_labelled) for (n_labelled, counts), base in sorted(bases.items())]
 
 
 @dataclass(frozen=True)
 class FitRows:
-    """Rows of `prompt_scores` and of `reweightings`, without the keys."""
+    """Rows of `prompt_scores` (`scores`) and of `reweightings` (`weights`), without the keys."""
 
     scores: list[dict[str, object]]
     weights: list[dict[str, object]]
 
 
 def fit_unit(unit: UnitArrays, fit: Fit) -> FitRows:
-    """COMP RW and Calib+, or held-out T1, on the first training rows that K allows, scored on the test rows.
+    """Fit COMP RW and Calib+, or select held-out T1, on the first training rows that K allows; score the test rows.
 
-    Where K leaves no training rows, or more than the unit has, the rows are null and say why.
+    Where K allows no training rows, or more than the unit has, accuracies are null with a reason.
     """
     n_train = fit.n_train(unit.n_shots_used)
-    there = unit.split.count("train")
-    if not 0 < n_train <= there:
+    available = unit.split.count("train")
+    if not 0 < n_train <= available:
         reason = (
-            f"K = {fit.n_labelled} asks for {n_train} training rows beside {unit.n_shots_used} shots; {there} there"
+            f"K = {fit.n_labelled} asks for {n_train} training rows beside {unit.n_shots_used} shots; {available} there"
         )
         return FitRows([_score(unit, fit, method, None, reason=reason) for method in fit.methods], [])
     train, test = _rows(unit, "train").take(n_train), _rows(unit, "test")
     if fit.settings is None:
         held_out = selection.heldout_train_rows(train.answers, test.answers)
-        index = held_out.chosen[0].component
+        index = held_out.selected[0].component
         score = _score(unit, fit, HELDOUT_T1, held_out.accuracy, component=train.components[index])
-        return FitRows([{**score, **test.answered(test.answers.credit[:, index])}], [])
+        return FitRows([{**score, **test.predictions(test.answers.credit[:, index])}], [])
     return _reweight_and_calibrate(unit, fit, fit.settings, train, test)
-
-
-def fit_tables(units: Sequence[UnitArrays], fits: Sequence[Fit]) -> dict[str, pa.Table]:
-    """The rows of `prompt_scores` and `reweightings` that the fits add to these units."""
-    fitted = [(unit, fit_unit(unit, fit)) for unit in units for fit in fits]
-    return {
-        "prompt_scores": _table("prompt_scores", [(unit, rows.scores) for unit, rows in fitted]),
-        "reweightings": _table("reweightings", [(unit, rows.weights) for unit, rows in fitted]),
-    }
-
-
-def _table(name: str, parts: Sequence[tuple[UnitArrays, list[dict[str, object]]]]) -> pa.Table:
-    tables = [
-        table(name, unit.keys, {column: [row[column] for row in rows] for column in rows[0]})
-        for unit, rows in parts
-        if rows
-    ]
-    return pa.concat_tables(tables) if tables else TABLES[name].empty_table()
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """The candidates' contributions of one split, and what is left of the logits."""
+    """The rows of one split: contributions of the candidates, and the remainder of the logits."""
 
     components: tuple[str, ...]
     contributions: np.ndarray
@@ -130,19 +110,17 @@ class _Rows:
         arrays = self.contributions[:n], self.remainder[:n], self.full[:n], self.gold[:n]
         return _Rows(self.components, *arrays, self.example_id[:n])
 
-    def answered(self, values: np.ndarray) -> dict[str, list[int] | None]:
-        """Labels answered where logits are `values` (row, label), as columns of `prompt_scores`."""
-        return answers_by_id(values, self.example_id)
+    def predictions(self, values: np.ndarray) -> dict[str, list[int] | None]:
+        """The columns `predictions` and `tied` of `prompt_scores`, from logits or credit (row, label)."""
+        return prediction_columns(values, self.example_id)
 
     @property
     def answers(self) -> selection.Answers:
-        """What every candidate answers on its own."""
+        """The predictions of every candidate."""
         return selection.answers_of(self.contributions, self.gold)
 
 
-def _reweight_and_calibrate(
-    unit: UnitArrays, fit: Fit, settings: FitSettings, train: "_Rows", test: "_Rows"
-) -> FitRows:
+def _reweight_and_calibrate(unit: UnitArrays, fit: Fit, settings: FitSettings, train: _Rows, test: _Rows) -> FitRows:
     weights = reweighting.fit(
         train.contributions,
         train.gold,
@@ -152,27 +130,27 @@ def _reweight_and_calibrate(
     )
     logits = weights(test.contributions, test.remainder if settings.keep_remainder else None)
     factors = calibration.fit_calibration(
-        calibration.label_probabilities(train.full), train.gold, calibration.VARIANTS[fit.base]
+        calibration.label_probabilities(train.full), train.gold, VARIANTS[fit.base].calibration
     )
     calibrated = factors(calibration.label_probabilities(test.full))
     results = [
-        {**_score(unit, fit, COMP_RW, _accuracy(logits, test.gold)), **test.answered(logits)},
-        {**_score(unit, fit, CALIB_PLUS, _accuracy(calibrated, test.gold)), **test.answered(calibrated)},
+        {**_score(unit, fit, COMP_RW, _accuracy(logits, test.gold)), **test.predictions(logits)},
+        {**_score(unit, fit, CALIB_PLUS, _accuracy(calibrated, test.gold)), **test.predictions(calibrated)},
     ]
     return FitRows(results, _weights(fit, settings, weights))
 
 
 def _rows(unit: UnitArrays, split: str) -> _Rows:
-    mine = np.asarray(unit.split) == split
+    in_split = np.asarray(unit.split) == split
     candidates = np.array([c.is_candidate for c in unit.components])
-    contributions = unit.contributions[mine]
+    contributions = unit.contributions[in_split]
     return _Rows(
         components=tuple(c.name for c in unit.components if c.is_candidate),
         contributions=contributions[:, candidates],
         remainder=contributions[:, ~candidates].sum(1, dtype=np.float64) + unit.constant,
-        full=unit.full[mine],
-        gold=unit.gold[mine],
-        example_id=tuple(np.asarray(unit.example_id)[mine].tolist()),
+        full=unit.full[in_split],
+        gold=unit.gold[in_split],
+        example_id=tuple(np.asarray(unit.example_id)[in_split].tolist()),
     )
 
 

@@ -1,7 +1,7 @@
-"""Which labelled examples are most like a test example: embeddings by mean pooling, neighbours by cosine.
+"""Nearest labelled examples of a test example: mean-pooled embeddings, compared by cosine similarity.
 
-A text's vector is `mean_t h_t` over its own tokens t, with h the final hidden states of the checkpoint itself or of a
-sentence encoder. (Paper, section 5: PromptS.)
+The embedding of a text is `mean_t h_t` over its tokens t, with h the final hidden states of the checkpoint itself or of
+a sentence encoder. (Paper, section 5: PromptS.)
 """
 
 from collections.abc import Callable, Sequence
@@ -15,59 +15,59 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from dynamics.checkpoints import hash_files
-from dynamics.errors import CheckpointError, DoubtfulUnit
+from dynamics.errors import CheckpointError, FailedCheck, first_line
 from dynamics.families import anatomy as find_anatomy
 from dynamics.forward.batching import budget_for, in_batches
 from dynamics.forward.last_token import hidden_states
+from dynamics.methods.baselines import ENCODER_FOLDER
 from dynamics.tasks import Row
 
 Embed = Callable[[Sequence[str]], np.ndarray]
-"""Texts -> (text, d) float32."""
-
-_GIVE = "give a folder that AutoModel reads, with safetensors weights and its tokenizer"
+"""A function from texts to their embeddings (text, d), float32."""
 
 
 @dataclass(frozen=True)
-class Vectors:
-    """Vectors of rows, each text embedded once: equal texts have equal vectors, and tie exactly.
+class EmbeddingCache:
+    """Embeddings of rows, each text embedded once, so that equal texts have equal embeddings and tie exactly.
 
     Attributes:
-        embed: gives the vectors.
-        known: text -> its vector, so far.
+        embed: computes embeddings.
+        by_text: text -> its embedding (d,), filled by `of_rows`.
     """
 
     embed: Embed
-    known: dict[str, np.ndarray] = field(default_factory=dict)
+    by_text: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def of(self, rows: Sequence[Row]) -> np.ndarray:
-        """The vectors (row, d) of rows.
+    def of_rows(self, rows: Sequence[Row]) -> np.ndarray:
+        """The embeddings (row, d) of rows.
 
         Raises:
-            DoubtfulUnit: a vector is not finite.
+            FailedCheck: an embedding is not finite.
         """
         texts = [row_text(row) for row in rows]
-        new = sorted({text for text in texts if text not in self.known})
+        new = sorted({text for text in texts if text not in self.by_text})
         if new:
-            vectors = self.embed(new)
-            if not np.isfinite(vectors).all():
-                raise DoubtfulUnit("an embedding holds NaN or infinity; nearest examples are not defined")
-            self.known.update(zip(new, vectors, strict=True))
-        return np.stack([self.known[text] for text in texts])
+            embeddings = self.embed(new)
+            if not np.isfinite(embeddings).all():
+                raise FailedCheck(
+                    "an embedding holds NaN or infinity, so nearest examples are not defined; check what embeds"
+                )
+            self.by_text.update(zip(new, embeddings, strict=True))
+        return np.stack([self.by_text[text] for text in texts])
 
 
 def row_text(row: Row) -> str:
-    """What of a row is embedded: its fields, one a line, without the words of any template."""
+    """The text of a row that is embedded: its fields, one per line, without the words of a template."""
     return "\n".join(row.fields.values())
 
 
 def nearest(queries: np.ndarray, pool: np.ndarray, n: int) -> np.ndarray:
-    """The pool rows of largest cosine to each query, nearest LAST; of equals the earlier in the pool is the nearer.
+    """Positions of the pool rows of largest cosine to each query, nearest LAST; in a tie the earlier row is nearer.
 
     Args:
         queries: (query, d), finite.
         pool: (row, d), finite.
-        n: neighbours wanted, at most as many as there are rows.
+        n: number of neighbours, at most the number of pool rows.
 
     Returns:
         (query, n) positions in the pool.
@@ -79,27 +79,27 @@ def nearest(queries: np.ndarray, pool: np.ndarray, n: int) -> np.ndarray:
 def checkpoint_embedder(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, token_budget: int | None = None
 ) -> Embed:
-    """Vectors from a causal language model of a supported family: the mean of its final norm's output.
+    """Embeddings by a causal language model of a supported family: the mean of its final norm's output.
 
-    A leading BOS is read but not averaged, since its state is the same for all texts. Texts longer than the context
-    are cut at its end.
+    A leading BOS is in the input but not in the mean, since its state is the same for all texts. Texts longer than the
+    context are cut at its end.
     """
     anatomy = find_anatomy(model)
     limit = model.config.max_position_embeddings
 
     def embed(texts: Sequence[str]) -> np.ndarray:
-        ids = [own[:limit] for own in tokenizer(list(texts))["input_ids"]]
-        skipped = [int(len(own) > 1 and own[0] == tokenizer.bos_token_id) for own in ids]
-        return _pooled(lambda batch: hidden_states(anatomy, batch), ids, skipped, budget_for(model, token_budget))
+        token_ids = [ids[:limit] for ids in tokenizer(list(texts))["input_ids"]]
+        starts = [int(len(ids) > 1 and ids[0] == tokenizer.bos_token_id) for ids in token_ids]
+        return _pooled(lambda batch: hidden_states(anatomy, batch), token_ids, starts, budget_for(model, token_budget))
 
     return embed
 
 
 def encoder_embedder(folder: Path, *, device: str = "cpu", token_budget: int | None = None) -> Embed:
-    """Vectors from a sentence encoder's folder, by mean pooling over all its tokens, special ones too, in float32.
+    """Embeddings by the sentence encoder in a folder: the mean over all its tokens, special ones included, in float32.
 
-    Texts longer than it reads are cut. Two positions are left free, since some encoders count positions from the
-    pad's id.
+    Texts longer than the encoder reads are cut. Two positions are left free, since some encoders count positions from
+    the pad's id.
 
     Raises:
         CheckpointError: the folder cannot be opened.
@@ -117,22 +117,10 @@ def encoder_embedder(folder: Path, *, device: str = "cpu", token_budget: int | N
             return model(input_ids=padded, attention_mask=real.long()).last_hidden_state
 
     def embed(texts: Sequence[str]) -> np.ndarray:
-        ids = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
-        return _pooled(run, ids, [0] * len(ids), budget_for(model, token_budget))
+        token_ids = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
+        return _pooled(run, token_ids, [0] * len(token_ids), budget_for(model, token_budget))
 
     return embed
-
-
-def encoder_hash(folder: Path) -> str:
-    """Hash of what decides an encoder's vectors: weights, config and tokenizer files.
-
-    Raises:
-        CheckpointError: the folder holds no safetensors weights.
-    """
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise CheckpointError(f"encoder {folder} holds no .safetensors file; {_GIVE}")
-    return hash_files([*weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))])
 
 
 def _open_encoder(folder: Path, device: str) -> tuple[Any, PreTrainedTokenizerBase]:
@@ -141,29 +129,29 @@ def _open_encoder(folder: Path, device: str) -> tuple[Any, PreTrainedTokenizerBa
     try:
         model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **settings)
         tokenizer = AutoTokenizer.from_pretrained(folder, **settings)
-    except Exception as error:  # OSError, ValueError, safetensors' and tokenizers' own: whatever the folder provokes
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"encoder {folder} cannot be opened ({first[:200]}); {_GIVE}") from error
+    except Exception as error:  # OSError, ValueError, or classes of safetensors and tokenizers
+        raise CheckpointError(
+            f"encoder {folder} cannot be opened ({first_line(error, 200)}); {ENCODER_FOLDER}"
+        ) from error
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 
 def _pooled(
     run: Callable[[Sequence[Sequence[int]]], Tensor],
     token_ids: Sequence[Sequence[int]],
-    skipped: Sequence[int],
+    starts: Sequence[int],
     token_budget: int,
 ) -> np.ndarray:
-    """The mean (text, d) of each text's hidden states after the first `skipped` tokens, float32, pads left out."""
+    """The mean (text, d) of each text's hidden states from its token `starts` on, float32, pads left out."""
 
-    def means(group: list[int]) -> tuple[Tensor]:
-        hidden = run([token_ids[i] for i in group])
-        return (
-            torch.stack([hidden[row, skipped[i] : len(token_ids[i])].float().mean(0) for row, i in enumerate(group)]),
-        )
+    def means(batch: list[int]) -> tuple[Tensor]:
+        hidden = run([token_ids[i] for i in batch])
+        pooled = [hidden[row, starts[i] : len(token_ids[i])].float().mean(0) for row, i in enumerate(batch)]
+        return (torch.stack(pooled),)
 
     return in_batches(means, [len(ids) for ids in token_ids], 0, token_budget)[0].numpy()
 
 
 def _unit_length(vectors: np.ndarray) -> np.ndarray:
-    wide = vectors.astype(np.float64)
-    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    values = vectors.astype(np.float64)
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.finfo(np.float64).tiny)

@@ -1,12 +1,10 @@
-"""What else K labelled examples can do: more demonstrations (Standard), or better chosen ones (PromptS).
+"""Prompting baselines: K labelled examples as more demonstrations (Standard), or as nearer ones (PromptS).
 
-Both are prompts of their own, answered by the full model and not decomposed. The K labelled examples are those that
-reweighting has, as the paper counts them: the K' demonstrations in the unit's prompts and the first K - K' of its
-training rows, of those that fit the context (`prompts.fitting_rows`).
-(Paper, section 5 and table 4.)
+Both build prompts of their own, scored by the full model without a decomposition. The K labelled examples are those of
+the reweighting, as the paper counts them: the K' demonstrations in the unit's prompts and the first K - K' of its
+training rows, of those that fit the context (`prompts.fitting_rows`). (Paper, section 5 and table 4.)
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,53 +12,27 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dynamics import scores
-from dynamics.decomposition import FORWARD_TOLERANCE
-from dynamics.errors import DoubtfulUnit, PromptError
-from dynamics.full_model import full_answers
-from dynamics.methods.nearest import Vectors, nearest
-from dynamics.partition import Selection, rng_of, shuffle_last_two_apart
-from dynamics.prompt_encoder import Writer, open_writer
-from dynamics.prompts import PromptSet, write_prompts
-from dynamics.results.schema import METHOD_VERSION
+from dynamics.errors import PromptError
+from dynamics.full_model import full_logits
+from dynamics.gate import check_forward
+from dynamics.methods.baselines import PROMPT_SELECTION, STANDARD, PromptingBaseline
+from dynamics.methods.nearest import EmbeddingCache, nearest
+from dynamics.partition import Selection, shuffle_last_two_apart, task_rng
+from dynamics.prompt_encoder import PromptEncoder, prompt_encoder
+from dynamics.prompts import PromptSet, encode_prompts
 from dynamics.tasks import Row, Task
 
-STANDARD = "standard"
-PROMPT_SELECTION = "prompt_selection"
-CHECKPOINT = "checkpoint"
-"""The variant of prompt_selection whose vectors are the checkpoint's own."""
-
 
 @dataclass(frozen=True)
-class Rival:
-    """One way of using K labelled examples in the prompt.
+class PromptInputs:
+    """The rows of one unit's prompts, and what turns them into tokens.
 
     Attributes:
-        method: `standard` or `prompt_selection`.
-        n_labelled: K.
-        variant: of prompt_selection, the name of what embeds: `checkpoint`, or an encoder's folder.
-        encoder_hash: of the encoder's files; empty where the checkpoint embeds.
-    """
-
-    method: str
-    n_labelled: int
-    variant: str = ""
-    encoder_hash: str = ""
-
-    @property
-    def fit_id(self) -> str:
-        """Hash (16 hex) of the setting; with a unit's id it is the whole identity of a row of `prompt_scores`."""
-        text = repr((self.method, self.n_labelled, self.variant, self.encoder_hash, METHOD_VERSION))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What one unit asks of which rows.
-
-    Attributes:
-        task, template: the wording; the template by name.
-        chosen: the unit's own demonstrations, training rows and test rows; of the first two those that fit.
-        demo_seed: orders demonstrations, and draws label words where the task does.
+        task: the task.
+        template: name of its template.
+        tokenizer: the checkpoint's.
+        chosen: the unit's demonstrations, training rows and test rows; of the first two those that fit the context.
+        demo_seed: seed of the order of demonstrations, and of the label words where the task samples them.
         max_length: the model's context in tokens, None for any length.
     """
 
@@ -72,143 +44,147 @@ class Asked:
     max_length: int | None = None
 
     def labelled(self, n_labelled: int) -> tuple[Row, ...]:
-        """The K labelled examples: all demonstrations, then training rows up to K, as far as there are."""
+        """The K labelled examples: all demonstrations, then training rows up to K or their end."""
         shots = self.chosen.demonstrations
         return shots + self.chosen.train[: max(0, n_labelled - len(shots))]
 
 
-def rival_scores(
-    model: PreTrainedModel, asked: Asked, rivals: Sequence[Rival], vectors: Vectors, *, token_budget: int | None = None
+def baseline_scores(
+    model: PreTrainedModel,
+    inputs: PromptInputs,
+    baselines: Sequence[PromptingBaseline],
+    embeddings: EmbeddingCache,
+    *,
+    token_budget: int | None = None,
 ) -> list[dict[str, object]]:
-    """Rows of `prompt_scores` (without the keys), one per rival, on the unit's own test rows.
+    """Rows of `prompt_scores` without the keys, one per baseline, on the unit's own test rows.
 
     Args:
         model: a causal language model in eval mode, of a supported family.
-        asked: the unit's rows and wording.
-        rivals: which methods, with which K.
-        vectors: embeds rows for prompt_selection; one for all units of a task embeds every row once.
+        inputs: the unit's rows, template and tokenizer.
+        baselines: methods and their K.
+        embeddings: of rows, for prompt_selection; share it among the units of a task to embed every row once.
         token_budget: padded tokens per batch, None to fit free memory.
 
     Raises:
-        DoubtfulUnit: the batched pass is not the model's own, or an embedding is not finite.
+        FailedCheck: the batched pass differs from the model's own, or an embedding is not finite.
     """
-    return [_score(model, asked, rival, vectors, token_budget) for rival in rivals]
+    return [_score(model, inputs, baseline, embeddings, token_budget) for baseline in baselines]
 
 
-def standard_prompts(asked: Asked, n_labelled: int) -> PromptSet:
-    """The K-shot prompt: all K labelled examples, shuffled until the last two labels differ, before every test row.
+def standard_prompts(inputs: PromptInputs, n_labelled: int) -> PromptSet:
+    """Standard: all K labelled examples before every test row, shuffled until the last two labels differ.
 
-    Where the longest prompt does not fit, demonstrations are dropped for all test rows alike.
+    Where the longest prompt exceeds the context, demonstrations are dropped for all test rows alike.
     """
-    rng = rng_of(asked.task, STANDARD, asked.demo_seed)
-    shots = shuffle_last_two_apart(asked.labelled(n_labelled), rng)
-    return write_prompts(
-        asked.task,
-        asked.template,
-        asked.tokenizer,
-        replace(asked.chosen, demonstrations=shots, train=()),
-        demo_seed=asked.demo_seed,
+    rng = task_rng(inputs.task, STANDARD, inputs.demo_seed)
+    shots = shuffle_last_two_apart(inputs.labelled(n_labelled), rng)
+    return encode_prompts(
+        inputs.task,
+        inputs.template,
+        inputs.tokenizer,
+        replace(inputs.chosen, demonstrations=shots, train=()),
+        demo_seed=inputs.demo_seed,
         n_shots=n_labelled,
-        max_length=asked.max_length,
+        max_length=inputs.max_length,
     )
 
 
-def selected_prompts(asked: Asked, n_labelled: int, vectors: Vectors) -> PromptSet:
-    """Each test row after the K' labelled examples nearest to it, whatever their labels, the nearest last.
+def selected_prompts(inputs: PromptInputs, n_labelled: int, embeddings: EmbeddingCache) -> PromptSet:
+    """PromptS: each test row after the K' labelled examples nearest to it, of any labels, the nearest last.
 
-    A prompt that does not fit loses its farthest demonstrations; `n_shots_used` is the fewest that any prompt has.
+    Where a prompt exceeds the context, its farthest demonstrations are dropped; `n_shots_used` is the fewest of any
+    prompt.
 
     Raises:
         PromptError: no test row fits the context.
     """
-    labelled, test = asked.labelled(n_labelled), asked.chosen.test
-    n_shots = len(asked.chosen.demonstrations)
-    order = nearest(vectors.of(test), vectors.of(labelled), n_shots)
-    wanted = [(tuple(labelled[i] for i in mine), row) for mine, row in zip(order, test, strict=True)]
-    template = asked.task.template(asked.template)
-    writer = open_writer(asked.task, template, asked.tokenizer, asked.demo_seed, *wanted[0])
-    written = _fit_each(writer, wanted, asked.max_length)
-    skipped = writer.too_long([row for _, row in wanted if row.example_id not in written], asked.max_length or 0)
-    if not written:
-        raise PromptError(f"{writer.where}: no test row fits the model's {asked.max_length} tokens")
+    labelled, test = inputs.labelled(n_labelled), inputs.chosen.test
+    n_shots = len(inputs.chosen.demonstrations)
+    neighbours = nearest(embeddings.of_rows(test), embeddings.of_rows(labelled), n_shots)
+    prompts = [(tuple(labelled[i] for i in indices), row) for indices, row in zip(neighbours, test, strict=True)]
+    template = inputs.task.template(inputs.template)
+    encoder = prompt_encoder(inputs.task, template, inputs.tokenizer, inputs.demo_seed, *prompts[0])
+    encoded = _encode_fitting(encoder, prompts, inputs.max_length)
+    too_long = encoder.too_long([row for row in test if row.example_id not in encoded], inputs.max_length or 0)
+    if not encoded:
+        raise PromptError(
+            f"{encoder.where}: no test row fits the model's {inputs.max_length} tokens; use a shorter template or task"
+        )
     return PromptSet(
-        task=asked.task.name,
-        template=asked.template,
-        demo_seed=asked.demo_seed,
+        task=inputs.task.name,
+        template=inputs.template,
+        demo_seed=inputs.demo_seed,
         n_shots=n_shots,
-        label_words=writer.words,
-        label_ids=writer.label_ids,
+        label_words=encoder.words,
+        label_ids=encoder.label_ids,
         shared_ids=(),
-        own_ids=tuple(ids for ids, _ in written.values()),
-        split=("test",) * len(written),
-        example_id=tuple(written),
-        gold=tuple(row.gold for row in test if row.example_id in written),
-        shares_pool=asked.chosen.shares_pool,
-        bos=writer.begins_with_bos([ids for ids, _ in written.values()]),
-        n_shots_used=min(used for _, used in written.values()),
+        own_ids=tuple(ids for ids, _ in encoded.values()),
+        split=("test",) * len(encoded),
+        example_id=tuple(encoded),
+        gold=tuple(row.gold for row in test if row.example_id in encoded),
+        shares_pool=inputs.chosen.shares_pool,
+        bos=encoder.begins_with_bos([ids for ids, _ in encoded.values()]),
+        n_shots_used=min(n_shots_used for _, n_shots_used in encoded.values()),
         skipped=tuple(
-            ("test", row.example_id, row.gold, skipped[row.example_id]) for row in test if row.example_id in skipped
+            ("test", row.example_id, row.gold, too_long[row.example_id]) for row in test if row.example_id in too_long
         ),
     )
 
 
-def _fit_each(
-    writer: Writer, wanted: Sequence[tuple[tuple[Row, ...], Row]], max_length: int | None
+def _encode_fitting(
+    encoder: PromptEncoder, prompts: Sequence[tuple[tuple[Row, ...], Row]], max_length: int | None
 ) -> dict[str, tuple[tuple[int, ...], int]]:
-    """example_id -> (token ids, demonstrations in them), for the rows that fit with some or none."""
-    written = {}
-    for (shots, row), ids in zip(wanted, writer.each(wanted), strict=True):
+    """example_id -> (token ids, number of demonstrations), of the rows that fit with some demonstrations or none."""
+    encoded = {}
+    for (shots, row), ids in zip(prompts, encoder.encode(prompts), strict=True):
         while max_length is not None and len(ids) > max_length and shots:
             shots = shots[1:]
-            ids = writer.token_ids(shots, [row])[0]
+            ids = encoder.token_ids(shots, [row])[0]
         if max_length is None or len(ids) <= max_length:
-            written[row.example_id] = ids, len(shots)
-    return written
+            encoded[row.example_id] = ids, len(shots)
+    return encoded
 
 
 def _score(
-    model: PreTrainedModel, asked: Asked, rival: Rival, vectors: Vectors, token_budget: int | None
+    model: PreTrainedModel,
+    inputs: PromptInputs,
+    baseline: PromptingBaseline,
+    embeddings: EmbeddingCache,
+    token_budget: int | None,
 ) -> dict[str, object]:
-    """One row; null with a reason where the setting has no meaning."""
+    """The row of one baseline; accuracy is null with a reason where the baseline is not defined for the unit."""
     shared = {
         "split": "test",
-        "method": rival.method,
-        "variant": rival.variant,
-        "n_labelled": rival.n_labelled,
-        "fit_id": rival.fit_id,
+        "method": baseline.method,
+        "variant": baseline.variant,
+        "n_labelled": baseline.n_labelled,
+        "fit_id": baseline.fit_id,
     }
-    reason = _meaningless(rival, asked)
+    reason = _why_undefined(baseline, inputs)
     if reason is not None:
         return {**shared, "accuracy": None, "n_examples": 0, "n_shots_used": 0, "reason": reason}
-    if rival.method == STANDARD:
-        prompts = standard_prompts(asked, rival.n_labelled)
+    if baseline.method == STANDARD:
+        prompts = standard_prompts(inputs, baseline.n_labelled)
     else:
-        prompts = selected_prompts(asked, rival.n_labelled, vectors)
-    answers = full_answers(model, prompts, token_budget=token_budget)
-    _gate(answers.forward_error, str(model.dtype).removeprefix("torch."), rival)
+        prompts = selected_prompts(inputs, baseline.n_labelled, embeddings)
+    full = full_logits(model, prompts, token_budget=token_budget)
+    dtype = str(model.dtype).removeprefix("torch.")
+    check_forward(full.forward_error, dtype, f"{baseline.method}, K = {baseline.n_labelled}")
     return {
         **shared,
-        "accuracy": float(scores.accuracy(scores.credit(answers.logits), np.array(prompts.gold))),
+        "accuracy": float(scores.accuracy(scores.credit(full.logits), np.array(prompts.gold))),
         "n_examples": len(prompts.gold),
         "n_shots_used": prompts.n_shots_used,
         "reason": None,
     }
 
 
-def _meaningless(rival: Rival, asked: Asked) -> str | None:
-    """Why the setting has no number; None where it has one. A K that the unit does not have is not another K's."""
-    n_shots, n_train = len(asked.chosen.demonstrations), len(asked.chosen.train)
-    if not n_shots <= rival.n_labelled <= n_shots + n_train:
-        return f"K = {rival.n_labelled} labelled examples; the unit has {n_shots} demonstrations and {n_train} more"
-    if rival.method == PROMPT_SELECTION and n_shots == 0:
+def _why_undefined(baseline: PromptingBaseline, inputs: PromptInputs) -> str | None:
+    """Why a baseline is not defined for a unit; None where it is. A K beyond the unit's rows is not reduced."""
+    n_shots, n_train = len(inputs.chosen.demonstrations), len(inputs.chosen.train)
+    if not n_shots <= baseline.n_labelled <= n_shots + n_train:
+        return f"K = {baseline.n_labelled} labelled examples; the unit has {n_shots} demonstrations and {n_train} more"
+    if baseline.method == PROMPT_SELECTION and n_shots == 0:
         return "a prompt without demonstrations has none to select"
     return None
-
-
-def _gate(error: float, dtype: str, rival: Rival) -> None:
-    """Written as `not (error <= tolerance)`, so that NaN fails."""
-    if not error <= FORWARD_TOLERANCE[dtype]:
-        raise DoubtfulUnit(
-            f"{rival.method}, K = {rival.n_labelled}: the batched pass misses the model's own logits by {error:.2e} "
-            f"({dtype} allows {FORWARD_TOLERANCE[dtype]:.0e}); its row is not written"
-        )

@@ -3,26 +3,26 @@
     logits_i = sum_j w_j g_ij (+ r_i)
 
 with g_ij (label,) the contribution of component j on row i, and r_i the remainder: embedding, attention biases and the
-constant. Source: the paper's component reweighting. Where paper and authors' code differ, both are variants:
+constant. Source: the paper's component reweighting. Where the paper and its authors' code differ, each is a variant:
 
 `paper`: minimise `sum_i loss_i + 0.1 * ||w||_1` by gradient descent with learning rate .05 from w = 1, all rows in
     every update. The sum over j is over heads and MLPs only, so there is no remainder. The paper does not say when to
-    stop: all of 2,000 updates are made, the most that the authors' code makes, without the code's early stop, which
-    the paper does not mention. The step is fixed, so large contributions make it oscillate.
+    stop: 2,000 updates are made, the maximum of the authors' code, without the code's early stop, which the paper does
+    not mention. The step is fixed, so the descent oscillates where contributions are large.
 
 `official_code`: `mean_i loss_i + 0.01 * ||w||_1`, weights clipped to [0, 1] where they are applied. The clip is part
     of the forward pass, so the gradient of the cross-entropy is 0 where a stored weight has left [0, 1] (at exactly 0
     or 1 it passes, as for torch.clip), while the penalty is on the stored weight: above 1 it is pulled back by
     lr * lambda per update, below 0 pulled up to 0. Stops after the third update whose cross-entropy (without the
-    penalty, before the update) was not below the lowest so far, counted in all and never reset; or when all rows are
-    right, looked at after updates 1, 101, 201, ...; or after 2,000. A tie does not count as right. No remainder. The
-    code's order of components, heads then MLPs, does not enter the fit.
+    penalty, before the update) is not below the lowest so far, where the count is never reset; or when all rows are
+    right, checked after updates 1, 101, 201, ...; or after 2,000 updates. A tie does not count as right. No remainder.
+    The code orders components as heads, then MLPs; the order does not affect the fit.
 
-`default`: the paper's objective with the remainder kept, so that weights of one are the full model, and a stop that
-    the labelled rows decide: the weights are averaged over 0, 1, 2, 4, ..., 256 updates by how well each predicts rows
-    left out (`dynamics.methods.descent.average_over_stops`). Where no stop predicts left-out rows better than the full
-    model, the result stays near it. The step is taken from the data, whatever the scale of the contributions. Chosen on
-    synthetic problems; `tests/benchmarks/bench_reweighting_variants.py` compares the variants on others.
+`default`: the paper's objective with the remainder kept, so that weights of one are the full model, and a stopping rule
+    that depends on the labelled rows: weights are averaged over 0, 1, 2, 4, ..., 256 updates by how well each predicts
+    left-out rows (`dynamics.methods.descent.average_over_stops`). Where no stop predicts left-out rows better than the
+    full model, the result stays near it. The step is computed from the data, for any scale of the contributions. Tuned
+    on synthetic problems; `tests/benchmarks/bench_reweighting_variants.py` compares the variants on others.
 """
 
 from collections.abc import Sequence
@@ -31,28 +31,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynamics.methods.descent import FitSettings, descend, loss_and_probabilities, margins
-
-VARIANTS: dict[str, FitSettings] = {
-    "paper": FitSettings("paper", l1=0.1, lr=0.05, max_epochs=2000),
-    "official_code": FitSettings(
-        "official_code", l1=0.01, lr=0.05, max_epochs=2000, mean_loss=True, clip=True, stop="patience"
-    ),
-    "default": FitSettings("default", l1=0.1, lr=None, max_epochs=256, keep_remainder=True, stop="leave_one_out"),
-}
+from dynamics.methods.variants import VARIANTS
 
 
 @dataclass(frozen=True)
 class Reweighting:
-    """Fitted weights.
+    """COMP RW after fitting: one weight per component.
 
     Attributes:
-        weights: (component,) as they are applied: after clipping, where the settings clip.
+        weights: (component,) as they are applied, that is after clipping where the settings clip.
         components: (component,) names, in the order of `weights`; empty where `fit` was given none.
-        settings: how they were fitted.
-        epochs: updates made.
+        settings: settings of the fit.
+        epochs: number of updates.
         train_loss: mean cross-entropy of the rows under the weights, in nats, without the penalty.
         stop_reason: `all rows right`, `patience`, `max_epochs` or `averaged over stops`.
-        n_per_label: (label,) rows of each label; a label may have had none.
+        n_per_label: (label,) training rows of each label; may be 0.
     """
 
     weights: np.ndarray
@@ -75,63 +68,63 @@ class Reweighting:
 
         Args:
             contributions: (example, component, label), in logits, the components it was fitted on in the same order.
-            remainder: (example, label), in logits; not read where the settings leave it out.
+            remainder: (example, label), in logits; needed where the settings keep it, else ignored.
 
         Returns:
             (example, label) float64.
 
         Raises:
-            ValueError: shapes do not agree, or the remainder is needed and missing.
+            ValueError: shapes do not match, or the remainder is needed and missing.
         """
         if contributions.ndim != 3 or contributions.shape[1] != len(self.weights):
             raise ValueError(
                 f"contributions of shape {contributions.shape} for {len(self.weights)} weights; "
                 "give (example, component, label) with the components of the fit"
             )
-        rest = _kept(remainder, contributions, self.settings)
+        unweighted = _unweighted(remainder, contributions, self.settings)
         logits = np.einsum("ejy,j->ey", contributions, self.weights)
-        return logits if rest is None else logits + rest
+        return logits if unweighted is None else logits + unweighted
 
 
 def fit(
     contributions: np.ndarray,
     gold: np.ndarray,
-    settings: FitSettings = VARIANTS["default"],
+    settings: FitSettings = VARIANTS["default"].reweighting,
     remainder: np.ndarray | None = None,
     *,
     components: Sequence[str] = (),
 ) -> Reweighting:
-    """Fit one weight per component to labelled rows.
+    """Fit COMP RW, one weight per component, to labelled rows.
 
     Args:
         contributions: (row, component, label) of heads and MLPs, in logits. A label without rows is allowed.
         gold: (row,) label indices.
-        settings: one of `VARIANTS`, or `dataclasses.replace` of one.
-        remainder: (row, label), everything else in the full logits: needed where the settings keep it, else not read.
-        components: names, kept with the weights.
+        settings: those of a variant in `dynamics.methods.variants`, or `dataclasses.replace` of one.
+        remainder: (row, label), all other terms of the full logits; needed where the settings keep it, else ignored.
+        components: names, stored with the weights.
 
     Raises:
-        ValueError: a number is NaN or infinite, there are no rows, labels are out of range, shapes do not agree, or the
+        ValueError: a number is NaN or infinite, there are no rows, labels are out of range, shapes do not match, or the
             remainder is needed and missing.
     """
     contributions, gold = np.asarray(contributions), np.asarray(gold)
     check_rows(contributions, gold)
-    problem = margins(contributions, gold, _kept(remainder, contributions, settings))
-    found = descend(problem, settings)
-    losses, _ = loss_and_probabilities(problem.at(found.weights))
+    problem = margins(contributions, gold, _unweighted(remainder, contributions, settings))
+    descent = descend(problem, settings)
+    losses, _ = loss_and_probabilities(problem.at(descent.weights))
     return Reweighting(
-        weights=found.weights,
+        weights=descent.weights,
         components=tuple(components),
         settings=settings,
-        epochs=found.epochs,
+        epochs=descent.epochs,
         train_loss=float(losses.mean()),
-        stop_reason=found.stop_reason,
+        stop_reason=descent.stop_reason,
         n_per_label=tuple(np.bincount(gold, minlength=contributions.shape[2]).tolist()),
     )
 
 
 def check_rows(contributions: np.ndarray, gold: np.ndarray) -> None:
-    """Raise ValueError unless (row, component, label) numbers are finite and gold (row,) indexes their labels."""
+    """Raise ValueError unless contributions (row, component, label) are finite and gold (row,) indexes their labels."""
     if contributions.ndim != 3 or gold.shape != contributions.shape[:1] or 0 in contributions.shape:
         raise ValueError(
             f"contributions of shape {contributions.shape} and gold of shape {gold.shape}; give "
@@ -140,20 +133,20 @@ def check_rows(contributions: np.ndarray, gold: np.ndarray) -> None:
     n_labels = contributions.shape[2]
     if n_labels < 2 or gold.dtype.kind not in "iu" or gold.min() < 0 or gold.max() >= n_labels:
         raise ValueError(
-            f"gold labels {np.unique(gold)[:8]} among {n_labels}; give indices from 0 of two or more labels"
+            f"gold holds {np.unique(gold)[:8]} for {n_labels} labels; give indices from 0 of two or more labels"
         )
     _check_finite("contributions", contributions)
 
 
-def _kept(remainder: np.ndarray | None, contributions: np.ndarray, settings: FitSettings) -> np.ndarray | None:
-    """The remainder where the settings keep it, checked; None where they do not."""
+def _unweighted(remainder: np.ndarray | None, contributions: np.ndarray, settings: FitSettings) -> np.ndarray | None:
+    """The part of the logits without a weight: the remainder, checked, where the settings keep it, else None."""
     if not settings.keep_remainder:
         return None
     expected = (contributions.shape[0], contributions.shape[2])
     if remainder is None or remainder.shape != expected:
         raise ValueError(
             f"variant {settings.variant!r} keeps the remainder, of shape {expected}; got "
-            f"{None if remainder is None else remainder.shape}; pass embedding + attention biases + constant"
+            f"{None if remainder is None else remainder.shape}; give embedding + attention biases + constant"
         )
     _check_finite("remainder", remainder)
     return remainder

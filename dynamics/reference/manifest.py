@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dynamics.atomic_write import write_atomically
 from dynamics.reference.recipe import Recipe, recipe_from_json
 
 MANIFEST_NAME = "manifest.json"
@@ -117,13 +117,3 @@ def damaged_steps(folder: Path, manifest: Manifest) -> list[int]:
     return [
         step for step, file in files.items() if not file.is_file() or sha256_of(file) != manifest.weights_sha256[step]
     ]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there completely or not at all."""
-    partial = path.with_name(path.name + ".incomplete")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

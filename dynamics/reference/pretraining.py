@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from dynamics.atomic_write import write_atomically
 from dynamics.reference import corpus
 from dynamics.reference.manifest import (
     MANIFEST_NAME,
@@ -35,7 +36,6 @@ from dynamics.reference.manifest import (
     read_manifest,
     step_folder,
     weights_hashes,
-    write_atomically,
     write_manifest,
 )
 from dynamics.reference.recipe import Recipe, learning_rate

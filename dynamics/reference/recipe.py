@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
-from transformers import GPTNeoXConfig
 
 from dynamics.reference.corpus import Mix
 
@@ -73,7 +72,7 @@ def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def kept_steps(steps: int) -> tuple[int, ...]:
+def default_checkpoint_steps(steps: int) -> tuple[int, ...]:
     """The checkpoint steps of the default recipe that a run of `steps` updates reaches, and its last step."""
     return (*(step for step in CHECKPOINT_STEPS if step < steps), steps)
 
@@ -85,21 +84,3 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     done = (step - recipe.warmup_steps) / (recipe.steps - recipe.warmup_steps)
     cosine = 0.5 * (1.0 + float(np.cos(np.pi * done)))
     return recipe.learning_rate * (recipe.final_fraction + (1.0 - recipe.final_fraction) * cosine)
-
-
-def model_config(recipe: Recipe, vocabulary_size: int) -> GPTNeoXConfig:
-    """The Hugging Face configuration: parallel residual, biases, full rotary embedding, untied unembedding."""
-    return GPTNeoXConfig(
-        vocab_size=vocabulary_size,
-        hidden_size=recipe.d_model,
-        num_hidden_layers=recipe.n_layers,
-        num_attention_heads=recipe.n_heads,
-        intermediate_size=4 * recipe.d_model,
-        max_position_embeddings=recipe.context,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
-        use_parallel_residual=True,
-        attention_bias=True,
-        tie_word_embeddings=False,
-        bos_token_id=0,
-        eos_token_id=0,
-    )

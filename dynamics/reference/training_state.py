@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import GPTNeoXForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from dynamics.reference.manifest import LoggedLoss, write_atomically
-from dynamics.reference.recipe import Recipe, model_config
+from dynamics.atomic_write import write_atomically
+from dynamics.reference.manifest import LoggedLoss
+from dynamics.reference.recipe import Recipe
 
 STATE_FOLDER, RECIPE_NAME, STATE_NAME = "training_state", "recipe.json", "state.pt"
 
@@ -34,6 +35,24 @@ def initial_state(recipe: Recipe, vocabulary_size: int) -> TrainingState:
         model.parameters(), lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
     )
     return TrainingState(model, optimizer, step=0, losses=(), seconds=0.0)
+
+
+def model_config(recipe: Recipe, vocabulary_size: int) -> GPTNeoXConfig:
+    """The Hugging Face configuration: parallel residual, biases, full rotary embedding, untied unembedding."""
+    return GPTNeoXConfig(
+        vocab_size=vocabulary_size,
+        hidden_size=recipe.d_model,
+        num_hidden_layers=recipe.n_layers,
+        num_attention_heads=recipe.n_heads,
+        intermediate_size=4 * recipe.d_model,
+        max_position_embeddings=recipe.context,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
+        use_parallel_residual=True,
+        attention_bias=True,
+        tie_word_embeddings=False,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
 
 
 def save_state(state: TrainingState, out: Path) -> None:

@@ -1,7 +1,7 @@
-"""Result files as bytes: how rows are encoded, and a checksum of the whole file that the file itself carries.
+"""Encoding of result files, with a checksum of the whole file in its own footer.
 
-The footer's metadata hold the SHA-256 of the file as it is with `_BLANK` in the checksum's place. So one file says
-whether any of its bytes changed, wherever it is copied to, and no second file has to be kept in step with it.
+The footer's metadata hold the SHA-256 of the file as it is with `_BLANK` in place of the checksum. So a copy of a file
+can be checked by itself, without a second file that has to stay consistent with it.
 """
 
 import hashlib
@@ -10,17 +10,18 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dynamics.errors import first_line
 from dynamics.results.schema import SCHEMA_VERSION
 
 ROW_GROUP_BYTES = 64 * 2**20
-"""Uncompressed; what a streaming reader holds of a table at once."""
+"""Size of a row group before compression: what a streaming reader holds of a table at once."""
 _CONTINUOUS = {"contributions": ["contributions.list.element", "full.list.element", "constant.list.element"]}
 _PREFIX = "pythia-emergence."
 _BLANK = b"checksum".ljust(64, b"-")
 
 
 def encode(rows: pa.Table, table: str) -> bytes:
-    """Rows of a table as a sealed Parquet file: zstd, statistics, floats split by byte, metadata on what it is."""
+    """A Parquet file of some rows of a table: zstd, statistics, floats split by byte, and a checksum in the footer."""
     sink = pa.BufferOutputStream()
     row_bytes = rows.nbytes / max(1, rows.num_rows)
     with pq.ParquetWriter(
@@ -33,36 +34,36 @@ def encode(rows: pa.Table, table: str) -> bytes:
         use_byte_stream_split=_CONTINUOUS.get(table, []),  # pyright: ignore[reportArgumentType]
     ) as writer:
         writer.write_table(rows, row_group_size=max(1, int(ROW_GROUP_BYTES / max(1.0, row_bytes))))
-        about = {"table": table, "schema_version": str(SCHEMA_VERSION), "sha256": _BLANK.decode()}
-        writer.add_key_value_metadata({_PREFIX + key: value for key, value in about.items()})
+        metadata = {"table": table, "schema_version": str(SCHEMA_VERSION), "sha256": _BLANK.decode()}
+        writer.add_key_value_metadata({_PREFIX + key: value for key, value in metadata.items()})
     data = sink.getvalue().to_pybytes()
-    at = data.rindex(_BLANK)
-    return data[:at] + hashlib.sha256(data).hexdigest().encode() + data[at + len(_BLANK) :]
+    start = data.rindex(_BLANK)
+    return data[:start] + hashlib.sha256(data).hexdigest().encode() + data[start + len(_BLANK) :]
 
 
-def labels(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
-    """What a file's footer says of itself: `table`, `schema_version`, `sha256`; empty for files without a seal."""
-    there = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in (metadata or {}).items()}
-    return {key.removeprefix(_PREFIX): value for key, value in there.items() if key.startswith(_PREFIX)}
+def footer_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
+    """The `table`, `schema_version` and `sha256` in a file's footer; those that it lacks are left out."""
+    text = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in (metadata or {}).items()}
+    return {key.removeprefix(_PREFIX): value for key, value in text.items() if key.startswith(_PREFIX)}
 
 
 def damage_of(data: bytes) -> str | None:
-    """What is wrong with a file's bytes; None where nothing is known to be: it is whole, or never had a seal."""
+    """What is wrong with the bytes of a result file; None where its checksum is right."""
     try:
-        about = labels(pq.read_metadata(pa.BufferReader(data)).metadata)
+        metadata = footer_metadata(pq.read_metadata(pa.BufferReader(data)).metadata)
     except (pa.ArrowException, OSError) as error:
-        return f"not readable as Parquet ({str(error).splitlines()[0].strip()[:80]})"
-    sealed = data.rfind(_PREFIX.encode()) >= 0  # even where a changed byte hides the metadata from the reader
-    if sealed and not _is_whole(data, about.get("sha256", "")):
-        return "not what was written: its checksum differs"
-    return None
+        return f"not readable as Parquet ({first_line(error, 80)})"
+    if "sha256" not in metadata:
+        return "without a checksum, so not as a sweep wrote it"
+    return None if _has_checksum(data, metadata["sha256"]) else "changed since it was written: its checksum differs"
 
 
-def _is_whole(data: bytes, sha256: str) -> bool:
-    at = data.rfind(sha256.encode()) if len(sha256) == len(_BLANK) else -1
-    if at < 0:
+def _has_checksum(data: bytes, sha256: str) -> bool:
+    """Whether a file, with `_BLANK` in place of its checksum, has this checksum."""
+    start = data.rfind(sha256.encode()) if len(sha256) == len(_BLANK) else -1
+    if start < 0:
         return False
-    digest = hashlib.sha256(memoryview(data)[:at])
+    digest = hashlib.sha256(memoryview(data)[:start])
     digest.update(_BLANK)
-    digest.update(memoryview(data)[at + len(_BLANK) :])
+    digest.update(memoryview(data)[start + len(_BLANK) :])
     return digest.hexdigest() == sha256

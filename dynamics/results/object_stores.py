@@ -1,8 +1,8 @@
-"""Object stores: an object's place, the client that reaches it, and what the client's errors mean.
+"""Object stores: paths of objects, clients, and messages for the clients' errors.
 
 Credentials come from the environment of each process (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`,
 `AWS_ENDPOINT_URL`, with boto3 `AWS_PROFILE`; `GOOGLE_APPLICATION_CREDENTIALS`, `STORAGE_EMULATOR_HOST`), as the stores'
-own tools take them; none is kept, passed on or printed.
+own tools take them; they are neither stored nor passed on nor printed.
 """
 
 import os
@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 from pyarrow import fs
 
-from dynamics.errors import StoreError
+from dynamics.errors import StoreError, first_line
 
 CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE,",
@@ -28,7 +28,7 @@ _RETRIES, _CONNECT_SECONDS, _REQUEST_SECONDS = 3, 5, 30
 
 @dataclass(frozen=True)
 class ObjectPath:
-    """A place in an object store, `scheme://bucket/key`; behaves as a `Path` where it can."""
+    """The path of an object, `scheme://bucket/key`, with the methods of `Path` that apply."""
 
     scheme: str
     path: PurePosixPath
@@ -41,7 +41,7 @@ class ObjectPath:
 
     @property
     def name(self) -> str:
-        """Last part of the key."""
+        """The last part of the key."""
         return self.path.name
 
     @property
@@ -51,34 +51,34 @@ class ObjectPath:
 
     @property
     def parent(self) -> "ObjectPath":
-        """The folder that holds it."""
+        """The folder of the object."""
         return ObjectPath(self.scheme, self.path.parent)
 
     def with_name(self, name: str) -> "ObjectPath":
-        """Another place in the same folder."""
+        """The path of another object in the same folder."""
         return ObjectPath(self.scheme, self.path.with_name(name))
 
 
 def filesystem(where: ObjectPath) -> fs.FileSystem:
-    """The client of a place's store; one per process."""
+    """The client of an object's store; one per process."""
     return _s3(_endpoint()) if where.scheme == "s3" else _gs(_emulator("gs"))
 
 
 def _endpoint() -> str | None:
-    """Another S3 than Amazon's."""
+    """The address of an S3 other than Amazon's, if one is set."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
 def _emulator(scheme: str) -> str | None:
-    """A stand-in for Google's store, by the variable that Google's own clients know."""
+    """The address of an emulator of Google's store, by the variable that Google's clients read, if one is set."""
     return os.environ.get("STORAGE_EMULATOR_HOST") or None if scheme == "gs" else None
 
 
 @lru_cache
 def _s3(endpoint: str | None) -> fs.FileSystem:
-    """One client per process and endpoint; waits are bounded, so that a wrong address is told in seconds."""
+    """The S3 client of an endpoint; its timeouts are short, so that a wrong address is an error within seconds."""
     if os.environ.get("AWS_PROFILE") and find_spec("boto3") is None:
-        raise StoreError("AWS_PROFILE needs boto3 (pip install boto3); or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY")
+        raise StoreError("AWS_PROFILE needs boto3; pip install boto3, or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY")
     return fs.S3FileSystem(
         endpoint_override=endpoint,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_RETRIES),
@@ -98,7 +98,7 @@ def _gs(emulator: str | None) -> fs.FileSystem:
 
 
 def scan_options(where: ObjectPath) -> dict[str, Any]:
-    """How Polars reaches an object, as arguments of its scans: with the endpoint, region and keys of `filesystem`."""
+    """Arguments of Polars' scans that let it reach an object: the endpoint, region and keys of `filesystem`."""
     options: dict[str, Any] = {"max_retries": _RETRIES}
     if where.scheme == "s3":
         client = filesystem(where)
@@ -109,29 +109,29 @@ def scan_options(where: ObjectPath) -> dict[str, Any]:
         options |= {"google_base_url": emulator, "google_skip_signature": "true"}
         return {"storage_options": options, "credential_provider": None}
     if where.scheme == "s3" and (profile := os.environ.get("AWS_PROFILE")):
-        # left to itself, Polars takes the keys of the default profile
+        # without this, Polars uses the keys of the default profile
         return {"storage_options": options, "credential_provider": pl.CredentialProviderAWS(profile_name=profile)}
     return {"storage_options": options}
 
 
 def explanation(where: ObjectPath, error: str) -> str:
-    """One line for what an object store, or the way to it, said."""
+    """The message, with a remedy, for an error of an object store or of the network on the way to it."""
     bucket, key = where.path.parts[0], CREDENTIALS[where.scheme]
     causes = {
-        r"NO_?SUCH_?BUCKET|bucket does not exist": f": there is no bucket {bucket}; make it, or name another",
+        r"NO_?SUCH_?BUCKET|bucket does not exist": f": there is no bucket {bucket}; create it, or name another",
         r"NETWORK_CONNECTION|sending request": _unreachable(where),
         r"ACCESS_?DENIED|INVALID_?ACCESS|SIGNATURE|TOKEN|FORBIDDEN|PERMISSION|\b40[13]\b": (
-            f": access is refused; set {key} in the environment of every node, of an account that may list, read and "
+            f": access is denied; set {key} in the environment of every node, of an account that may list, read and "
             f"write in {bucket}"
         ),
         r"REDIRECT|AUTHORIZATION_?HEADER|\b301\b": f": bucket {bucket} is in another region; set AWS_REGION",
         r"connect|resolve|timed? ?out|UNAVAILABLE|SLOW_?DOWN|\b50\d\b": _unreachable(where),
-        "": f": {error.strip().splitlines()[0]}; mend it, then resume",
+        "": f": {first_line(error)}; fix this, then resume",
     }
     return f"{where}{next(text for cause, text in causes.items() if re.search(cause, error, re.IGNORECASE))}"
 
 
 def _unreachable(where: ObjectPath) -> str:
-    shown = re.sub(r"//.*@", "//", _endpoint() or "not set")
-    endpoint = f" and AWS_ENDPOINT_URL ({shown})" if where.scheme == "s3" else ""
+    without_credentials = re.sub(r"//.*@", "//", _endpoint() or "not set")
+    endpoint = f" and AWS_ENDPOINT_URL ({without_credentials})" if where.scheme == "s3" else ""
     return f" cannot be reached; check the network{endpoint}, then resume"

@@ -1,20 +1,18 @@
-"""Where bytes lie: a folder of this machine or an object store, behind seven verbs.
+"""Files on a disk or in an object store, behind seven functions.
 
-    put     a whole file or none
-    read    all of it
-    opened  it, to read from here and there
-    exists  whether something is there
-    names   what lies directly in a folder
-    entries the files below a folder, by pattern
-    delete  one file
+    put        write a whole file or none
+    read       read all of a file
+    open_file  open a file to read parts of it
+    exists     whether a file or folder exists
+    names      names directly in a folder
+    entries    files below a folder that match a pattern
+    delete     delete a file
 
-A place is a `Path`, or an `ObjectPath` for `s3://` and `gs://`. Files are written and listed through pyarrow, and
-scanned by Polars, which finds columns and rows in ranges of an object.
+A place is a `Path`, or an `ObjectPath` for `s3://` and `gs://`. Files are written and listed with pyarrow, and scanned
+by Polars, which reads columns and rows as ranges of an object.
 """
 
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,12 +23,9 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
+from dynamics.atomic_write import write_atomically
 from dynamics.errors import StoreError, unknown
 from dynamics.results.object_stores import CREDENTIALS, ObjectPath, explanation, filesystem, scan_options
-
-TEMPORARY = ".tmp-"
-"""What the name of a file begins with while it is written."""
-
 
 Place = Path | ObjectPath
 
@@ -44,16 +39,16 @@ class Entry:
 
 
 def place(text: Place | str) -> Place:
-    """A path, or a `file://`, `s3://` or `gs://` URI, as a place.
+    """The place of a path, or of a `file://`, `s3://` or `gs://` URI.
 
     Raises:
-        StoreError: another kind of URI, one without a bucket, or one that carries credentials or options.
+        StoreError: the URI has another scheme, has no bucket, or contains credentials or options.
     """
     if isinstance(text, ObjectPath):
         return text
     uri = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]+):(/+)(.*)", str(text), re.DOTALL)
     if uri is None:
-        return at_home(Path(text))
+        return expand_home(Path(text))
     scheme, slashes, rest = uri.groups()
     if scheme not in ("file", "s3", "gs"):
         raise StoreError(unknown("address", f"{scheme}://", ["s3://", "gs://", "file://", "a folder"]))
@@ -61,31 +56,31 @@ def place(text: Place | str) -> Place:
         return _local(str(text))
     bucket, _, key = rest.partition("/")
     if "@" in bucket or ":" in bucket or re.search(r"[?#]", rest):
-        raise StoreError(f"an {scheme}:// address holds bucket and key only; set {CREDENTIALS[scheme]} instead")
+        raise StoreError(f"an {scheme}:// address may hold bucket and key only; set {CREDENTIALS[scheme]} instead")
     if slashes != "//" or not bucket or ".." in key.split("/"):
-        raise StoreError(f"{text} names no bucket and key; write {scheme}://BUCKET/FOLDER")
+        raise StoreError(f"{text} does not name a bucket and key; write {scheme}://BUCKET/FOLDER")
     return ObjectPath(scheme, PurePosixPath(rest))
 
 
-def at_home(path: Path) -> Path:
-    """The path with a `~` at its front as the user's home; a shell expands it in arguments only, and not after `=`."""
+def expand_home(path: Path) -> Path:
+    """The path with a leading `~` expanded to the user's home; shells do so in arguments only, and not after `=`."""
     return path.expanduser() if path.parts[:1] == ("~",) else path
 
 
 def put(where: Place, data: bytes | pa.Buffer) -> None:
-    """Write a whole file or none, its folders made where they lack.
+    """Write a whole file or none, and make its folders.
 
-    On disk: a temporary name that readers do not match, fsync, rename, fsync of the folder. In an object store: one
-    PUT of what is complete in memory, which nobody sees before it has ended (larger ones in parts, joined at the end).
+    On a disk: a temporary name that readers do not match, fsync, rename, fsync of the folder. In an object store: one
+    PUT of the whole content, which is not visible before it has ended (large ones in parts, joined at the end).
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     if isinstance(where, Path):
         _put_file(where, data)
         return
     try:
-        with explained(where), filesystem(where).open_output_stream(str(where.path)) as stream:
+        with explained_errors(where), filesystem(where).open_output_stream(str(where.path)) as stream:
             stream.write(data)
     except FileNotFoundError as error:
         raise StoreError(explanation(where, "NO_SUCH_BUCKET")) from error
@@ -95,68 +90,68 @@ def read(where: Place) -> bytes:
     """All bytes of a file.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        StoreError: the object store refuses or cannot be reached.
+        FileNotFoundError: there is no such file.
+        StoreError: the object store denies access or cannot be reached.
     """
     if isinstance(where, Path):
         return where.read_bytes()
-    with explained(where), filesystem(where).open_input_stream(str(where.path)) as stream:
+    with explained_errors(where), filesystem(where).open_input_stream(str(where.path)) as stream:
         return stream.read()
 
 
 @contextmanager
-def opened(where: Place) -> Iterator[pa.NativeFile]:
-    """A file to read parts of.
+def open_file(where: Place) -> Iterator[pa.NativeFile]:
+    """A file, open to read parts of it.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        StoreError: the object store refuses or cannot be reached.
+        FileNotFoundError: there is no such file.
+        StoreError: the object store denies access or cannot be reached.
     """
-    with explained(where):
+    with explained_errors(where):
         file = pa.OSFile(str(where)) if isinstance(where, Path) else filesystem(where).open_input_file(str(where.path))
         with file:
             yield file
 
 
 def exists(where: Place) -> bool:
-    """Whether a file or folder is there."""
+    """Whether a file or folder exists."""
     if isinstance(where, Path):
         return where.exists()
-    with explained(where):
+    with explained_errors(where):
         return filesystem(where).get_file_info(str(where.path)).type != fs.FileType.NotFound
 
 
 def names(folder: Place) -> list[str]:
-    """Names of what lies directly in a folder, sorted; none where there is no folder."""
+    """Names of the files and folders directly in a folder, sorted; none where there is no folder."""
     if isinstance(folder, Path):
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    # Google's client names no folders unless it lists what is in them
+    # Google's client does not list folders unless it lists their content too
     infos = _infos(folder, recursive=folder.scheme == "gs")
     return sorted({PurePosixPath(info.path).relative_to(folder.path).parts[0] for info in infos})
 
 
 def entries(folder: Place, pattern: str) -> list[Entry]:
-    """The files below a folder whose path from there matches, sorted; none where there is no folder."""
+    """The files below a folder whose relative path matches a pattern, sorted; none where there is no folder."""
     if isinstance(folder, Path):
         return [Entry(path, path.stat().st_size) for path in sorted(folder.glob(pattern))]
     files = [info for info in _infos(folder, recursive=True) if info.is_file]
-    found = {PurePosixPath(info.path).relative_to(folder.path): info.size for info in files}
+    sizes = {PurePosixPath(info.path).relative_to(folder.path): info.size for info in files}
     depth = len(PurePosixPath(pattern).parts)
-    kept = [path for path in sorted(found) if len(path.parts) == depth and path.match(pattern)]
-    return [Entry(folder / str(path), found[path]) for path in kept]
+    matching = [path for path in sorted(sizes) if len(path.parts) == depth and path.match(pattern)]
+    return [Entry(folder / str(path), sizes[path]) for path in matching]
 
 
 def delete(where: Place) -> None:
-    """Take a file away, if it is there.
+    """Delete a file, if it exists.
 
     Raises:
-        StoreError: it cannot be taken away.
+        StoreError: it cannot be deleted.
     """
     try:
         if isinstance(where, Path):
             where.unlink(missing_ok=True)
         else:
-            with explained(where):
+            with explained_errors(where):
                 filesystem(where).delete_file(str(where.path))
     except FileNotFoundError:
         return
@@ -165,13 +160,13 @@ def delete(where: Place) -> None:
 
 
 def polars_options(where: Place) -> dict[str, Any]:
-    """How Polars reaches a place, as arguments of its scans."""
+    """Arguments of Polars' scans that let it reach a place."""
     return {} if isinstance(where, Path) else scan_options(where)
 
 
 @contextmanager
-def explained(where: Place) -> Iterator[None]:
-    """An object store's refusal as one line with a remedy; a file that is not there stays FileNotFoundError."""
+def explained_errors(where: Place) -> Iterator[None]:
+    """Turn an object store's error into a StoreError with a remedy; FileNotFoundError is left as it is."""
     try:
         yield
     except FileNotFoundError:
@@ -183,10 +178,10 @@ def explained(where: Place) -> Iterator[None]:
 
 
 def _infos(folder: ObjectPath, *, recursive: bool) -> list[fs.FileInfo]:
-    """What lies in a folder; an S3 bucket that is not there is refused, which `allow_not_found` would hide."""
+    """The content of a folder; a missing S3 bucket is an error, which `allow_not_found` would hide."""
     selector = fs.FileSelector(str(folder.path), recursive=recursive, allow_not_found=folder.scheme == "gs")
     try:
-        with explained(folder):
+        with explained_errors(folder):
             return filesystem(folder).get_file_info(selector)
     except FileNotFoundError:
         return []
@@ -195,34 +190,16 @@ def _infos(folder: ObjectPath, *, recursive: bool) -> list[fs.FileInfo]:
 def _local(uri: str) -> Path:
     parts = urlsplit(uri)
     if parts.netloc not in ("", "localhost") or not uri.startswith("file:///"):
-        raise StoreError(f"{uri} is not on this machine; write file:///FOLDER or /FOLDER")
+        raise StoreError(f"{uri} names another machine; write file:///FOLDER or /FOLDER")
     return Path(unquote(parts.path))
 
 
 def _put_file(path: Path, data: bytes | pa.Buffer) -> None:
-    _make(path.parent)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY}{path.stem}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make {path.parent}: {error.strerror}; name a folder you may write to") from error
+    try:
+        write_atomically(path, memoryview(data))
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; free space or permissions, then resume") from error
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot make {folder}: {error.strerror}; name a folder you may write to") from error

@@ -1,11 +1,9 @@
-"""Names, types and meaning of every column of every result table."""
+"""Schema of the result tables: name, type and description of every column."""
 
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
-"""Raised when older results could no longer be read; a new nullable column does not raise it, and reads as null."""
-METHOD_VERSION = 1
-"""Raised when the same checkpoint and prompts would give other numbers; part of every unit's identity."""
+"""Raised with every change of a table's columns or of their meaning; results of another version are not read."""
 
 _TEXT = pa.string()
 _FLOATS = pa.list_(pa.float32())
@@ -18,11 +16,11 @@ KEYS: dict[str, tuple[pa.DataType, str]] = {
     "tokens_seen": (pa.int64(), "training tokens up to the step; null where not known"),
     "commit_sha": (_TEXT, "Hub commit, or `sha256:` and the hash of local weights"),
     "dtype": (_TEXT, "dtype of the forward pass; the decomposition is float32"),
-    "control": (_TEXT, "none; random_init-<seed>: drawn weights; shuffled_labels-<seed>: all gold labels permuted"),
+    "control": (_TEXT, "none; random_init-<seed>: random weights; shuffled_labels-<seed>: all gold labels permuted"),
     "task": (_TEXT, "task"),
     "template": (_TEXT, "template of the task"),
-    "demo_seed": (pa.int64(), "seed that chose demonstrations, training rows and drawn label words"),
-    "n_shots": (pa.int64(), "demonstrations asked for"),
+    "demo_seed": (pa.int64(), "seed of the demonstrations, training rows and sampled label words"),
+    "n_shots": (pa.int64(), "demonstrations that the plan requests"),
 }
 
 _EXAMPLE: dict[str, tuple[pa.DataType, str]] = {
@@ -39,7 +37,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "n_labels": (pa.int32(), "length of the label axis"),
         "components": (_TEXT, "component names, separated by spaces"),
         "contributions": (_FLOATS, "n_components x n_labels, component-major, in logits"),
-        "constant": (_FLOATS, "per label, the part no component carries, in logits"),
+        "constant": (_FLOATS, "per label, the term that belongs to no component, in logits"),
         "full": (_FLOATS, "per label, the full model's logit"),
     },
     "predictions": {
@@ -64,7 +62,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "balanced_accuracy": (pa.float64(), "mean over labels of the accuracy on that label's examples"),
         "mean_margin": (pa.float64(), "mean of gold contribution less the largest other, in logits"),
         "label_share": (pa.list_(pa.float64()), "share of examples on which each label is predicted"),
-        "label_share_max": (pa.float64(), "largest of them; 1 for a component that always says the same"),
+        "label_share_max": (pa.float64(), "largest of them; 1 for a component that always predicts the same label"),
         "entropy": (pa.float64(), "entropy of label_share, in bits"),
         "n_examples": (pa.int64(), "examples scored"),
     },
@@ -74,8 +72,8 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "method": (_TEXT, "full, oracle_t1, oracle_b1, heldout_t1, comp_rw, calib_plus, standard, prompt_selection"),
         "variant": (_TEXT, "variant of the method; empty where it has none"),
         "n_labelled": (pa.int64(), "K, labelled examples used; 0 for methods that need none"),
-        "component": (_TEXT, "the component chosen; null where none is"),
-        "selected_on": (_TEXT, "split the component was chosen on; null where none is"),
+        "component": (_TEXT, "the component selected; null where none is"),
+        "selected_on": (_TEXT, "split the component was selected on; null where none is"),
         "accuracy": (pa.float64(), "accuracy on n_examples of the split"),
         "n_examples": (pa.int64(), "examples scored"),
         "n_shots_used": (pa.int64(), "demonstrations in the prompt"),
@@ -83,8 +81,8 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "fit_id": (_TEXT, "hash of the method's settings and K; null for methods that have none"),
         "predictions": (
             pa.list_(pa.uint8()),
-            "label answered on each of the n_examples rows, by ascending example_id; the first of them in a tie; null "
-            "where another table has the answers (`full`, the oracles), for rivals, and in older results",
+            "label predicted on each of the n_examples rows, by ascending example_id; the first of them in a tie; null "
+            "for `full` and the oracles, whose predictions are in `predictions`, and for prompting baselines",
         ),
         "tied": (pa.list_(pa.uint32()), "per row as `full_tied`, 0 without a tie; null where no row ties"),
     },
@@ -105,11 +103,11 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "status": (_TEXT, "done or failed"),
         "error_class": (_TEXT, "class of the error of a failed unit"),
         "error": (pa.string(), "its first line"),
-        "attempts": (pa.int64(), "how often the unit was run, in all sweeps together"),
+        "attempts": (pa.int64(), "number of times the unit was run, over all sweeps"),
         "decomposition_error": (pa.float64(), "max |sum of parts - full| / max(1, max |full|)"),
         "forward_error": (pa.float64(), "the same of full against the model's own logits on two whole prompts"),
         "device": (_TEXT, "device of the forward pass"),
-        "load_seconds": (pa.float64(), "opening the checkpoint, shared by all its units"),
+        "load_seconds": (pa.float64(), "loading the checkpoint, shared by all its units"),
         "forward_seconds": (pa.float64(), "forward passes and decomposition"),
         "score_seconds": (pa.float64(), "predictions and scores"),
         "peak_bytes": (pa.int64(), "peak memory of the process (CPU) or device (CUDA) so far"),
@@ -118,15 +116,15 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "task_source": (_TEXT, "where the task's rows come from"),
         "label_words": (_TEXT, "label words in label order, separated by spaces"),
         "n_test": (pa.int64(), "test examples"),
-        "n_test_asked": (pa.int64(), "test examples that the plan asked for"),
+        "n_test_asked": (pa.int64(), "test examples that the plan requests"),
         "n_train": (pa.int64(), "training examples"),
         "partition_seed": (pa.int64(), "seed of the task's partition into demonstrations, training and test rows"),
         "n_shots_used": (
             pa.int64(),
-            "demonstrations in the prompts; fewer than asked where the pool or context is small",
+            "demonstrations in the prompts; fewer than n_shots where the pool or context is small",
         ),
-        "n_skipped": (pa.int64(), "examples that do not fit the context, null rows of `predictions`"),
-        "contrasts_with": (_TEXT, "for the template `contrast`, the one it differs least from: its task's first"),
+        "n_skipped": (pa.int64(), "examples that exceed the context, null rows of `predictions`"),
+        "contrasts_with": (_TEXT, "for the template `contrast`, the template it is compared with: its task's first"),
         "demonstrations_of": (_TEXT, "for a transfer task, the task whose demonstrations it takes"),
         "flags": (pa.list_(pa.string()), "duplicate, quarantined, shared_pool, bos"),
         "versions": (_TEXT, "versions of the method, the schema and the libraries"),
@@ -138,7 +136,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
 
 _PLANNED: dict[str, tuple[pa.DataType, str]] = {
     **KEYS,
-    "fit_ids": (pa.list_(_TEXT), "fits and rivals that the plan asks of the unit"),
+    "fit_ids": (pa.list_(_TEXT), "fits and prompting baselines that the plan requests for the unit"),
 }
 
 
@@ -148,4 +146,4 @@ def _schema(columns: dict[str, tuple[pa.DataType, str]]) -> pa.Schema:
 
 TABLES: dict[str, pa.Schema] = {table: _schema(columns) for table, columns in COLUMNS.items()}
 PLANNED = _schema(_PLANNED)
-"""A plan's units as they were when it was last swept; kept beside the plan, not a result table."""
+"""Schema of the units of a plan when it was last swept; stored beside the plan, not a result table."""

@@ -1,13 +1,12 @@
-"""ResultStore: where results live, written so that a kill at any moment leaves whole parts or none.
+"""ResultStore: the files of a results folder, written so that a kill at any moment leaves whole parts or none.
 
     OUT/<table>/model=<percent-encoded id>/step=<int>/<task>-<part>.parquet
 
-A part holds the units of one (checkpoint, task) that were computed together; its name is a hash of their unit ids. The
-`units` part is written last and is the commit: what it does not name does not exist for readers. A failed unit has a
-row in `units/.../<task>-failed-<hash>.parquet` and none elsewhere.
+A part holds the units of one (checkpoint, task) that were computed together; its name is a hash of their unit ids. Its
+file in `units` is written last and is the commit: readers leave out rows of parts that `units` does not name. A failed
+unit has a row in `units/.../<task>-failed-<hash>.parquet` and none in other tables.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,15 +18,16 @@ from urllib.parse import quote, unquote
 import polars as pl
 import pyarrow as pa
 
+from dynamics.atomic_write import TEMPORARY
 from dynamics.errors import StoreError, unknown
+from dynamics.identity import short_hash
 from dynamics.results.checksums import encode
 from dynamics.results.places import (
-    TEMPORARY,
     Entry,
     Place,
     entries,
     exists,
-    explained,
+    explained_errors,
     names,
     place,
     polars_options,
@@ -38,16 +38,16 @@ from dynamics.results.schema import SCHEMA_VERSION, TABLES
 
 MARKER = "store.json"
 CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
-"""What identifies a unit to a reader."""
+"""Columns that identify a unit to a reader: at most one finished unit has the same values."""
 
 
 @dataclass(frozen=True)
 class ResultStore:
-    """A folder of result tables, here or in an object store; the only code that knows file names."""
+    """A folder of result tables, on a disk or in an object store. Only this module knows its file names."""
 
     root: Place
     compacted: bool = False
-    """Whether it is a copy in few large files, which is read only."""
+    """Whether it is a compacted copy (`dynamics.results.compaction`), which is read only."""
 
 
 @dataclass(frozen=True)
@@ -65,28 +65,28 @@ def open_store(root: Place | str, *, create: bool = False) -> ResultStore:
 
     Args:
         root: a path, or a `file://`, `s3://` or `gs://` URI.
-        create: make it where there is none.
+        create: make the folder where there is none.
 
     Raises:
-        StoreError: it is a file, is not writable, holds something else, or was written by another schema version; or
-            the object store refuses or cannot be reached.
+        StoreError: it is a file, is not writable, holds something else, or was written with another schema version; or
+            the object store denies access or cannot be reached.
     """
     root = place(root)
     if isinstance(root, Path) and root.exists() and not root.is_dir():
         raise StoreError(f"{root} is a file; results need a folder, name another one")
     marker = root / MARKER
     if not exists(marker):
-        there = [name for name in names(root) if not name.startswith(TEMPORARY)]
+        other_files = [name for name in names(root) if not name.startswith(TEMPORARY)]
         if not create:
             raise StoreError(f"{root} holds no results; run `python -m jobs.sweep PLAN --out {root}` first")
-        if there:
+        if other_files:
             raise StoreError(f"{root} holds files that are not results of this suite; name an empty or new folder")
         put(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode())
     content = _content(marker)
     version = content["schema_version"]
     if version != SCHEMA_VERSION:
         raise StoreError(
-            f"{root} was written with schema version {version}, this is version {SCHEMA_VERSION}; "
+            f"{root} was written with schema version {version}, this code reads version {SCHEMA_VERSION}; "
             "read it with the release that wrote it, or sweep into a new folder"
         )
     if create and "compacted_from" in content:
@@ -95,16 +95,17 @@ def open_store(root: Place | str, *, create: bool = False) -> ResultStore:
 
 
 def _content(marker: Place) -> dict[str, Any]:
+    """The JSON of a marker: `schema_version`, and of a compacted copy `compacted_from`."""
     content = read(marker)
     try:
         return {"schema_version": json.loads(content)["schema_version"], **json.loads(content)}
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{marker} cannot be read ({error}); restore it or name another folder") from error
+        raise StoreError(f"{marker} cannot be read ({error}); restore it, or name another folder") from error
 
 
 def write_units(store: ResultStore, units: pa.Table, tables: Mapping[str, pa.Table]) -> None:
-    """Write the finished units of one (checkpoint, task): their tables first, their `units` rows last."""
-    assert all(len(units[column].unique()) == 1 for column in ("model", "step", "task", "part")), "one part at a time"
+    """Write the finished units of one (checkpoint, task): their rows of all tables, then their rows of `units`."""
+    assert all(len(units[column].unique()) == 1 for column in ("model", "step", "task", "part")), "several parts"
     part = units["part"][0].as_py()
     for name in sorted(tables):
         _write_part(_path(store, name, units, part), tables[name], name)
@@ -112,12 +113,12 @@ def write_units(store: ResultStore, units: pa.Table, tables: Mapping[str, pa.Tab
 
 
 def write_fits(store: ResultStore, part: Part, fits: str, tables: Mapping[str, pa.Table]) -> None:
-    """Write what was fitted on a committed part's contributions; `prompt_scores` last: it says what is done.
+    """Write fits on the contributions of a committed part; `prompt_scores` last, since it says which fits are done.
 
     Args:
-        part: the part fitted on.
+        part: the part.
         fits: name of this set of fits, a hash of their ids.
-        tables: rows of `prompt_scores`, and of `reweightings` where something was fitted.
+        tables: rows of `prompt_scores`, and of `reweightings` where weights were fitted.
     """
     for name in sorted(tables, reverse=True):
         _write_part(
@@ -126,7 +127,7 @@ def write_fits(store: ResultStore, part: Part, fits: str, tables: Mapping[str, p
 
 
 def rewrite_scores(store: ResultStore, part: Part, tables: Sequence[Mapping[str, pa.Table]]) -> None:
-    """Replace a committed part's predictions and scores, each file at once."""
+    """Replace the predictions and scores of a committed part, each file atomically; one mapping of tables per unit."""
     for name in ("predictions", "component_scores", "prompt_scores"):
         _write_part(part_path(store, name, part), pa.concat_tables([unit[name] for unit in tables]), name)
 
@@ -138,106 +139,119 @@ def parts(store: ResultStore) -> list[Part]:
         StoreError: the results are a compacted copy.
     """
     if store.compacted:
-        raise StoreError(f"{store.root} is a compacted copy, only for reading; use what it was made from")
+        raise StoreError(f"{store.root} is a compacted copy, only for reading; use the results that it was made from")
     done = read_units(store).filter(pl.col("status") == "done")
     rows = done.select("model", "step", "task", "part").unique().sort("model", "step", "task", "part")
     return [Part(*row) for row in rows.iter_rows()]
 
 
 def read_part(store: ResultStore, table: str, part: Part) -> pl.DataFrame:
-    """One part's own rows of a table, and for `prompt_scores` those of all its fits."""
+    """The rows of a table that belong to a part, those of its fits included."""
     files = entries(part_path(store, table, part).parent, f"{part.task}-{part.name}.*parquet")
-    with explained(store.root):
+    with explained_errors(store.root):
         return _scan_files(files, table).collect()
 
 
 def read_fits(store: ResultStore, part: Part) -> dict[str, pl.DataFrame]:
-    """A part's rows of `prompt_scores` that fits added, by the name of their set."""
+    """The rows of `prompt_scores` that fits on a part added, by the name of the set of fits."""
     files = entries(part_path(store, "prompt_scores", part).parent, f"{part.task}-{part.name}.*.parquet")
-    with explained(store.root):
+    with explained_errors(store.root):
         return {file.place.stem.rsplit(".", 1)[-1]: _scan_files([file], "prompt_scores").collect() for file in files}
 
 
 def part_path(store: ResultStore, table: str, part: Part) -> Place:
-    """Where a part's rows of a table are."""
+    """The file that holds a part's rows of a table."""
     folder = store.root / table / f"model={quote(part.model, safe='')}" / f"step={part.step}"
     return folder / f"{part.task}-{part.name}.parquet"
 
 
 def write_failures(store: ResultStore, units: pa.Table) -> None:
-    """Record units that failed, so that status and summary can name them; a later success supersedes the record."""
+    """Record failed units, so that status and summary can name them; a later success supersedes the record."""
     _write_part(_path(store, "units", units, f"failed-{part_id(units['unit_id'].to_pylist())}"), units, "units")
 
 
 def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
-    """The units of one checkpoint that are done, each with the part that holds it; no other file is read.
+    """The finished units of one checkpoint, each with the part that holds it; files of other checkpoints are not read.
 
     Raises:
-        StoreError: a file of theirs cannot be read.
+        StoreError: a file of `units` cannot be read.
     """
     folder = part_path(store, "units", Part(model, step, "", "")).parent
     files = [entry for entry in entries(folder, "*.parquet") if "-failed-" not in entry.place.name]
     try:
-        with explained(store.root):
+        with explained_errors(store.root):
             rows = _scan_files(files, "units").select("unit_id", "part").collect()
     except pl.exceptions.PolarsError as error:
         raise StoreError(
-            f"{folder} holds a file that cannot be read; run the same sweep again: it says which"
+            f"{folder} holds a file that cannot be read; `python -m jobs.verify {store.root}` names it"
         ) from error
     return dict(reversed(list(rows.iter_rows())))
 
 
 def part_id(unit_ids: Iterable[str]) -> str:
-    """Name of the part that holds these units."""
-    return _digest(sorted(unit_ids))
+    """The name of the part that holds these units."""
+    return short_hash("\n".join(sorted(unit_ids)))
+
+
+def fits_name(fit_ids: Iterable[str]) -> str:
+    """Name of the file that holds these fits of a part."""
+    return short_hash(" ".join(sorted(fit_ids)), 8)
 
 
 def read_units(store: ResultStore) -> pl.DataFrame:
-    """One row per unit: its finished row, or else its latest failure, unless other weights have finished the cell.
+    """One row per unit: its finished row, or else its latest failure, unless a unit of the same cell is finished.
 
-    Where two drivers raced, a unit may stand in two parts with equal rows; the first part in order is the one kept.
+    Where two sweeps computed the same units at once, a unit is in two parts with equal rows; the first part counts.
     """
-    return _kept(store, _unit_rows(store))
+    return _current(store, _unit_rows(store))
 
 
 def scan(store: ResultStore, table: str) -> pl.LazyFrame:
-    """The rows of all finished units, lazily; rows of parts that were never committed are left out.
+    """The rows of all finished units, lazily, one copy of each; rows of parts that were not committed are left out.
 
     Raises:
-        StoreError: no such table, no finished unit, or a part that is empty (0 bytes) or missing.
+        StoreError: there is no such table or no finished unit, or a part is empty (0 bytes), cut off or missing.
     """
     if table not in TABLES:
         raise StoreError(unknown("table", table, TABLES))
     rows = _unit_rows(store)
-    done = _kept(store, rows).filter(pl.col("status") == "done")
+    done = _current(store, rows).filter(pl.col("status") == "done")
     if done.is_empty():
         raise StoreError(f"{store.root} holds no finished unit yet; run or resume the sweep")
     if table == "units":
         return done.lazy()
     if store.compacted:
         return _scan_files(part_files(store, table), table)
-    kept = done.select("unit_id", "part")
-    committed = set(kept["part"].to_list())
-    files = [entry for entry in part_files(store, table) if _part_of(entry) in committed]
-    lost = committed - {_part_of(entry) for entry in files if entry.place.stem.endswith(_part_of(entry))}
-    if lost and table != "reweightings":
-        raise StoreError(
-            f"{store.root / table} lacks {len(lost)} of {len(committed)} parts that `units` names; "
-            "copy the folder again, or delete the matching files in units/ and resume the sweep"
-        )
-    raced = rows.filter(pl.col("status") == "done").height > done.height
-    if raced and files:
+    files = _committed_files(store, table, set(done["part"].to_list()))
+    has_copies = rows.filter(pl.col("status") == "done").height > done.height
+    if has_copies and files:
         part = pl.col("_file").str.extract(r"-([0-9a-f]+)(?:\.[0-9a-f]+)?\.parquet$")
         scanned = _scan_files(files, table, include_file_paths="_file").with_columns(part=part)
-        return scanned.join(kept.lazy(), on=["unit_id", "part"], how="semi").drop("_file", "part")
+        return scanned.join(done.lazy(), on=["unit_id", "part"], how="semi").drop("_file", "part")
     return _scan_files(files, table)
 
 
-def part_files(store: ResultStore, table: str) -> list[Entry]:
-    """All parts of a table, sorted, temporary files left out.
+def _committed_files(store: ResultStore, table: str, committed: set[str]) -> list[Entry]:
+    """The files of a table that belong to committed parts.
 
     Raises:
-        StoreError: a part is empty, which readers would skip without a word, or cut off.
+        StoreError: a part has no file of its own; only `reweightings` may lack one.
+    """
+    files = [(entry, *parse_file(entry)) for entry in part_files(store, table)]
+    missing = committed - {part.name for _, part, fits in files if fits is None}
+    if missing and table != "reweightings":
+        raise StoreError(
+            f"{store.root / table} lacks {len(missing)} of {len(committed)} parts that `units` names; "
+            "copy the folder again, or delete the matching files in units/ and resume the sweep"
+        )
+    return [entry for entry, part, _ in files if part.name in committed]
+
+
+def part_files(store: ResultStore, table: str) -> list[Entry]:
+    """All files of a table, sorted, without temporary ones.
+
+    Raises:
+        StoreError: a file is cut off or empty; Polars would skip an empty one without an error.
     """
     files = entries(store.root / table, "model=*/*.parquet" if store.compacted else "model=*/step=*/*.parquet")
     for entry in files:
@@ -251,31 +265,35 @@ def part_files(store: ResultStore, table: str) -> list[Entry]:
 
 
 def _unit_rows(store: ResultStore) -> pl.DataFrame:
-    """Every row of `units`: finished and failed, raced ones twice."""
+    """All rows of `units`, finished and failed; a unit that two sweeps computed at once has two."""
     files = part_files(store, "units")
-    with explained(store.root):
+    with explained_errors(store.root):
         return _scan_files(files, "units").collect()
 
 
-def _kept(store: ResultStore, rows: pl.DataFrame) -> pl.DataFrame:
-    """The one row of each unit that counts."""
+def _current(store: ResultStore, rows: pl.DataFrame) -> pl.DataFrame:
+    """The row of each unit that counts, of all its rows in `units`.
+
+    Raises:
+        StoreError: two finished units are of the same cell.
+    """
     order = rows.with_columns(failed=pl.col("status") != "done").sort(
         ["unit_id", "failed", "part", "created"], descending=[False, False, False, True], nulls_last=True
     )
     units = order.unique("unit_id", keep="first", maintain_order=True).drop("failed")
     done, failed = units.filter(pl.col("status") == "done"), units.filter(pl.col("status") != "done")
-    twice = done.filter(pl.struct(CELL).is_duplicated())
-    if len(twice):
-        cell = dict(zip(CELL, twice.select(CELL).row(0), strict=True))
+    conflicting = done.filter(pl.struct(CELL).is_duplicated())
+    if len(conflicting):
+        cell = conflicting.select(CELL).row(0, named=True)
         raise StoreError(
-            f"{store.root} holds two different results for {cell}: two sweeps with different settings wrote here. "
-            f"Delete the parts {', '.join(twice['part'].unique().sort())} in every table and resume one of them"
+            f"{store.root} holds two different results for {cell}, of two sweeps with different settings. "
+            f"Delete the parts {', '.join(conflicting['part'].unique().sort())} in every table and resume one of them"
         )
     return pl.concat([done, failed.join(done, on=CELL, how="anti")]).sort("unit_id")
 
 
-def belongs(entry: Entry) -> tuple[Part, str | None]:
-    """The part that a file of a table holds rows of, and the name of its fits where it holds those."""
+def parse_file(entry: Entry) -> tuple[Part, str | None]:
+    """The part whose rows a file holds, by the file's name, and the set of fits where it holds rows of fits."""
     step, model = entry.place.parent.name, entry.place.parent.parent.name
     task, _, rest = entry.place.name.removesuffix(".parquet").rpartition("-")
     name, _, fits = rest.partition(".")
@@ -289,28 +307,21 @@ def read_files(files: Sequence[Entry], table: str) -> pl.DataFrame:
     return _scan_files(files, table).collect()
 
 
-def _part_of(entry: Entry) -> str:
-    """The part a file belongs to: its own name, or what stands before the name of the fits."""
-    return entry.place.stem.rsplit("-", 1)[-1].split(".")[0]
-
-
 def _scan_files(files: Sequence[Entry], table: str, **options: Any) -> pl.LazyFrame:
-    """Parts with the columns of this version's schema: what an older part lacks is null.
+    """The rows of files, lazily.
 
-    Model and step are known from the path, so that a filter on them opens no other file; unless folders above the
+    Model and step are read from the path, so that a filter on them opens no other file; unless folders above the
     results are named `key=value` too, which Polars would take for keys.
     """
     if not files:
         return pl.LazyFrame(schema=_polars_schema(table))
     folder = files[0].place.parent
-    keyed = folder.name.startswith("step=") and str(folder).count("=") == 2
+    has_keys = folder.name.startswith("step=") and str(folder).count("=") == 2
     return pl.scan_parquet(
         [str(entry.place) for entry in files],
         schema=_polars_schema(table),
-        missing_columns="insert",
-        extra_columns="ignore",
-        hive_partitioning=keyed,
-        hive_schema={"model": pl.String, "step": pl.Int64} if keyed else None,
+        hive_partitioning=has_keys,
+        hive_schema={"model": pl.String, "step": pl.Int64} if has_keys else None,
         glob=False,
         **polars_options(files[0].place),
         **options,
@@ -322,7 +333,7 @@ def _polars_schema(table: str) -> pl.Schema:
 
 
 def _last_bytes(where: Place) -> bytes:
-    """What a Parquet file ends in. An object needs no look: it was put whole."""
+    """The last 4 bytes of a file, `PAR1` in Parquet. Objects are not read, since they are put whole."""
     if not isinstance(where, Path):
         return b"PAR1"
     with where.open("rb") as file:
@@ -337,7 +348,3 @@ def _path(store: ResultStore, table: str, units: pa.Table, part: str) -> Place:
 
 def _write_part(where: Place, rows: pa.Table, table: str) -> None:
     put(where, encode(rows, table))
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

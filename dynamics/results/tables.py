@@ -1,43 +1,16 @@
-"""One unit's contributions -> its rows in every result table. Torch-free, so that stored contributions serve too."""
+"""Rows of the result tables from the arrays of a unit. No torch, so that stored contributions can be used too."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dynamics import scores
-from dynamics.components import Component
 from dynamics.methods import selection
+from dynamics.methods.fits import Fit, fit_unit
 from dynamics.results.schema import TABLES
-
-
-@dataclass(frozen=True)
-class UnitArrays:
-    """What a unit's rows are made from.
-
-    Attributes:
-        keys: the columns that every table has.
-        components: the component axis.
-        split, example_id, gold: per example.
-        contributions: (example, component, label) float32.
-        constant: (label,).
-        full: (example, label).
-        n_shots_used: demonstrations in the prompts.
-        skipped: (split, example_id, gold, reason) of examples that do not fit the context and were not run.
-    """
-
-    keys: Mapping[str, object]
-    components: tuple[Component, ...]
-    split: Sequence[str]
-    example_id: Sequence[str]
-    gold: np.ndarray
-    contributions: np.ndarray
-    constant: np.ndarray
-    full: np.ndarray
-    n_shots_used: int
-    skipped: Sequence[tuple[str, str, int, str]] = ()
+from dynamics.unit_arrays import UnitArrays
 
 
 def unit_tables(unit: UnitArrays) -> dict[str, pa.Table]:
@@ -45,14 +18,14 @@ def unit_tables(unit: UnitArrays) -> dict[str, pa.Table]:
     splits = [split for split in ("train", "test") if split in unit.split]
     return {
         "contributions": _contributions(unit),
-        "predictions": pa.concat_tables([_predictions(unit), _skipped(unit)]),
+        "predictions": pa.concat_tables([_predictions(unit), _skipped_examples(unit)]),
         "component_scores": pa.concat_tables([_component_scores(unit, split) for split in splits]),
         "prompt_scores": _prompt_scores(unit),
     }
 
 
 def table(name: str, keys: Mapping[str, object], columns: Mapping[str, Sequence | pa.Array]) -> pa.Table:
-    """Columns plus the keys on every row, in the order and types of the schema; columns not given are null."""
+    """Rows of a table from columns, and keys that are equal on every row; columns that are not given are null."""
     n_rows = len(next(iter(columns.values())))
     schema = TABLES[name]
     unknown = sorted({*keys, *columns} - set(schema.names))
@@ -64,15 +37,22 @@ def table(name: str, keys: Mapping[str, object], columns: Mapping[str, Sequence 
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def answers_by_id(values: np.ndarray, example_id: Sequence[str] | np.ndarray) -> dict[str, list[int] | None]:
-    """The columns `predictions` and `tied` of `prompt_scores`: what is answered on each row, by ascending example_id.
+def fit_tables(units: Sequence[UnitArrays], fits: Sequence[Fit]) -> dict[str, pa.Table]:
+    """The rows of `prompt_scores` and `reweightings` of these fits on these units."""
+    fitted = [(unit, fit_unit(unit, fit)) for unit in units for fit in fits]
+    return {
+        "prompt_scores": _fit_table("prompt_scores", [(unit, rows.scores) for unit, rows in fitted]),
+        "reweightings": _fit_table("reweightings", [(unit, rows.weights) for unit, rows in fitted]),
+    }
 
-    Args:
-        values: (example, label), of which the largest is answered: logits, or `scores.credit`.
-        example_id: (example,) unique.
-    """
-    labels, tied = scores.encode(values[np.argsort(np.asarray(example_id), kind="stable")])
-    return {"predictions": labels.tolist(), "tied": tied.tolist() if tied.any() else None}
+
+def _fit_table(name: str, rows_by_unit: Sequence[tuple[UnitArrays, list[dict[str, object]]]]) -> pa.Table:
+    tables = [
+        table(name, unit.keys, {column: [row[column] for row in rows] for column in rows[0]})
+        for unit, rows in rows_by_unit
+        if rows
+    ]
+    return pa.concat_tables(tables) if tables else TABLES[name].empty_table()
 
 
 def _contributions(unit: UnitArrays) -> pa.Table:
@@ -106,8 +86,8 @@ def _predictions(unit: UnitArrays) -> pa.Table:
     )
 
 
-def _skipped(unit: UnitArrays) -> pa.Table:
-    """Null rows for the examples that were not run, so that nobody takes the rest for the whole."""
+def _skipped_examples(unit: UnitArrays) -> pa.Table:
+    """Null rows of the examples that were not run, so that the others cannot be taken for all examples."""
     split, example_id, gold, reason = zip(*unit.skipped, strict=True) if unit.skipped else ((), (), (), ())
     columns = {"split": split, "example_id": example_id, "gold": gold, "reason": reason}
     return table("predictions", unit.keys, columns)
@@ -148,7 +128,7 @@ def _component_scores(unit: UnitArrays, split: str) -> pa.Table:
 
 
 def _prompt_scores(unit: UnitArrays) -> pa.Table:
-    """Full; best and worst candidate on the test rows themselves, optimistic bounds; and the best without optimism."""
+    """The full model, the best and the worst candidate on the test rows themselves, and held-out T1."""
     test = np.asarray(unit.split) == "test"
     candidates = [i for i, c in enumerate(unit.components) if c.is_candidate]
     names = [unit.components[i].name for i in candidates]
@@ -178,16 +158,16 @@ def _prompt_scores(unit: UnitArrays) -> pa.Table:
 
 
 def _split_half(answers: selection.Answers, ids: np.ndarray) -> tuple[object, ...]:
-    """Held-out T1 on halves of the test rows: accuracy, predictions, tied, and why there are none."""
+    """Held-out T1 on halves of the test rows: accuracy, predictions, tied, and the reason where these are null."""
     if len(answers.gold) < 2:
         return None, None, None, f"{len(answers.gold)} test row cannot be halved"
     in_first = selection.balanced_halves(answers.gold, ids)
     halves = selection.heldout_split_half(answers, in_first)
-    answered = answers_by_id(selection.answers_of_halves(answers, in_first, halves), ids.tolist())
-    return halves.accuracy, answered["predictions"], answered["tied"], None
+    predictions = scores.prediction_columns(selection.credit_of_halves(answers, in_first, halves), ids.tolist())
+    return halves.accuracy, predictions["predictions"], predictions["tied"], None
 
 
 def _lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:
-    """A (row, length) array as a list column."""
+    """A (row, length) array as a column of lists."""
     flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind)
     return pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1) * values.shape[1], pa.int32()), flat)

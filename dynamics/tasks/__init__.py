@@ -1,6 +1,5 @@
-"""Tasks: rows, label words and templates. One file per task, one line each in `TASKS`."""
+"""Tasks: rows, label words and templates; one file per task, registered in `TASKS`."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,9 +7,10 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from dynamics.errors import PlanError, unknown
+from dynamics.identity import short_hash
 
 CONTRAST = "contrast"
-"""Name of the template that differs least from the task's first one: a space, a line break, capitals of the labels."""
+"""Name of the contrastive template: the task's first one but for a space, a line break or capitals."""
 
 TASKS = {
     "agnews": "dynamics.tasks.agnews:TASK",
@@ -43,9 +43,9 @@ class Row:
 
 @dataclass(frozen=True)
 class TaskRows:
-    """All rows of a task: `pool` feeds demonstrations and training rows, `test` the test set; none is in both.
+    """All rows of a task: demonstrations and training rows come from `pool`, test rows from `test`; they are disjoint.
 
-    `source` says which files they were read from and how many rows each gave; empty where the task's own text says all.
+    `source` names the files that were read and their numbers of rows; empty where `Task.source` is complete.
     """
 
     pool: tuple[Row, ...]
@@ -55,9 +55,9 @@ class TaskRows:
 
 @dataclass(frozen=True)
 class Template:
-    """How a row becomes text: `text` names the row's fields and ends in ` {label}`; `separator` joins shots.
+    """Prompt template: `text` refers to the row's fields and ends in ` {label}`; `separator` joins demonstrations.
 
-    `label_words` are words of this template's own, in label order, where they differ from the task's.
+    `label_words` override the task's label words, in label order.
     """
 
     name: str
@@ -73,13 +73,13 @@ class Task:
     Attributes:
         name: key in plans and tables.
         n_labels: number of label words; gold labels are `0 .. n_labels - 1`.
-        label_words: the word of each label. With more words than `n_labels` they are a pool, from which every
-            demonstration seed draws its own words in its own order (arbitrary labels: true in-context learning).
-        templates: the first is the reference wording; one named `contrast` differs from it by a trifle.
-        load: reads the rows; its argument is the folder named by the plan, or None for the task's own source.
+        label_words: the word of each label. More words than `n_labels` are a pool, from which each demonstration seed
+            draws its words in a random order (arbitrary labels: only the demonstrations define them).
+        templates: the first is the reference; one named `contrast` is its contrastive partner (`contrasts_with`).
+        load: reads the rows; its argument is the plan's `data` folder, or None for the task's own source.
         source: where the rows come from, with the pinned version, as stored with every unit.
-        demonstrations_of: for a transfer task, the task whose pool it takes: the same seed gives the same
-            demonstrations and training rows there and here, so that one prompt is asked about both tests.
+        demonstrations_of: the transfer partner: the task whose pool a transfer task uses. The same seed then gives the
+            same demonstrations and training rows in both, which differ in their test rows only.
     """
 
     name: str
@@ -102,16 +102,16 @@ class Task:
         return by_name[name]
 
     def contrasts_with(self, template: str) -> str | None:
-        """The first template for the one named `contrast`, which differs from it by a trifle; None for others."""
+        """The contrastive partner of a template: the task's first template for `contrast`, None for any other."""
         first = self.templates[0].name
         return first if template == CONTRAST != first else None
 
 
 def get_task(name: str, defined: Mapping[str, Task] | None = None) -> Task:
-    """The task of a name: registered here, or among those a plan defines itself.
+    """The task of a name, registered here or defined in a plan.
 
     Raises:
-        PlanError: no such task; the message lists what there is.
+        PlanError: no such task; the message lists the known ones.
     """
     defined = defined or {}
     if name in defined:
@@ -122,8 +122,7 @@ def get_task(name: str, defined: Mapping[str, Task] | None = None) -> Task:
 
 
 def fingerprint(task: Task, rows: TaskRows) -> str:
-    """Hash (16 hex) of a task's label words and of every row's text and label; templates are identified apart."""
-    split = [[(r.example_id, sorted(r.fields.items()), r.gold) for r in part] for part in (rows.pool, rows.test)]
-    asked = [task.name, task.n_labels, task.label_words, task.demonstrations_of, split]
-    text = json.dumps(asked, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """Hash (16 hex) of a task's label words and of every row's text and label; templates have their own identity."""
+    parts = [[(r.example_id, sorted(r.fields.items()), r.gold) for r in part] for part in (rows.pool, rows.test)]
+    identity = [task.name, task.n_labels, task.label_words, task.demonstrations_of, parts]
+    return short_hash(json.dumps(identity, sort_keys=True))

@@ -1,4 +1,4 @@
-"""Files of rows: where a local folder may keep them, how the Hub gives them, and how each format is read."""
+"""Files of a task's rows: found in a local folder or fetched from the Hub, and read in each format."""
 
 import json
 import re
@@ -10,19 +10,19 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.ipc
 
-from dynamics.errors import CheckpointError, PlanError, unknown
+from dynamics.errors import CheckpointError, PlanError, first_line, unknown
 from dynamics.hub.datasets import fetch_dataset_file
 
 
 @dataclass(frozen=True)
-class Found:
+class SplitFiles:
     """The files of one split.
 
     Attributes:
         paths: in order.
-        place: where they are, as it is recorded: a repository with its revision and commit, or `local` and a path
+        place: their location as recorded in results: a repository with its revision and commit, or `local` and a path
             inside the folder.
-        named: whether the place names the dataset or task; files lying in the folder itself might be another's.
+        named: whether their path names the dataset or task; files in the folder itself might belong to another one.
     """
 
     paths: tuple[Path, ...]
@@ -30,13 +30,13 @@ class Found:
     named: bool = True
 
 
-def local_files(folder: Path, repo: str, names: Sequence[str], path: str, split: str) -> Found | None:
-    """The files of a split in a local folder, or None.
+def local_files(folder: Path, repo: str, names: Sequence[str], path: str, split: str) -> SplitFiles | None:
+    """The files of a split in a local folder; None where it has none.
 
-    Looked for under the repository's name (whole, or its last part), under each of `names`, and in the folder itself,
-    as: the repository's own path; its file name; `<split>.<format>`, `<split>-*.<format>` or `<split>/*.<format>`,
-    there or in the first folder of the path. So `glue/rte/validation/data-00000-of-00001.arrow` serves as
-    `rte/validation-00000-of-00001.parquet` of nyu-mll/glue.
+    Searched are the subfolders named like the repository (in full, or its last part), those in `names`, and the folder
+    itself; in each, the repository's own path, its file name, then `<split>.<format>`, `<split>-*.<format>` and
+    `<split>/*.<format>`, also in the first folder of that path. So `glue/rte/validation/data-00000-of-00001.arrow` is
+    accepted for `rte/validation-00000-of-00001.parquet` of nyu-mll/glue.
     """
     first = Path(path).parts[0]
     holds_many = first not in ("data", Path(path).name)
@@ -48,26 +48,22 @@ def local_files(folder: Path, repo: str, names: Sequence[str], path: str, split:
             (root, root / Path(path).name, is_own),
         ):
             if paths := [exact] if exact.is_file() else _of_split(base, split):
-                return Found(tuple(paths), _local(paths[0], folder), named)
+                return SplitFiles(tuple(paths), f"local {paths[0].relative_to(folder)}", named)
     return None
 
 
 def _of_split(base: Path, split: str) -> list[Path]:
-    """The files that carry the split's name, all of one format."""
+    """The files named after the split, all of one format."""
     patterns = (f"{split}{{}}", f"{split}-*{{}}", f"{split}/*{{}}")
-    of_each = (sorted(base.glob(pattern.format(suffix))) for pattern in patterns for suffix in READERS)
-    return next((paths for paths in of_each if paths), [])
+    matches = (sorted(base.glob(pattern.format(suffix))) for pattern in patterns for suffix in READERS)
+    return next((paths for paths in matches if paths), [])
 
 
-def _local(path: Path, folder: Path) -> str:
-    return f"local {path.relative_to(folder)}"
-
-
-def hub_file(repo: str, path: str, revision: str) -> Found:
+def hub_file(repo: str, path: str, revision: str) -> SplitFiles:
     """One file of a dataset repository, from the cache or the network.
 
     Raises:
-        PlanError: it cannot be had, or is damaged; one line with the first line of the client's own reason.
+        PlanError: it cannot be fetched or is damaged; one line, with the first line of the client's error.
     """
     try:
         cached = fetch_dataset_file(repo, path, revision)
@@ -75,7 +71,7 @@ def hub_file(repo: str, path: str, revision: str) -> Found:
         raise PlanError(f"cannot get {error}") from error
     commit = re.search(r"/snapshots/([0-9a-f]{40})/", cached.as_posix())
     exact = f" ({commit[1]})" if commit and commit[1] != revision else ""
-    return Found((cached,), f"{repo}@{revision}{exact} {path}")
+    return SplitFiles((cached,), f"{repo}@{revision}{exact} {path}")
 
 
 def read_tables(paths: Sequence[Path]) -> pl.DataFrame:
@@ -86,17 +82,17 @@ def read_tables(paths: Sequence[Path]) -> pl.DataFrame:
     """
     tables = [read_table(path) for path in paths]
     if any(table.columns != tables[0].columns for table in tables):
-        raise PlanError(f"{paths[0].parent}: its {len(paths)} files do not have the same columns")
+        raise PlanError(
+            f"{paths[0].parent}: its {len(paths)} files do not have the same columns; keep those of one dataset"
+        )
     return pl.concat(tables, how="vertical_relaxed") if len(tables) > 1 else tables[0]
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """The rows of one file, whose extension names the format.
-
-    Text formats without types (CSV, TSV) give text columns.
+    """The rows of one file, in the format of its extension; all columns of CSV and TSV files are text.
 
     Raises:
-        PlanError: no such file, an unknown format, or a file that is not what its extension says.
+        PlanError: no such file, an unknown format, or content that does not have that format.
     """
     if path.suffix not in READERS:
         raise PlanError(f"{path}: " + unknown("file format", path.suffix, READERS))
@@ -105,12 +101,12 @@ def read_table(path: Path) -> pl.DataFrame:
     try:
         return READERS[path.suffix](path)
     except (OSError, ValueError, pl.exceptions.PolarsError, pa.ArrowException) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise PlanError(f"{path} cannot be read as {path.suffix[1:]}: {reason[:160]}") from error
+        reason = first_line(error, 160)
+        raise PlanError(f"{path} cannot be read as {path.suffix[1:]}: {reason}") from error
 
 
 def _read_arrow(path: Path) -> pl.DataFrame:
-    """An Arrow file or, as `datasets` writes it, an Arrow stream."""
+    """Read an Arrow file or, as `datasets` writes it, an Arrow stream."""
     with path.open("rb") as file:
         is_file = file.read(6) == b"ARROW1"
         file.seek(0)
@@ -119,11 +115,11 @@ def _read_arrow(path: Path) -> pl.DataFrame:
 
 
 def _read_json(path: Path) -> pl.DataFrame:
-    """A list of objects, alone or as the only list of an object."""
+    """Read a JSON list of objects, at the top level or as the only list of a top-level object."""
     content = json.loads(path.read_text(encoding="utf-8"))
     lists = [value for value in content.values() if isinstance(value, list)] if isinstance(content, dict) else [content]
     if len(lists) != 1 or not isinstance(lists[0], list):
-        raise ValueError("it holds no single list of rows; write a list of objects, or JSON Lines as .jsonl")
+        raise ValueError("it does not contain a single list of rows; write a list of objects, or JSON Lines as .jsonl")
     return pl.from_dicts(lists[0], infer_schema_length=None)
 
 
@@ -139,4 +135,4 @@ READERS: Mapping[str, Callable[[Path], pl.DataFrame]] = {
     ".csv": _read_text(","),
     ".tsv": _read_text("\t"),
 }
-"""The formats that are read, by extension."""
+"""Reader of each format, by file extension."""

@@ -1,4 +1,4 @@
-"""Tables -> rows: which column is which field, what the label's raw values mean, and one split made into two."""
+"""Rows from tables: columns to template fields, raw label values to labels, and a single split halved."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,23 +12,23 @@ from dynamics.errors import PlanError, unknown
 from dynamics.tasks import Row
 
 SPLIT_SEED = 2406
-"""Halves a single split, and samples a very long one."""
+"""Seed of halving a single split and of sampling a very long one."""
 
 MAX_ROWS = 20_000
-"""Rows kept of a split: the largest grids use a few thousand, and every worker reads and hashes all of them."""
+"""Largest number of rows used of a split: large grids use a few thousand, and every worker hashes all of them."""
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What a table's columns mean.
+    """Meaning of a table's columns.
 
     Attributes:
         fields: template field -> column.
         label: the column of the gold label.
         labels: its raw values in label order; compared as text, so that 1 in a CSV file is the number 1.
-        unpack: one raw record -> the records it holds, for tables that are not flat.
+        unpack: one raw record -> the flat records it contains, for nested tables.
         raw: the columns that `unpack` reads.
     """
 
@@ -40,14 +40,16 @@ class Columns:
 
 
 def table_rows(table: pl.DataFrame, columns: Columns, *, prefix: str, where: str) -> tuple[Row, ...]:
-    """The rows of a table, in order; those with an empty text are left out.
+    """The rows of a table, in order, without those that have an empty text.
 
-    Of a table longer than `MAX_ROWS` a seeded sample is kept. Ids count the table's own rows, so they do not change
-    with what is left out. Texts lose the white space around them, which templates are particular about.
+    A table longer than `MAX_ROWS` is sampled (seeded). Ids number the rows of the table itself, so they do not depend
+    on which rows are left out. White space around texts is stripped, since prompts depend on every space.
 
     Args:
-        prefix: of the rows' ids.
-        where: names the file in errors.
+        table: the table.
+        columns: the meaning of its columns.
+        prefix: prefix of the rows' ids.
+        where: name of the file in messages.
 
     Raises:
         PlanError: a column is missing, or a label value is not in `columns.labels`; names the file, row and remedy.
@@ -64,7 +66,7 @@ def table_rows(table: pl.DataFrame, columns: Columns, *, prefix: str, where: str
 
 
 def halves(rows: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """One split as a pool and a test set: a seeded half of every label each, the odd row to the test."""
+    """Pool and test rows from a single split: a random half of each label's rows; an odd row goes to the test rows."""
     by_label: dict[int, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         by_label[row.gold].append(i)
@@ -73,11 +75,12 @@ def halves(rows: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     for label in sorted(by_label):
         order = rng.permutation(len(by_label[label]))
         pool |= {by_label[label][i] for i in order[: len(order) // 2]}
-    kept = tuple(row for i, row in enumerate(rows) if i in pool)
-    return kept, tuple(row for i, row in enumerate(rows) if i not in pool)
+    pool_rows = tuple(row for i, row in enumerate(rows) if i in pool)
+    return pool_rows, tuple(row for i, row in enumerate(rows) if i not in pool)
 
 
 def _sample(table: pl.DataFrame) -> Iterable[tuple[int, Record]]:
+    """The records of a table with their row numbers, at most `MAX_ROWS`."""
     numbers = np.arange(table.height)
     if table.height > MAX_ROWS:
         rng = np.random.default_rng(SPLIT_SEED)
@@ -87,20 +90,22 @@ def _sample(table: pl.DataFrame) -> Iterable[tuple[int, Record]]:
 
 
 def _unpacked(record: Record, columns: Columns, where: str) -> list[tuple[str, Record]]:
-    """The records in one raw record, each with what its id gets appended."""
+    """The flat records of one raw record, each with the suffix of its id."""
     if columns.unpack is None:
         return [("", record)]
     try:
         return [(f".{i}", part) for i, part in enumerate(columns.unpack(record))]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PlanError(f"{where} is not of the dataset's form ({type(error).__name__}: {error})") from error
+        raise PlanError(
+            f"{where} is not of the dataset's form ({type(error).__name__}: {error}); check that it is the right file"
+        ) from error
 
 
-def _check_columns(there: Sequence[str], columns: Columns, where: str) -> None:
+def _check_columns(existing: Sequence[str], columns: Columns, where: str) -> None:
     needed = columns.raw if columns.unpack else (*columns.fields.values(), columns.label)
     for column in needed:
-        if column not in there:
-            raise PlanError(unknown(f"column of {where}:", column, there))
+        if column not in existing:
+            raise PlanError(unknown(f"column of {where}:", column, existing))
 
 
 def _text(value: object) -> str:
@@ -108,10 +113,11 @@ def _text(value: object) -> str:
 
 
 def _gold(value: object, columns: Columns, where: str) -> int:
-    known = [str(label) for label in columns.labels]
-    if str(value) not in known:
+    """Index of a raw label value."""
+    labels = [str(label) for label in columns.labels]
+    if str(value) not in labels:
         raise PlanError(
-            unknown(f"value of column {columns.label} in {where}:", value, known)
+            unknown(f"value of column {columns.label} in {where}:", value, labels)
             + "; list it among the labels, or take the row out"
         )
-    return known.index(str(value))
+    return labels.index(str(value))

@@ -1,5 +1,5 @@
 """Praise or complaint in two fixed label words: what the words mean is learnt in the weights."""
 
-from dynamics.reference.task import reference_task
+from dynamics.tasks.reference import reference_task
 
 TASK = reference_task("sentiment")

@@ -1,8 +1,8 @@
-"""Tasks whose rows are a public dataset's: from the Hub, or from a local folder with the same files.
+"""Tasks on public datasets: rows read from the Hub, or from a local folder with the same files.
 
-No revision here is a commit, because none could be looked up when the tasks were written: `revision` is a branch. A
-plan may pin a commit (`pinned`); either way the commit that the Hub resolved is part of the stored source, and the
-task's hash covers the text and label of every row that was read, so rows that changed never mix.
+The revisions given by the tasks are branches, not commits, because no commit could be looked up when the tasks were
+written. A plan may pin one (`pinned`). Either way the stored source contains the commit that the Hub resolved, and the
+task's hash covers the text and label of every row, so that results of changed rows are never mixed.
 """
 
 import re
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from dynamics.errors import PlanError
 from dynamics.tasks import Row, Task, TaskRows, Template
-from dynamics.tasks.files import Found, hub_file, local_files, read_tables
+from dynamics.tasks.files import SplitFiles, hub_file, local_files, read_tables
 from dynamics.tasks.rows import Columns, halves, table_rows
 
 
 @dataclass(frozen=True)
 class File:
-    """A split's file in the repository, and how many rows it is published with, where that is known."""
+    """File of a split in the repository, and its published number of rows, where known."""
 
     path: str
     n_rows: int | None = None
@@ -26,19 +26,19 @@ class File:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a dataset is and what its columns mean.
+    """Location of a dataset, and the meaning of its columns.
 
     Attributes:
         repo: dataset repository on the Hub.
         files: split -> file.
         columns: template fields, label and its raw values.
         revision: branch, tag or commit.
-        pool: the split that feeds demonstrations and training rows.
-        test: the labelled split that is tested on.
-        single_split: the split that is halved, seeded, into pool and test where a local folder has no other.
+        pool: the split that demonstrations and training rows come from.
+        test: the labelled split that test rows come from.
+        single_split: the split that is halved (seeded) into pool and test where a local folder has no other split.
             None: a missing split is an error.
-        folders: other names under which a local folder may hold the dataset.
-        obtain: how to get the files, where the Hub does not have them: only a local folder will do.
+        folders: other names that the dataset's subfolder of a local folder may have.
+        obtain: how to get the files, for a dataset that is not on the Hub and is read from a local folder only.
     """
 
     repo: str
@@ -54,15 +54,15 @@ class Source:
     def __str__(self) -> str:
         parts = [(part, split) for part, split in (("pool", self.pool), ("test", self.test)) if split in self.files]
         sizes = {split: f" ({file.n_rows} rows)" if file.n_rows else "" for split, file in self.files.items()}
-        there = "; ".join(f"{part} {split}{sizes[split]}" for part, split in parts)
-        return f"{self.repo}@{self.revision}{', local files only' if self.obtain else ''}: {there}"
+        splits = "; ".join(f"{part} {split}{sizes[split]}" for part, split in parts)
+        return f"{self.repo}@{self.revision}{', local files only' if self.obtain else ''}: {splits}"
 
 
 @dataclass(frozen=True)
 class SourceRows:
-    """Reads a task's rows; called with the plan's `data` folder, or None for the Hub.
+    """Reader of a task's rows, called with the plan's `data` folder, or None for the Hub.
 
-    `pool_from` is the source of a transfer task's demonstrations, under the name of the task that owns them.
+    `pool_from` reads the pool of a transfer task: it is the reader of the task whose demonstrations it takes.
     """
 
     task: str
@@ -70,7 +70,7 @@ class SourceRows:
     pool_from: "SourceRows | None" = None
 
     def __call__(self, folder: Path | None = None) -> TaskRows:
-        """All rows, with the files they came from.
+        """All rows, and the files they came from.
 
         Raises:
             PlanError: a split, file or column is missing, or a label has an unknown value.
@@ -83,14 +83,15 @@ class SourceRows:
         pool, pool_text = self._pool(folder)
         return TaskRows(pool, test, f"pool {pool_text}; test {test_text}")
 
-    def at(self, revisions: Mapping[str, str]) -> "SourceRows":
-        """The same, with the repositories named read at other revisions."""
+    def with_revisions(self, revisions: Mapping[str, str]) -> "SourceRows":
+        """A reader of the same rows at other revisions of the repositories."""
         source = replace(self.source, revision=revisions.get(self.source.repo, self.source.revision))
-        return replace(self, source=source, pool_from=self.pool_from.at(revisions) if self.pool_from else None)
+        pool_from = self.pool_from.with_revisions(revisions) if self.pool_from else None
+        return replace(self, source=source, pool_from=pool_from)
 
     @property
     def repositories(self) -> tuple[str, ...]:
-        """The repositories read."""
+        """The dataset repositories that the rows come from."""
         return (self.source.repo, *(self.pool_from.repositories if self.pool_from else ()))
 
     def _pool(self, folder: Path | None) -> tuple[tuple[Row, ...], str]:
@@ -107,27 +108,28 @@ class SourceRows:
         return self._find(self.source.pool, folder) is None and self._find(single, folder) is not None
 
     def _read(self, split: str, folder: Path | None) -> tuple[tuple[Row, ...], str]:
-        """The rows of a split, and a text that says what was read."""
-        found = self._find(split, folder) if folder else self._from_hub(split)
-        if found is None:
+        """The rows of a split, and a description of their source."""
+        files = self._find(split, folder) if folder else self._from_hub(split)
+        if files is None:
             raise PlanError(self._missing(split, folder))
-        table = read_tables(found.paths)
+        table = read_tables(files.paths)
         published = self.source.files[split].n_rows
-        if not found.named and published not in (None, table.height):
+        if not files.named and published not in (None, table.height):
             raise PlanError(
-                f"task {self.task}: {found.paths[0]} has {table.height} rows and {split} of {self.source.repo} has "
-                f"{published}; it may be another dataset's. If it is not, move it to {self.task}/ in the same folder"
+                f"task {self.task}: {files.paths[0]} has {table.height} rows, but {split} of {self.source.repo} has "
+                f"{published}, so it may belong to another dataset. If it does not, move it to {self.task}/ in the "
+                "same folder"
             )
         rows = table_rows(
-            table, self.source.columns, prefix=f"{self.task}-{split}", where=f"{found.paths[0]} (task {self.task})"
+            table, self.source.columns, prefix=f"{self.task}-{split}", where=f"{files.paths[0]} (task {self.task})"
         )
-        return rows, f"{found.place}: {len(rows)} of {table.height} rows"
+        return rows, f"{files.place}: {len(rows)} of {table.height} rows"
 
-    def _find(self, split: str, folder: Path) -> Found | None:
+    def _find(self, split: str, folder: Path) -> SplitFiles | None:
         names = (self.task, *self.source.folders)
         return local_files(folder, self.source.repo, names, self.source.files[split].path, split)
 
-    def _from_hub(self, split: str) -> Found:
+    def _from_hub(self, split: str) -> SplitFiles:
         if self.source.obtain:
             raise PlanError(self._missing(split, None))
         try:
@@ -139,19 +141,19 @@ class SourceRows:
             ) from error
 
     def _missing(self, split: str, folder: Path | None) -> str:
-        """What was looked for, where, and how to provide it."""
+        """Message about a missing split: the files and folders searched, and how to get it."""
         source, path = self.source, self.source.files[split].path
-        get = source.obtain or (
+        remedy = source.obtain or (
             f"download it with `hf download {source.repo} {path} --repo-type dataset --revision {source.revision} "
             f"--local-dir {folder}/{source.repo}`"
         )
         if folder is None:
-            return f"task {self.task}: {path} is not on the Hub: {get}, and give its folder as `data` in the plan"
+            return f"task {self.task}: {path} is not on the Hub: {remedy}, and give its folder as `data` in the plan"
         names = (source.repo, source.repo.split("/")[-1], self.task, *source.folders)
-        places = ", ".join(str(folder / name) for name in dict.fromkeys((*names, "")))
+        folders = ", ".join(str(folder / name) for name in dict.fromkeys((*names, "")))
         return (
             f"task {self.task}: no {split} split: looked for {path} of {source.repo}, or {split}.parquet (.arrow, "
-            f".jsonl, .json, .csv, .tsv) or {split}/*, in {places}; {get}"
+            f".jsonl, .json, .csv, .tsv) or {split}/*, in {folders}; {remedy}"
         )
 
 
@@ -163,47 +165,49 @@ def source_task(
     demonstrations_of: Task | None = None,
     halve: bool = True,
 ) -> Task:
-    """A task on a public dataset; a transfer task names the one whose demonstrations it takes.
+    """A task on a public dataset.
 
     Args:
-        name, label_words, templates, source: the task's own.
-        demonstrations_of: the task that lends a transfer task its pool.
-        halve: whether that pool may be half of its owner's single split.
+        name, label_words, templates, source: as in `Task` and `Source`.
+        demonstrations_of: for a transfer task, the task whose pool it uses.
+        halve: whether that pool may be one half of the other task's single split.
     """
-    owner = demonstrations_of.load if demonstrations_of else None
-    assert owner is None or isinstance(owner, SourceRows), "only a task with a source can lend its pool"
-    if owner and not halve:
-        owner = replace(owner, source=replace(owner.source, single_split=None))
+    pool_from = demonstrations_of.load if demonstrations_of else None
+    assert pool_from is None or isinstance(pool_from, SourceRows), "the pool of a transfer task needs a source"
+    if pool_from and not halve:
+        pool_from = replace(pool_from, source=replace(pool_from.source, single_split=None))
     return Task(
         name=name,
         n_labels=len(label_words),
         label_words=label_words,
         templates=templates,
-        load=SourceRows(name, source, owner),
+        load=SourceRows(name, source, pool_from),
         source=f"{source}; demonstrations of {demonstrations_of.name}" if demonstrations_of else str(source),
         demonstrations_of=demonstrations_of.name if demonstrations_of else None,
     )
 
 
 def pinned(task: Task, revisions: Mapping[str, str]) -> Task:
-    """The task with the repositories it reads at other revisions, such as commits; others as they are.
+    """The task with its dataset repositories pinned to other revisions, such as commits.
 
     Args:
-        task: any task; one without a repository is returned as it is.
-        revisions: repository -> commit, branch or tag.
+        task: any task; one without a repository is returned unchanged.
+        revisions: repository -> commit, branch or tag; repositories that are not listed keep their revision.
 
     Raises:
-        PlanError: a revision is not a name.
+        PlanError: a revision is not a valid name.
     """
     for repo, revision in sorted(revisions.items()):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", revision) or ".." in revision:
-            raise PlanError(f"revision {revision!r} of {repo}: give a commit (40 hex digits), a branch or a tag")
+            raise PlanError(
+                f"revision {revision!r} of {repo} is not a valid name; give a commit (40 hex digits), a branch or a tag"
+            )
     if not isinstance(task.load, SourceRows):
         return task
-    load = task.load.at(revisions)
+    load = task.load.with_revisions(revisions)
     return replace(task, load=load, source=task.source.replace(str(task.load.source), str(load.source)))
 
 
 def repositories(task: Task) -> tuple[str, ...]:
-    """The dataset repositories that a task reads; none for one whose rows are made or a plan's own."""
+    """The dataset repositories of a task; empty for synthetic rows and for tasks defined in a plan."""
     return task.load.repositories if isinstance(task.load, SourceRows) else ()

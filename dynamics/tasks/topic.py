@@ -1,5 +1,5 @@
 """Four topics in four fixed label words."""
 
-from dynamics.reference.task import reference_task
+from dynamics.tasks.reference import reference_task
 
 TASK = reference_task("topic")

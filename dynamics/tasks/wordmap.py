@@ -3,6 +3,6 @@
 Only the demonstrations tell which colour stands for which class, so no demonstration means chance.
 """
 
-from dynamics.reference.task import reference_task
+from dynamics.tasks.reference import reference_task
 
 TASK = reference_task("wordmap")

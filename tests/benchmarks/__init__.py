@@ -1,7 +1,7 @@
 """Speed and memory as ratios: one file per question, one line each in `BENCHMARKS`; run by `make bench`.
 
-Each function measures ways of doing the same thing in turns, run after run, so that whatever else the machine does
-meets all of them, and returns `Row`s. Seconds are never compared with a number written down here, only with each other.
+Each function measures methods of doing the same thing in turns, run after run, so that other load on the machine
+affects all of them, and returns `Row`s. Seconds are compared with each other only, never with a number in this file.
 """
 
 BENCHMARKS = {
@@ -13,11 +13,11 @@ BENCHMARKS = {
     "growth": "tests.benchmarks.growth:exponents",
     "sweep": "tests.benchmarks.sweep:share_of_forward_passes",
 }
-"""What `make bench` runs, in order."""
+"""Benchmarks of `make bench`, in order."""
 
-APART = {
+ON_REQUEST = {
     "memory-large": "tests.benchmarks.memory:peak_memory_of_larger_models",
     "profile": "tests.benchmarks.profile:top_five",
     "peers": "tests.benchmarks.peers:against_transformer_lens",
 }
-"""Run by name only: they take long, or an environment of their own (`make bench-peers`)."""
+"""Benchmarks that run by name only: they take long, or need an environment of their own (`make bench-peers`)."""

@@ -11,20 +11,21 @@ import torch
 import transformers
 import typer
 
-from dynamics.errors import PlanError, refusals_exit_2, unknown
-from tests.benchmarks import APART, BENCHMARKS
+from dynamics.command_line import user_errors_exit_2
+from dynamics.errors import PlanError, unknown
+from tests.benchmarks import BENCHMARKS, ON_REQUEST
 from tests.benchmarks.timing import Row
 
-TASKS = {**BENCHMARKS, **APART}
+TASKS = {**BENCHMARKS, **ON_REQUEST}
 
 
 def run(
     names: Annotated[list[str] | None, typer.Argument(help="some of: " + ", ".join(TASKS), metavar="[NAME]...")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="where to write the rows")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="threads of torch, for every way alike")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="threads of torch, for every method alike")] = 1,
 ) -> None:
-    """Measure, and say which targets were met. Exit code 1 where one was missed."""
-    with refusals_exit_2():
+    """Measure, and print which targets were met. Exit code 1 where one was missed."""
+    with user_errors_exit_2():
         for name in names or ():
             if name not in TASKS:
                 raise PlanError(unknown("benchmark", name, TASKS))
@@ -42,7 +43,7 @@ def run(
 
 
 def machine(threads: int) -> dict[str, object]:
-    """What it ran on: kinds and versions, no names."""
+    """The machine and versions of a run, without names."""
     return {
         "cores": os.cpu_count(),
         "threads": threads,

@@ -22,13 +22,13 @@ DESIGNS = {
 def main(n_sweeps: int = N_SWEEPS, n_replicates: int = N_REPLICATES) -> None:
     """Print a table per design; the standard error of a share is about 1 % at 500 sweeps."""
     for name, design in DESIGNS.items():
-        found = coverage(replace(design), CURVES, n_sweeps, n_replicates)
-        whats = list(dict.fromkeys(what for _, what in found))
+        shares = coverage(replace(design), CURVES, n_sweeps, n_replicates)
+        quantities = list(dict.fromkeys(quantity for _, quantity in shares))
         print(f"{name} ({n_sweeps} sweeps, standard error {np.sqrt(0.95 * 0.05 / n_sweeps):.3f})")
-        print(f"  {'':14}" + "".join(f"{what:>14}" for what in whats))
+        print(f"  {'':14}" + "".join(f"{quantity:>14}" for quantity in quantities))
         for curve in CURVES:
-            shares = [f"{found[curve, what]:14.3f}" if (curve, what) in found else " " * 14 for what in whats]
-            print(f"  {curve:14}" + "".join(shares), flush=True)
+            cells = [f"{shares[curve, name]:14.3f}" if (curve, name) in shares else " " * 14 for name in quantities]
+            print(f"  {curve:14}" + "".join(cells), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Why `default` is what it is: held-out accuracy of the variants on problems made like the real ones; prints JSON.
+"""Held-out accuracy of the variants on problems made like the real ones; prints JSON.
 
 Each problem has heavy-tailed component scales, noise shared between components, label-biased components, and some
 components that read one noisy evidence for the label, a quarter of them with the wrong sign.
@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from dynamics import scores
-from dynamics.methods.reweighting import VARIANTS, fit
+from dynamics.methods.reweighting import fit
+from dynamics.methods.variants import VARIANTS
 
 N_TEST = 400
 CASES = list(product((27, 156, 1056), (2, 4), (12, 24), (1, 5, 15, 30), (0.3, 0.6), (1.0, 3.0, 8.0)))
@@ -54,8 +55,8 @@ def accuracies(seed: int, case: tuple) -> dict[str, float]:
     n_train = case[2]
     logits = {"full": contributions.sum(1) + remainder}
     for name, variant in VARIANTS.items():
-        found = fit(contributions[:n_train], gold[:n_train], variant, remainder[:n_train])
-        logits[name] = found(contributions, remainder)
+        fitted = fit(contributions[:n_train], gold[:n_train], variant.reweighting, remainder[:n_train])
+        logits[name] = fitted(contributions, remainder)
     return {name: float(scores.accuracy(scores.credit(z[n_train:]), gold[n_train:])) for name, z in logits.items()}
 
 

@@ -1,4 +1,4 @@
-"""What every analysis costs on a large results folder: seconds and peak memory, each in a process of its own; JSON.
+"""Cost of every analysis on a large results folder: seconds and peak memory, each in a process of its own; JSON.
 
     python -m tests.benchmarks.scale_store OUT
     python -m tests.benchmarks.bench_scale OUT [NAME ...]
@@ -78,12 +78,12 @@ SAME_IN_SQL = {
 
 
 def measure(name: str, results: Path) -> dict[str, object]:
-    """Seconds (imports and opening included), peak resident MiB and rows of one analysis, or what it refused."""
-    found = _run(_POLARS, name, str(results))
-    if name in SAME_IN_SQL and "failed" not in found:
+    """Seconds (imports and opening included), peak resident MiB and rows of one analysis, or its error."""
+    measured = _run(_POLARS, name, str(results))
+    if name in SAME_IN_SQL and "failed" not in measured:
         views = snippets()[1][2].replace("demo/results", str(results))
-        found["duckdb"] = _run(_DUCKDB, views, SAME_IN_SQL[name])
-    return {"name": name, **found}
+        measured["duckdb"] = _run(_DUCKDB, views, SAME_IN_SQL[name])
+    return {"name": name, **measured}
 
 
 def _run(body: str, *arguments: str) -> dict[str, object]:

@@ -8,7 +8,6 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -20,14 +19,16 @@ from dynamics.results.store import ResultStore, open_store
 from dynamics.tasks import get_task
 from jobs.attempts import Job
 from jobs.executors import run_inline, run_ray
+from jobs.missing import Missing, missing_units, work_by_checkpoint
 from jobs.outcomes import Outcome
 from jobs.placement import largest_first
-from jobs.plan import Limits, SweepPlan, read_plan
+from jobs.resolving import expand
 from jobs.run_checkpoint import run_checkpoint
-from jobs.sweep import missing_units
-from jobs.units import CheckpointWork, expand, group
+from jobs.sweep_plan import Limits, SweepPlan, read_plan
+from jobs.work import CheckpointWork
 from tests.dynamics.raw_rows import write_folder
 from tests.models import write_plan
+from tests.works import with_settings, works_of
 
 pytestmark = [
     pytest.mark.benchmark,
@@ -97,7 +98,7 @@ def test_the_whole_suite_is_expanded_and_scheduled(tmp_path: Path, two_cores: fl
     before, started = process.memory_info().rss, time.perf_counter()
     units = missing_units(store, expand(plan, checkpoints))
     expanded = time.perf_counter() - started
-    works = largest_first(group(plan, units))
+    works = largest_first(work_by_checkpoint(plan, Missing(tuple(units))))
     grouped = time.perf_counter() - started - expanded
     assert (len(units), len(works)) == (184_800, 1_540)
     job = Job(at_once, store, Limits())
@@ -125,8 +126,10 @@ def test_two_workers_against_one_and_ray_against_inline(tmp_path: Path) -> None:
     tasks = [{"name": "sentiment", "demo_seeds": 3, "n_shots": [8], "n_test": 200, "n_train": 24}]
     models = [{"id": "reference", "steps": [0, 16, 64, 128, 256, 512, 768, 1024]}]
     plan = read_plan(write_plan(tmp_path / "plan.toml", tmp_path, models=models, tasks=tasks))
-    works = group(plan, expand(plan))
-    alone = [replace(work, resources=work.resources.model_copy(update={"num_cpus": 2})) for work in works]
+    works = works_of(plan)
+    alone = [
+        with_settings(work, resources=work.settings.resources.model_copy(update={"num_cpus": 2})) for work in works
+    ]
     seconds: dict[str, list[float]] = {"inline": [], "one_worker": [], "two_workers": []}
     for n in range(ROUNDS):
         for name, run in (

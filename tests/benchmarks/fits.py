@@ -7,11 +7,12 @@ from itertools import cycle
 import numpy as np
 import torch
 
-from dynamics.methods.reweighting import VARIANTS, fit
+from dynamics.methods.reweighting import fit
+from dynamics.methods.variants import VARIANTS
 from tests.benchmarks.timing import Row, in_turns
 
 N_PROBLEMS, N_ROWS, N_COMPONENTS, N_LABELS, EPOCHS = 30, 24, 1056, 4, 300
-PAPER = replace(VARIANTS["paper"], max_epochs=EPOCHS)
+PAPER = replace(VARIANTS["paper"].reweighting, max_epochs=EPOCHS)
 
 
 def product_and_sum(parts: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -41,21 +42,24 @@ def reweighting_fits() -> Iterator[Row]:
     gold = np.arange(N_ROWS) % N_LABELS
     remainder = np.zeros((N_ROWS, N_LABELS), np.float32)
     problems = [rng.normal(0, 0.05, (N_ROWS, N_COMPONENTS, N_LABELS)).astype(np.float32) for _ in range(N_PROBLEMS)]
-    ways: dict[str, Callable[[np.ndarray], object]] = {
+    methods: dict[str, Callable[[np.ndarray], object]] = {
         "closed form": lambda c: fit(c, gold, PAPER),
-        "default": lambda c: fit(c, gold, VARIANTS["default"], remainder),
+        "default": lambda c: fit(c, gold, VARIANTS["default"].reweighting, remainder),
         "autograd": lambda c: autograd_loop(c, gold, product_and_sum),
         "autograd contraction": lambda c: autograd_loop(c, gold, contraction),
     }
-    waiting = {way: cycle(problems) for way in ways}
-    times = in_turns({way: lambda way=way, run=run: run(next(waiting[way])) for way, run in ways.items()}, N_PROBLEMS)
+    problems_of = {method: cycle(problems) for method in methods}
+    times = in_turns(
+        {method: lambda method=method, run=run: run(next(problems_of[method])) for method, run in methods.items()},
+        N_PROBLEMS,
+    )
     on = f"{N_PROBLEMS} fits of {N_COMPONENTS} components x {N_LABELS} labels x {N_ROWS} rows, {EPOCHS} epochs"
-    of = {way: times.ratio(way, "autograd") for way in ways}
+    ratios = {method: times.ratio(method, "autograd") for method in methods}
     note = times.note("closed form", "autograd")
-    yield Row("fits, closed form / autograd loop", on, of["closed form"], 0.25, note=note)
+    yield Row("fits, closed form / autograd loop", on, ratios["closed form"], 0.25, note=note)
     by_contraction = times.ratio("closed form", "autograd contraction")
     yield Row("fits, closed form / autograd by one contraction", on, by_contraction)
     # it descends on all rows, and without each of them, all at once
-    descents = (1 + N_ROWS) * VARIANTS["default"].max_epochs / EPOCHS
-    note = f"{1 + N_ROWS} descents in {of['default']:.2f} of the seconds of one loop"
-    yield Row("fits, default / autograd loop, each update", on, of["default"] / descents, 0.25, note=note)
+    descents = (1 + N_ROWS) * VARIANTS["default"].reweighting.max_epochs / EPOCHS
+    note = f"{1 + N_ROWS} descents in {ratios['default']:.2f} of the seconds of one loop"
+    yield Row("fits, default / autograd loop, each update", on, ratios["default"] / descents, 0.25, note=note)

@@ -1,4 +1,4 @@
-"""How seconds grow with examples, components and labels: the exponent of a power law; and with shots, only reported."""
+"""Growth of seconds with examples, components and labels, as the exponent of a power law; with shots, only reported."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -6,35 +6,35 @@ from functools import partial
 import numpy as np
 import torch
 
-from dynamics.decomposition import decompose, read_out, split_logits
+from dynamics.decomposition import decompose, split_logits, unembedding_projection
 from dynamics.families import anatomy
 from dynamics.forward.last_token import last_token
 from dynamics.prompts import PromptSet
 from tests.benchmarks.timing import Row, in_turns
 from tests.benchmarks.workloads import TOKENS, model_of, n_tokens, neox_config, pythia, real_prompts
 
-RUNS, MOST = 7, 1.05
+RUNS, MAX_EXPONENT = 7, 1.05
 
 
 def exponents() -> Iterator[Row]:
     """Examples and components on whole decompositions, labels on what they change: the split of the logits."""
-    of = {"examples": _by_examples(), "components": _by_layers(512), "labels": _by_labels()}
-    for name, (on, ways) in of.items():
-        yield _row(name, on, ways, MOST)
+    runs = {"examples": _by_examples(), "components": _by_layers(512), "labels": _by_labels()}
+    for name, (on, methods) in runs.items():
+        yield _row(name, on, methods, MAX_EXPONENT)
     yield _row("components, small", *_by_layers(256), None)
     yield from _by_shots()
 
 
-def _row(name: str, on: str, ways: Mapping[int, Callable[[], object]], most: float | None) -> Row:
-    times = in_turns({str(size): run for size, run in ways.items()}, RUNS)
-    median = [float(np.median(times.wall[str(size)])) for size in ways]
-    slope = float(np.polyfit(np.log(list(ways)), np.log(median), 1)[0])
-    note = ", ".join(f"{size}: {seconds / median[0]:.2f}" for size, seconds in zip(ways, median, strict=True))
-    return Row(f"growth with {name}, exponent", on, slope, most, note=f"seconds as multiples of the first, {note}")
+def _row(name: str, on: str, methods: Mapping[int, Callable[[], object]], target: float | None) -> Row:
+    times = in_turns({str(size): run for size, run in methods.items()}, RUNS)
+    median = [float(np.median(times.wall[str(size)])) for size in methods]
+    slope = float(np.polyfit(np.log(list(methods)), np.log(median), 1)[0])
+    note = ", ".join(f"{size}: {seconds / median[0]:.2f}" for size, seconds in zip(methods, median, strict=True))
+    return Row(f"growth with {name}, exponent", on, slope, target, note=f"seconds as multiples of the first, {note}")
 
 
 def random_prompts(n_examples: int, n_labels: int = 2, own: int = 24, shared: int = 96) -> PromptSet:
-    """Drawn token ids of one length."""
+    """Random token ids of one length."""
     rng = np.random.default_rng(0)
     return PromptSet(
         task="random",
@@ -54,19 +54,19 @@ def random_prompts(n_examples: int, n_labels: int = 2, own: int = 24, shared: in
 def _by_examples() -> tuple[str, dict[int, Callable[[], object]]]:
     model = model_of(neox_config(6, 8, 256, 1_000))
     sizes = (32, 64, 128, 256)
-    ways = {n: partial(decompose, model, random_prompts(n), token_budget=TOKENS) for n in sizes}
-    return "6 layers x 256, 24 own and 96 shared tokens", ways
+    methods = {n: partial(decompose, model, random_prompts(n), token_budget=TOKENS) for n in sizes}
+    return "6 layers x 256, 24 own and 96 shared tokens", methods
 
 
 def _by_layers(d_model: int) -> tuple[str, dict[int, Callable[[], object]]]:
     """Layers of one width. At 512 three of them (38 MB) are beyond a cache of 32 MB; at 256 (9 MB) they are within.
 
-    There the same matrix product was seen to take a fifth longer in the model of 24, whatever is read from it.
+    There the same matrix product took a fifth longer in the model of 24 layers, regardless of the decomposition.
     """
     models = [model_of(neox_config(n_layers, 8, d_model, 1_000)) for n_layers in (3, 6, 12, 24)]
     prompts = random_prompts(64)
-    ways = {1 + 10 * len(m.gpt_neox.layers): partial(decompose, m, prompts, token_budget=TOKENS) for m in models}
-    return f"3 to 24 layers x {d_model}, 64 prompts", ways
+    methods = {1 + 10 * len(m.gpt_neox.layers): partial(decompose, m, prompts, token_budget=TOKENS) for m in models}
+    return f"3 to 24 layers x {d_model}, 64 prompts", methods
 
 
 def _by_labels() -> tuple[str, dict[int, Callable[[], object]]]:
@@ -74,14 +74,14 @@ def _by_labels() -> tuple[str, dict[int, Callable[[], object]]]:
     parts = anatomy(model)
     with torch.inference_mode():
         last = last_token(parts, random_prompts(128, own=8, shared=8).own_ids)
-        readouts = {n: read_out(parts, tuple(range(10, 10 + n))) for n in (2, 4, 8, 16, 32)}
+        projections = {n: unembedding_projection(parts, tuple(range(10, 10 + n))) for n in (2, 4, 8, 16, 32)}
 
     def splits(n_labels: int) -> None:
         for _ in range(30):  # one takes a few milliseconds, too short to time
-            split_logits(parts, readouts[n_labels], last)
+            split_logits(parts, projections[n_labels], last)
 
-    ways = {n: partial(splits, n) for n in readouts}
-    return "split of the logits, 6 layers x 512, 128 prompts", ways
+    methods = {n: partial(splits, n) for n in projections}
+    return "split of the logits, 6 layers x 512, 128 prompts", methods
 
 
 def _by_shots() -> list[Row]:

@@ -1,4 +1,4 @@
-"""The decomposition against forward hooks as usually written: every output kept whole, heads as d_model vectors."""
+"""The decomposition against forward hooks as usually written: every output captured whole, heads as d_model vectors."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -45,14 +45,14 @@ def by_hooks(model: PreTrainedModel, prompts: PromptSet) -> np.ndarray:
 
 
 def _one_batch(model: PreTrainedModel, ids: list[tuple[int, ...]], label_ids: tuple[int, ...]) -> Tensor:
-    """Logits of the whole vocabulary at every position, all inputs kept; then each head's vector at the last token."""
+    """Logits of the whole vocabulary at every position, inputs captured; then heads' vectors at the last token."""
     layers, norm = model.gpt_neox.layers, model.gpt_neox.final_layer_norm
-    kept: dict[object, Tensor] = {}
+    captured: dict[object, Tensor] = {}
     hooks = []
     for module in (*(layer.attention.dense for layer in layers), norm):
 
         def keep(module: nn.Module, inputs: tuple) -> None:
-            kept[module] = inputs[0].detach().clone()
+            captured[module] = inputs[0].detach().clone()
 
         hooks.append(module.register_forward_pre_hook(keep))
     width = max(map(len, ids))
@@ -61,8 +61,8 @@ def _one_batch(model: PreTrainedModel, ids: list[tuple[int, ...]], label_ids: tu
     for hook in hooks:
         hook.remove()
     rows, last = torch.arange(len(ids)), torch.tensor([len(own) - 1 for own in ids])
-    vectors = [_vectors(layer.attention.dense, kept[layer.attention.dense][rows, last], model) for layer in layers]
-    scale = torch.sqrt(kept[norm][rows, last].var(-1, unbiased=False) + norm.eps)
+    vectors = [_vectors(layer.attention.dense, captured[layer.attention.dense][rows, last], model) for layer in layers]
+    scale = torch.sqrt(captured[norm][rows, last].var(-1, unbiased=False) + norm.eps)
     heads = torch.stack(vectors, 1).flatten(1, 2)
     normed = (heads - heads.mean(-1, keepdim=True)) / scale[:, None, None] * norm.weight
     return normed @ model.lm_head.weight[list(label_ids)].T

@@ -26,13 +26,13 @@ def peak_memory_of_larger_models() -> Iterator[Row]:
 
 def _rows(sizes: Sequence[str]) -> Iterator[Row]:
     for size in sizes:
-        peak = {way: _peak(size, way) for way in ("open", "plain", "whole", "shared")}
+        peak = {method: _peak(size, method) for method in ("open", "plain", "whole", "shared")}
         predicted = _predicted(size, real_prompts("sst2", N_PROMPTS))
-        seen = ", ".join(f"{way} {value / 1e6:.0f}" for way, value in peak.items())
-        for way in ("whole", "shared"):
-            added = f"{way} adds {(peak[way] - peak['plain']) / 1e6:.0f}, formula {predicted / 1e6:.1f}"
+        seen = ", ".join(f"{method} {value / 1e6:.0f}" for method, value in peak.items())
+        for method in ("whole", "shared"):
+            added = f"{method} adds {(peak[method] - peak['plain']) / 1e6:.0f}, formula {predicted / 1e6:.1f}"
             on = f"{size}, {N_PROMPTS} of sst2"
-            yield Row(f"memory, {way} / plain", on, peak[way] / peak["plain"], 1.05, note=f"MB: {seen}; {added}")
+            yield Row(f"memory, {method} / plain", on, peak[method] / peak["plain"], 1.05, note=f"MB: {seen}; {added}")
 
 
 def _predicted(size: str, prompts: PromptSet) -> int:
@@ -44,20 +44,20 @@ def _predicted(size: str, prompts: PromptSet) -> int:
     )
 
 
-def _peak(size: str, way: str) -> int:
+def _peak(size: str, method: str) -> int:
     """Peak resident bytes of a fresh process."""
-    command = [sys.executable, "-m", "tests.benchmarks.memory", size, way]
+    command = [sys.executable, "-m", "tests.benchmarks.memory", size, method]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def one_process(size: str, way: str) -> int:
+def one_process(size: str, method: str) -> int:
     """Open a model, do one thing once, and return the peak of this process in bytes."""
     prompts = real_prompts("sst2", N_PROMPTS)
     model = model_of(neox_config(*SHAPES[size]))
-    if way == "plain":
+    if method == "plain":
         plain_pass(model, prompts)
-    elif way != "open":
-        decompose(model, prompts if way == "shared" else unshared(prompts), token_budget=TOKENS)
+    elif method != "open":
+        decompose(model, prompts if method == "shared" else unshared(prompts), token_budget=TOKENS)
     return peak_resident_bytes()
 
 

@@ -5,10 +5,10 @@
 The shape is Pythia-6.9B's: 32 layers of 32 heads and an MLP, the embedding and 32 attention biases, 1,089 components.
 With the defaults, 154 steps x 10 tasks x 15 prompts x 2 splits give 50.3 M rows of `component_scores` in 1,540 files,
 and `predictions`, `prompt_scores` and `reweightings` that match. Contributions would be 50 GB; `--contributions` writes
-them, for a few steps: drawn, they match nothing, but cost what real ones cost.
+them, for a few steps: they are random and match nothing, but cost as much as real ones.
 
 Every component has an onset and a final accuracy of its own, half of them answer one label only, as in a real model;
-accuracies, shares and best components are computed from the answers, margins and weights are drawn.
+accuracies, shares and best components are computed from the answers, margins and weights are random.
 """
 
 from dataclasses import dataclass
@@ -226,9 +226,9 @@ def _component_scores(
     n = len(shape.components)
     parts = []
     for split, rows in (("train", slice(0, N_TRAIN)), ("test", slice(N_TRAIN, None))):
-        mine = answers[:, rows]
-        share = np.stack([(mine == label).mean(1) for label in range(n_labels)], -1).reshape(-1, n_labels)
-        accuracy = (mine == gold[rows, None]).mean(1).reshape(-1)
+        answers_of_split = answers[:, rows]
+        share = np.stack([(answers_of_split == label).mean(1) for label in range(n_labels)], -1).reshape(-1, n_labels)
+        accuracy = (answers_of_split == gold[rows, None]).mean(1).reshape(-1)
         columns = {
             "split": pa.repeat(split, 15 * n),
             "component": pa.array([c.name for c in shape.components]).take(pa.array(np.tile(np.arange(n), 15))),
@@ -241,7 +241,7 @@ def _component_scores(
             "label_share": _lists(share, pa.float64()),
             "label_share_max": share.max(-1),
             "entropy": -(share * np.log2(np.where(share > 0, share, 1))).sum(-1),
-            "n_examples": np.full(15 * n, mine.shape[1]),
+            "n_examples": np.full(15 * n, answers_of_split.shape[1]),
         }
         parts.append(_table("component_scores", keys, np.repeat(np.arange(15), n), columns))
     return pa.concat_tables(parts)

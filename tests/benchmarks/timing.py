@@ -1,4 +1,4 @@
-"""Ways of doing one thing, timed in turns; what comes out is ratios."""
+"""Methods of doing one thing, timed in turns; results are ratios."""
 
 import statistics
 import time
@@ -11,11 +11,11 @@ class Row:
     """One line of the report.
 
     Attributes:
-        name: what was measured.
+        name: name of the measurement.
         on: the model's shape, the prompts, the number of runs.
         value: a ratio, a share or an exponent.
         target: what it should be at most (or at least, where `at_least`); None where it is only reported.
-        note: what else was seen.
+        note: further results.
     """
 
     name: str
@@ -34,36 +34,36 @@ class Row:
 
     @property
     def record(self) -> dict[str, object]:
-        """For JSON."""
+        """The row as JSON."""
         return {**asdict(self), "value": round(self.value, 4), "met": self.met}
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of each run of each way."""
+    """Seconds of each run of each method."""
 
     wall: dict[str, list[float]]
     cpu: dict[str, list[float]]
 
-    def ratio(self, way: str, to: str) -> float:
-        """Median seconds of one way over median seconds of another."""
-        return statistics.median(self.wall[way]) / statistics.median(self.wall[to])
+    def ratio(self, method: str, to: str) -> float:
+        """Median seconds of one method over median seconds of another."""
+        return statistics.median(self.wall[method]) / statistics.median(self.wall[to])
 
-    def note(self, way: str, to: str) -> str:
+    def note(self, method: str, to: str) -> str:
         """The same in seconds of processor time, which other processes touch less, and the spread over runs."""
-        cpu = statistics.median(self.cpu[way]) / statistics.median(self.cpu[to])
-        runs = sorted(a / b for a, b in zip(self.wall[way], self.wall[to], strict=True))
+        cpu = statistics.median(self.cpu[method]) / statistics.median(self.cpu[to])
+        runs = sorted(a / b for a, b in zip(self.wall[method], self.wall[to], strict=True))
         return f"cpu time {cpu:.3f}; runs {runs[0]:.3f} to {runs[-1]:.3f}"
 
 
-def in_turns(ways: Mapping[str, Callable[[], object]], runs: int) -> Times:
-    """Run every way once in each of `runs` rounds, after one round that does not count."""
-    times = Times({way: [] for way in ways}, {way: [] for way in ways})
+def in_turns(methods: Mapping[str, Callable[[], object]], runs: int) -> Times:
+    """Seconds of every method, run once in each of `runs` rounds, after one round that does not count."""
+    times = Times({method: [] for method in methods}, {method: [] for method in methods})
     for round_ in range(-1, runs):
-        for way, run in ways.items():
+        for method, run in methods.items():
             wall, cpu = time.perf_counter(), time.process_time()
             run()
             if round_ >= 0:
-                times.wall[way].append(time.perf_counter() - wall)
-                times.cpu[way].append(time.process_time() - cpu)
+                times.wall[method].append(time.perf_counter() - wall)
+                times.cpu[method].append(time.process_time() - cpu)
     return times

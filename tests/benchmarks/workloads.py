@@ -1,4 +1,4 @@
-"""Pythia's shapes with drawn weights, real few-shot prompts, and the plain pass that all is held against."""
+"""Pythia's shapes with random weights, real few-shot prompts, and the plain pass that all is compared with."""
 
 from dataclasses import replace
 from functools import cache
@@ -20,7 +20,7 @@ SHAPES = {
 }
 """Layers, heads and width."""
 TOKENS = 4_096
-"""Padded tokens of a batch, for every way."""
+"""Padded tokens of a batch, for every method."""
 
 
 def neox_config(n_layers: int, n_heads: int, d_model: int, vocab_size: int = 50_304) -> GPTNeoXConfig:
@@ -45,7 +45,7 @@ def model_of(config: GPTNeoXConfig) -> PreTrainedModel:
 
 @cache
 def pythia(size: str) -> PreTrainedModel:
-    """One of `SHAPES`; kept, since drawing takes seconds."""
+    """One of `SHAPES`; cached, since initialisation takes seconds."""
     return model_of(neox_config(*SHAPES[size]))
 
 

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dynamics.tasks import Task, TaskRows, get_task
+from dynamics.tasks import TASKS, Task, TaskRows, get_task
 from dynamics.tasks.sources import SourceRows
 
 Record = Mapping[str, Any]
+PUBLIC = [name for name in TASKS if isinstance(get_task(name).load, SourceRows)]
+"""The tasks whose rows are a public dataset's; each needs records below, where it has splits of its own."""
 
 
 def _options(*texts: str, names: str = "ABCD") -> Record:

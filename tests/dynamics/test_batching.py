@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
-from dynamics.decomposition import Readout, decompose, split_logits
+from dynamics.decomposition import UnembeddingProjection, decompose, split_logits
 from dynamics.families.anatomy import Anatomy
 from dynamics.forward import batching
 from dynamics.forward.batching import batches, budget_for, halved, in_batches, is_out_of_memory
@@ -97,10 +97,12 @@ def test_running_out_of_memory_changes_no_number(variant: str, monkeypatch: pyte
     model, prompts = perturbed(VARIANTS[variant]), ragged_prompts()
     whole = decompose(model, prompts)
 
-    def small_memory(anatomy: Anatomy, readout: Readout, last: LastToken) -> tuple[torch.Tensor, torch.Tensor]:
+    def small_memory(
+        anatomy: Anatomy, projection: UnembeddingProjection, last: LastToken
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         if len(last.heads) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return split_logits(anatomy, readout, last)
+        return split_logits(anatomy, projection, last)
 
     monkeypatch.setattr("dynamics.decomposition.split_logits", small_memory)
     split = decompose(model, prompts)
@@ -116,13 +118,13 @@ def test_an_open_budget_is_what_half_of_the_free_memory_holds(
     assert budget_for(neox, None) == 100
     assert budget_for(neox, 7) == 7
     monkeypatch.setattr(batching, "free_bytes", lambda _: 10**15)
-    assert budget_for(neox, None) == batching.ON_CPU
+    assert budget_for(neox, None) == batching.MAX_TOKENS_CPU
     monkeypatch.setattr(batching, "free_bytes", lambda _: 0)
     assert budget_for(neox, None) == 1
 
 
 def test_half_of_a_budget_is_one() -> None:
-    assert (halved(None), halved(100), halved(1)) == (batching.ON_CPU // 2, 50, 1)
+    assert (halved(None), halved(100), halved(1)) == (batching.MAX_TOKENS_CPU // 2, 50, 1)
 
 
 def test_free_memory_is_some() -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from dynamics import scores
-from dynamics.methods.calibration import VARIANTS, Calibration, fit_calibration, label_probabilities
+from dynamics.methods.calibration import Calibration, fit_calibration, label_probabilities
+from dynamics.methods.variants import VARIANTS
 
 
 def biased(seed: int, n_rows: int, n_labels: int = 3, bias: float = 1.0):
@@ -44,37 +45,37 @@ def autograd_fit(probabilities, gold, variant) -> tuple[np.ndarray, float, int]:
 @pytest.mark.parametrize("variant", ["paper", "official_code"])
 @pytest.mark.parametrize("bias", [0.0, 1.0, 3.0])
 def test_equals_autograd(variant: str, bias: float) -> None:
-    chosen = replace(VARIANTS[variant], max_epochs=500)
+    chosen = replace(VARIANTS[variant].calibration, max_epochs=500)
     probabilities, gold = biased(0, 12, bias=bias)
-    found = fit_calibration(probabilities, gold, chosen)
+    fitted = fit_calibration(probabilities, gold, chosen)
     factors, loss, epochs = autograd_fit(probabilities, gold, chosen)
-    assert found.epochs == epochs
-    np.testing.assert_allclose(found.factors, factors, atol=1e-9)
-    assert found.train_loss == pytest.approx(loss, rel=1e-9)
+    assert fitted.epochs == epochs
+    np.testing.assert_allclose(fitted.factors, factors, atol=1e-9)
+    assert fitted.train_loss == pytest.approx(loss, rel=1e-9)
 
 
 def test_official_code_leaves_a_model_that_is_right_as_it_is() -> None:
     gold = np.arange(12) % 3
-    found = fit_calibration(label_probabilities(2.0 * np.eye(3)[gold]), gold, VARIANTS["official_code"])
-    assert (found.epochs, found.stop_reason) == (0, "all rows right")
-    assert (found.factors == 1).all()
+    fitted = fit_calibration(label_probabilities(2.0 * np.eye(3)[gold]), gold, VARIANTS["official_code"].calibration)
+    assert (fitted.epochs, fitted.stop_reason) == (0, "all rows right")
+    assert (fitted.factors == 1).all()
 
 
 def test_official_code_looks_before_updates_1_and_101_only() -> None:
     """The first update makes all rows right; the code sees it before the 101st."""
     gold, wins = np.array([0, 1, 0, 1, 1]), np.array([0.9, 0.9, 0.9, 0.9, 0.4999])
     probabilities = np.where(np.arange(2) == gold[:, None], wins[:, None], 1 - wins[:, None])
-    once = fit_calibration(probabilities, gold, replace(VARIANTS["official_code"], max_epochs=1))
+    once = fit_calibration(probabilities, gold, replace(VARIANTS["official_code"].calibration, max_epochs=1))
     assert (once(probabilities).argmax(1) == gold).all()
-    found = fit_calibration(probabilities, gold, VARIANTS["official_code"])
-    assert (found.epochs, found.stop_reason) == (100, "all rows right")
+    fitted = fit_calibration(probabilities, gold, VARIANTS["official_code"].calibration)
+    assert (fitted.epochs, fitted.stop_reason) == (100, "all rows right")
 
 
 def test_variants_are_those_of_the_protocol() -> None:
-    paper, code = VARIANTS["paper"], VARIANTS["official_code"]
+    paper, code = VARIANTS["paper"].calibration, VARIANTS["official_code"].calibration
     assert (paper.l1, paper.lr, paper.max_epochs, paper.mean_loss, paper.clip) == (0, 0.05, 5000, False, False)
     assert (code.l1, code.lr, code.max_epochs, code.mean_loss, code.clip) == (0, 0.05, 5000, True, False)
-    assert all(name == settings.variant for name, settings in VARIANTS.items())
+    assert all(name == variant.calibration.variant for name, variant in VARIANTS.items())
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
@@ -83,16 +84,16 @@ def test_undoes_a_label_bias(variant: str) -> None:
     before, after = [], []
     for seed in range(10):
         probabilities, gold = biased(seed, 324)
-        found = fit_calibration(probabilities[:24], gold[:24], VARIANTS[variant])
-        assert found.factors.argmin() == 0
+        fitted = fit_calibration(probabilities[:24], gold[:24], VARIANTS[variant].calibration)
+        assert fitted.factors.argmin() == 0
         before.append(scores.accuracy(scores.credit(probabilities[24:]), gold[24:]))
-        after.append(scores.accuracy(scores.credit(found(probabilities[24:])), gold[24:]))
+        after.append(scores.accuracy(scores.credit(fitted(probabilities[24:])), gold[24:]))
     assert np.mean(after) > np.mean(before) + 0.03, (before, after)
 
 
 def test_factors_of_one_are_the_full_model() -> None:
     probabilities, _ = biased(0, 12)
-    ones = Calibration(np.ones(3), VARIANTS["default"], 0, 0.0, "", (4, 4, 4))
+    ones = Calibration(np.ones(3), VARIANTS["default"].calibration, 0, 0.0, "", (4, 4, 4))
     assert (ones(probabilities) == probabilities).all()
 
 
@@ -114,6 +115,6 @@ def test_refuses_what_is_not_probabilities(change) -> None:
 
 def test_refuses_other_labels() -> None:
     probabilities, gold = biased(0, 12)
-    found = fit_calibration(probabilities, gold)
-    with pytest.raises(ValueError, match="2 labels and 3 factors"):
-        found(label_probabilities(np.zeros((4, 2))))
+    fitted = fit_calibration(probabilities, gold)
+    with pytest.raises(ValueError, match="have 2 labels and the fit has 3 factors"):
+        fitted(label_probabilities(np.zeros((4, 2))))

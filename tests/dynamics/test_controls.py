@@ -2,16 +2,17 @@
 
 from collections import Counter
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dynamics.checkpoints import Checkpoint, find_checkpoints, load_model
+from dynamics.checkpoints import Checkpoint, find_checkpoints, random_init
 from dynamics.controls import control_name, controlled_rows, shuffled_labels
+from dynamics.loading import load_model
 from dynamics.partition import select_rows
-from dynamics.random_init import random_init
 from dynamics.tasks import Row, Task, TaskRows, Template
 
 LENDER = Task("lender", 2, ("a", "b"), (Template("t", "{text} {label}"),), lambda _: ROWS, "made here")
@@ -97,7 +98,7 @@ def test_its_hash_says_what_decides_it(checkpoint: Checkpoint, monkeypatch: pyte
     assert one.commit_sha == f"init:{one.content_hash}"
     assert (one.flags, one.notes, str(one)) == ((), (), "tiny random_init-0")
     others = [random_init(checkpoint, 1), random_init(replace(checkpoint, setup_hash="other"), 0)]
-    monkeypatch.setattr(torch, "__version__", "0")
+    monkeypatch.setattr("dynamics.checkpoints.version", lambda name: "0" if name == "torch" else version(name))
     others.append(random_init(checkpoint, 0))
     assert len({one.content_hash, *(other.content_hash for other in others)}) == 4
     monkeypatch.undo()

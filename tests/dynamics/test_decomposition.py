@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from dynamics.components import component_grid
-from dynamics.decomposition import decompose, own_logits, relative_error
+from dynamics.decomposition import decompose, model_logits, relative_error
 from dynamics.families import anatomy
 from dynamics.prompts import PromptSet
 from tests.models import tiny_neox
@@ -35,7 +35,7 @@ def ragged_prompts(n_examples: int = 9, shared: int = 7, seed: int = 0, n_labels
 
 def one_by_one(model: PreTrainedModel, prompts: PromptSet) -> np.ndarray:
     """Label logits by ordinary unpadded Hugging Face passes."""
-    return np.stack([own_logits(model, prompts, i) for i in range(len(prompts.own_ids))])
+    return np.stack([model_logits(model, prompts, i) for i in range(len(prompts.own_ids))])
 
 
 @pytest.mark.parametrize("parallel", [True, False], ids=["parallel", "sequential"])

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from dynamics.checkpoints import find_checkpoints, load_model
+from dynamics.checkpoints import find_checkpoints
 from dynamics.errors import CheckpointError, PlanError
 from dynamics.grids import FINISHED
+from dynamics.loading import load_model
 from tests import hub_models
 from tests.hub_server import FakeHub
 from tests.models import tiny_neox
@@ -51,10 +52,10 @@ def test_what_is_missing_is_named(hub: FakeHub) -> None:
     hub.add(REPO, "main", hub_models.single(0))
     with pytest.raises(CheckpointError, match=r"unknown revision of someone/finished-7b 'mian'; did you mean 'main'"):
         find_checkpoints(REPO, revision="mian")
-    with pytest.raises(CheckpointError, match=r'fits the pattern .* name the branch, as revision = "main"'):
+    with pytest.raises(CheckpointError, match=r"fits the pattern .* name the branch of a model without steps, as rev"):
         find_checkpoints(REPO)
 
 
 def test_a_revision_of_a_folder_is_refused(folder: Path) -> None:
-    with pytest.raises(PlanError, match="revision = 'main' is for models of the Hub; take it out"):
+    with pytest.raises(PlanError, match="revision = 'main' applies to models on the Hub only; remove it"):
         find_checkpoints("mine", folder=folder, revision="main")

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from dynamics.components import component_grid
-from dynamics.methods.fits import Fit, fit_tables, fit_unit, heldout_fits
-from dynamics.methods.reweighting import VARIANTS
-from dynamics.results.tables import UnitArrays, unit_tables
+from dynamics.methods.fits import Fit, fit_unit, heldout_fits
+from dynamics.methods.variants import VARIANTS
+from dynamics.results.tables import fit_tables, unit_tables
+from dynamics.unit_arrays import UnitArrays
 
 COMPONENTS = component_grid(1, 2, attention_bias=False)
 
@@ -39,7 +40,7 @@ def unit(n_train: int, n_test: int, n_shots: int = 4) -> UnitArrays:
 
 def fits(*bases: str) -> list[Fit]:
     """Built-in variants at K = 12 and 24."""
-    return [Fit(base, base, VARIANTS[base], k) for base in bases for k in (12, 24)]
+    return [Fit(base, base, VARIANTS[base].reweighting, k) for base in bases for k in (12, 24)]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import torch
 from transformers import PreTrainedModel
 
 from dynamics import gguf_files
-from dynamics.checkpoints import find_checkpoints, load_model, load_tokenizer
-from dynamics.decomposition import decompose, own_logits, relative_error
+from dynamics.checkpoints import find_checkpoints
+from dynamics.decomposition import decompose, model_logits, relative_error
 from dynamics.errors import CheckpointError
+from dynamics.loading import load_model, load_tokenizer
 from tests.dynamics.test_decomposition import ragged_prompts
 from tests.models import VARIANTS, perturbed
 
@@ -123,7 +124,7 @@ def test_a_file_opens_as_the_model_it_was_written_from(variant: str, tmp_path: P
     assert opened.config.tie_word_embeddings == model.config.tie_word_embeddings
     split = decompose(opened, prompts)
     assert split.error < 1e-5
-    assert relative_error(own_logits(opened, prompts, 0), own_logits(model, prompts, 0)) < 1e-5
+    assert relative_error(model_logits(opened, prompts, 0), model_logits(model, prompts, 0)) < 1e-5
 
 
 def test_quantised_weights_are_unpacked_to_the_dtype_asked_for(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_quantised_weights_are_unpacked_to_the_dtype_asked_for(tmp_path: Path) -
     assert opened.dtype == torch.bfloat16
     split = decompose(load_model(checkpoint), prompts)
     assert split.error < 1e-5
-    assert 1e-4 < relative_error(split.full[0], own_logits(model, prompts, 0)) < 0.1
+    assert 1e-4 < relative_error(split.full[0], model_logits(model, prompts, 0)) < 0.1
 
 
 def test_the_tokenizer_comes_from_the_file_with_its_bos(tmp_path: Path) -> None:

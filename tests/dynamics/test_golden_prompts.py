@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dynamics.prompts import label_words, prompt_text, select_rows
-from dynamics.tasks import TASKS, get_task
-from dynamics.tasks.sources import SourceRows
-from tests.dynamics.raw_rows import hand_written
+from dynamics.prompt_encoder import label_words, prompt_text
+from dynamics.prompts import select_rows
+from dynamics.tasks import get_task
+from tests.dynamics.raw_rows import PUBLIC, hand_written
 
 GOLDEN = Path(__file__).with_name("golden")
-PUBLIC = [name for name in TASKS if isinstance(get_task(name).load, SourceRows)]
 CASES = [(name, template.name) for name in PUBLIC for template in get_task(name).templates]
 
 

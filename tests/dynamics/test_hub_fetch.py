@@ -8,11 +8,12 @@ import pytest
 import torch
 from huggingface_hub.errors import HfHubHTTPError
 
-from dynamics.checkpoints import Checkpoint, find_checkpoints, load_model, load_tokenizer
+from dynamics.checkpoints import Checkpoint, find_checkpoints
 from dynamics.errors import CheckpointError
 from dynamics.hub import retries
 from dynamics.hub.fetch import fetch_revision
 from dynamics.hub.listing import HubRevision
+from dynamics.loading import load_model, load_tokenizer
 from tests import hub_models as models
 from tests.hub_server import FakeHub, Fault
 
@@ -155,7 +156,7 @@ def test_a_model_is_opened_without_pickled_objects_and_without_remote_code(
         seen.update(options)
         raise OSError("seen enough")
 
-    monkeypatch.setattr("dynamics.checkpoints.AutoModelForCausalLM.from_pretrained", opening)
+    monkeypatch.setattr("dynamics.loading.AutoModelForCausalLM.from_pretrained", opening)
     with pytest.raises(Exception, match="seen enough"):
         opened(hub, models.pickled(1), allow_pickle=True)
     assert seen["weights_only"] is True

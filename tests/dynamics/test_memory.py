@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dynamics.components import component_grid
-from dynamics.decomposition import read_out, split_logits
+from dynamics.decomposition import split_logits, unembedding_projection
 from dynamics.errors import CheckpointError
 from dynamics.families import anatomy
 from dynamics.forward.last_token import last_token, shared_prefix
@@ -43,15 +43,15 @@ def test_a_config_file_gives_the_same_shape(variant: str, tmp_path: Path) -> Non
 
 @every_variant
 def test_what_decomposing_keeps_is_counted(variant: str) -> None:
-    """Last-token rows, readout and contributions of one batch, against the same batch counted."""
+    """Last-token rows, projection and contributions of one batch, against the same batch counted."""
     parts, prompts = anatomy(perturbed(VARIANTS[variant])), ragged_prompts()
     shape, n = ModelShape.of(VARIANTS[variant].to_dict()), len(prompts.own_ids)
-    readout, last = read_out(parts, prompts.label_ids), last_token(parts, prompts.own_ids)
-    contributions, _ = split_logits(parts, readout, last)
+    projection, last = unembedding_projection(parts, prompts.label_ids), last_token(parts, prompts.own_ids)
+    contributions, _ = split_logits(parts, projection, last)
     kept = last.heads.nbytes + last.mlps.nbytes
     counted = decomposition_bytes(shape, "float32", n_examples=n, n_labels=3, n_batch=n)
     without_bias = 0 if parts.has_attention_bias else parts.n_layers * n * 3 * 4
-    assert counted == 2 * (contributions.nbytes + without_bias) + readout.heads.nbytes + 2 * kept
+    assert counted == 2 * (contributions.nbytes + without_bias) + projection.heads.nbytes + 2 * kept
 
 
 def test_more_of_anything_takes_more() -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from dynamics.errors import CheckpointError, DoubtfulUnit
-from dynamics.methods.nearest import Vectors, checkpoint_embedder, encoder_embedder, nearest, row_text
+from dynamics.errors import CheckpointError, FailedCheck
+from dynamics.methods.nearest import EmbeddingCache, checkpoint_embedder, encoder_embedder, nearest, row_text
 from dynamics.tasks import Row
 from tests.dynamics.test_prompts_bos import tokenizer as word_level
 from tests.models import tiny_neox
@@ -17,7 +17,7 @@ TEXTS = ["warm moving", "dull", "bright again here now", "warm", "again and agai
 PLANTED = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 0], [0, 5, 0.1]])
 
 
-def test_the_nearest_by_angle_stands_last() -> None:
+def test_the_nearest_by_angle_is_last() -> None:
     queries = np.array([[0.9, 0.3, 0.1], [0, 3, 1]])
     assert nearest(queries, PLANTED, 3).tolist() == [[1, 4, 0], [2, 1, 4]]
 
@@ -38,8 +38,8 @@ def test_as_many_as_there_are_is_a_permutation() -> None:
 def test_checkpoint_vectors_are_the_mean_of_final_hidden_states(
     neox: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, token_budget: int
 ) -> None:
-    found = checkpoint_embedder(neox, tokenizer, token_budget=token_budget)(TEXTS)
-    for text, vector in zip(TEXTS, found, strict=True):
+    embeddings = checkpoint_embedder(neox, tokenizer, token_budget=token_budget)(TEXTS)
+    for text, vector in zip(TEXTS, embeddings, strict=True):
         with torch.no_grad():
             states = neox(torch.tensor([tokenizer(text)["input_ids"]]), output_hidden_states=True).hidden_states[-1]
         np.testing.assert_allclose(vector, states[0].mean(0).numpy(), atol=1e-5)
@@ -80,8 +80,8 @@ def test_encoder_vectors_are_the_mean_of_its_last_states(
     encoder: Path, tokenizer: PreTrainedTokenizerBase, token_budget: int
 ) -> None:
     model = BertModel.from_pretrained(encoder).eval()
-    found = encoder_embedder(encoder, token_budget=token_budget)(TEXTS)
-    for text, vector in zip(TEXTS, found, strict=True):
+    embeddings = encoder_embedder(encoder, token_budget=token_budget)(TEXTS)
+    for text, vector in zip(TEXTS, embeddings, strict=True):
         with torch.no_grad():
             states = model(torch.tensor([tokenizer(text)["input_ids"]])).last_hidden_state
         np.testing.assert_allclose(vector, states[0].mean(0).numpy(), atol=1e-5)
@@ -104,14 +104,14 @@ def test_each_text_is_embedded_once() -> None:
         calls.append(list(texts))
         return np.array([[len(text), 1.0] for text in texts])
 
-    vectors = Vectors(embed)
+    vectors = EmbeddingCache(embed)
     rows = [Row(str(i), {"a": text, "b": "x"}, 0) for i, text in enumerate(["long", "l", "long"])]
     assert row_text(rows[0]) == "long\nx"
-    assert vectors.of(rows).tolist() == [[6, 1], [3, 1], [6, 1]]
-    assert vectors.of(rows[::-1]).tolist() == [[6, 1], [3, 1], [6, 1]]
+    assert vectors.of_rows(rows).tolist() == [[6, 1], [3, 1], [6, 1]]
+    assert vectors.of_rows(rows[::-1]).tolist() == [[6, 1], [3, 1], [6, 1]]
     assert calls == [["l\nx", "long\nx"]]
 
 
 def test_a_vector_that_is_not_finite_is_refused() -> None:
-    with pytest.raises(DoubtfulUnit, match="an embedding holds NaN or infinity"):
-        Vectors(lambda texts: np.full((len(texts), 2), np.nan)).of([Row("a", {"text": "warm"}, 0)])
+    with pytest.raises(FailedCheck, match="an embedding holds NaN or infinity"):
+        EmbeddingCache(lambda texts: np.full((len(texts), 2), np.nan)).of_rows([Row("a", {"text": "warm"}, 0)])

@@ -7,7 +7,8 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from dynamics.errors import PlanError, PromptError
-from dynamics.prompts import PromptSet, build_prompts, label_words, prompt_text, select_rows
+from dynamics.prompt_encoder import label_words, prompt_text
+from dynamics.prompts import PromptSet, build_prompts, select_rows
 from dynamics.tasks import TASKS, Row, Task, TaskRows, Template, fingerprint, get_task
 from dynamics.tasks.sources import SourceRows
 

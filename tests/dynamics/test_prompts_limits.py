@@ -6,7 +6,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from dynamics.errors import PromptError
-from dynamics.partition import drop_first, select_rows
+from dynamics.partition import drop_demonstration, select_rows
 from dynamics.prompts import PromptSet, build_prompts, fitting_rows
 from dynamics.tasks import Row, Task, TaskRows, Template, get_task
 from tests.real_rows import needs_real_rows, neox_tokenizer, real_rows
@@ -82,7 +82,7 @@ def test_only_an_empty_class_is_refused(part: str, tokenizer: PreTrainedTokenize
 
 
 def test_a_test_set_without_a_row_of_each_label_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
-    with pytest.raises(PromptError, match="task toy: n_test = 1 is less than one row a label; ask for 2"):
+    with pytest.raises(PromptError, match="task toy: n_test is 1, less than one row per label; raise it to 2 or more"):
         build(task_of({0: 5, 1: 5}), tokenizer, n_test=1)
 
 
@@ -91,7 +91,7 @@ def test_dropping_keeps_balance_and_order(golds: str) -> None:
     shots = tuple(Row(str(i), {}, "ABC".index(gold)) for i, gold in enumerate(golds))
     spread = max(Counter(golds).values()) - min(Counter(golds).values())
     while shots:
-        before, shots = shots, drop_first(shots)
+        before, shots = shots, drop_demonstration(shots)
         assert len(shots) == len(before) - 1
         assert [row for row in before if row in shots] == list(shots)
         counts = [Counter(row.gold for row in shots)["ABC".index(gold)] for gold in sorted(set(golds))]

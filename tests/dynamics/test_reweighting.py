@@ -12,9 +12,10 @@ from scipy.stats import binom
 from dynamics import scores
 from dynamics.methods import descent
 from dynamics.methods.descent import FitSettings, loss_and_probabilities, margins
-from dynamics.methods.reweighting import VARIANTS, Reweighting, fit
+from dynamics.methods.reweighting import Reweighting, fit
+from dynamics.methods.variants import VARIANTS
 
-SHORT = {name: replace(variant, max_epochs=64) for name, variant in VARIANTS.items()}
+SHORT = {name: replace(variant.reweighting, max_epochs=64) for name, variant in VARIANTS.items()}
 
 
 def noise(seed: int, n_rows: int = 12, n_components: int = 9, n_labels: int = 3, scale: float = 0.3):
@@ -67,15 +68,15 @@ def autograd_fit(contributions, gold, variant: FitSettings, remainder) -> tuple[
 @pytest.mark.parametrize("variant", ["paper", "official_code"])
 @pytest.mark.parametrize("case", [(0, 12, 9, 2), (1, 24, 60, 4), (2, 12, 27, 3)])
 def test_descent_equals_autograd(variant: str, case: tuple) -> None:
-    chosen = VARIANTS[variant]
+    chosen = VARIANTS[variant].reweighting
     contributions, gold, remainder = noise(*case)
-    found = fit(contributions, gold, chosen, remainder)
+    fitted = fit(contributions, gold, chosen, remainder)
     weights, loss, epochs = autograd_fit(contributions, gold, chosen, remainder)
-    assert found.epochs == epochs
-    assert np.abs(found.weights - weights).max() <= 2 * chosen.lr * chosen.l1
-    assert found.train_loss == pytest.approx(loss, abs=1e-3)
+    assert fitted.epochs == epochs
+    assert np.abs(fitted.weights - weights).max() <= 2 * chosen.lr * chosen.l1
+    assert fitted.train_loss == pytest.approx(loss, abs=1e-3)
     expected = (contributions * weights[:, None]).sum(1)
-    assert (found(contributions).argmax(1) == expected.argmax(1)).all()
+    assert (fitted(contributions).argmax(1) == expected.argmax(1)).all()
 
 
 @pytest.mark.parametrize("n_labels", [2, 3, 4])
@@ -129,13 +130,13 @@ def autograd_path(contributions, gold, remainder, rows: np.ndarray, variant: Fit
 @pytest.mark.parametrize("case", [(0, 8, 9, 2), (3, 12, 20, 4)])
 def test_default_equals_autograd(case: tuple) -> None:
     contributions, gold, remainder = noise(*case)
-    found = fit(contributions, gold, SHORT["default"], remainder)
+    fitted = fit(contributions, gold, SHORT["default"], remainder)
     weights = autograd_average(contributions, gold, SHORT["default"], remainder)
-    np.testing.assert_allclose(found.weights, weights, atol=1e-9)
+    np.testing.assert_allclose(fitted.weights, weights, atol=1e-9)
     logits = np.einsum("ejy,j->ey", contributions, weights) + remainder
     loss = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(gold))
-    assert found.train_loss == pytest.approx(loss.item(), rel=1e-8)
-    assert (found(contributions, remainder).argmax(1) == logits.argmax(1)).all()
+    assert fitted.train_loss == pytest.approx(loss.item(), rel=1e-8)
+    assert (fitted(contributions, remainder).argmax(1) == logits.argmax(1)).all()
 
 
 def official_stop(contributions, gold) -> tuple[int, str]:
@@ -175,8 +176,8 @@ def stop_cases():
 @pytest.mark.parametrize("name", sorted(stop_cases()))
 def test_official_stop_step_by_step(name: str) -> None:
     contributions, gold = stop_cases()[name]
-    found = fit(contributions, gold, VARIANTS["official_code"])
-    assert (found.epochs, found.stop_reason) == official_stop(contributions, gold)
+    fitted = fit(contributions, gold, VARIANTS["official_code"].reweighting)
+    assert (fitted.epochs, fitted.stop_reason) == official_stop(contributions, gold)
 
 
 def test_official_stop_cases_cover_every_reason() -> None:
@@ -186,11 +187,11 @@ def test_official_stop_cases_cover_every_reason() -> None:
 
 
 def test_variants_are_those_of_the_protocol() -> None:
-    paper, code = VARIANTS["paper"], VARIANTS["official_code"]
+    paper, code = VARIANTS["paper"].reweighting, VARIANTS["official_code"].reweighting
     assert (paper.l1, paper.lr, paper.mean_loss, paper.clip) == (0.1, 0.05, False, False)
     assert (code.l1, code.lr, code.max_epochs, code.mean_loss, code.clip) == (0.01, 0.05, 2000, True, True)
-    assert [name for name, chosen in VARIANTS.items() if chosen.keep_remainder] == ["default"]
-    assert all(name == chosen.variant for name, chosen in VARIANTS.items())
+    assert [name for name, chosen in VARIANTS.items() if chosen.reweighting.keep_remainder] == ["default"]
+    assert all(name == chosen.reweighting.variant for name, chosen in VARIANTS.items())
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
@@ -199,10 +200,10 @@ def test_recovers_a_planted_component(variant: str) -> None:
     ranks, before, after = [], [], []
     for seed in range(10):
         contributions, gold, remainder = planted(seed, 424)
-        found = fit(contributions[:24], gold[:24], VARIANTS[variant], remainder[:24])
-        ranks.append(int((found.weights > found.weights[7]).sum()))
+        fitted = fit(contributions[:24], gold[:24], VARIANTS[variant].reweighting, remainder[:24])
+        ranks.append(int((fitted.weights > fitted.weights[7]).sum()))
         before.append(held_out((contributions.sum(1) + remainder)[24:], gold[24:]))
-        after.append(held_out(found(contributions[24:], remainder[24:]), gold[24:]))
+        after.append(held_out(fitted(contributions[24:], remainder[24:]), gold[24:]))
     assert ranks == [0] * 10, ranks
     assert np.mean(after) > np.mean(before) + (0.03 if variant == "official_code" else 0.2), (before, after)
 
@@ -214,8 +215,8 @@ def test_shuffled_labels_give_chance(variant: str) -> None:
     for seed in range(10):
         contributions, gold, remainder = planted(seed, 424)
         shuffled = np.random.default_rng(100 + seed).permutation(gold)
-        found = fit(contributions[:24], shuffled[:24], VARIANTS[variant], remainder[:24])
-        hits += round(400 * held_out(found(contributions[24:], remainder[24:]), shuffled[24:]))
+        fitted = fit(contributions[:24], shuffled[:24], VARIANTS[variant].reweighting, remainder[:24])
+        hits += round(400 * held_out(fitted(contributions[24:], remainder[24:]), shuffled[24:]))
     low, high = binom.ppf([0.0005, 0.9995], 4000, 0.25)
     assert low <= hits <= high, (low, hits, high)
 
@@ -230,10 +231,10 @@ def test_order_of_rows_and_components_does_not_matter(seed: int, variant: str) -
     contributions, gold, remainder = noise(seed)
     rng = np.random.default_rng(seed)
     rows, components = rng.permutation(len(gold)), rng.permutation(contributions.shape[1])
-    found = fit(contributions, gold, SHORT[variant], remainder)
+    fitted = fit(contributions, gold, SHORT[variant], remainder)
     again = fit(contributions[rows][:, components], gold[rows], SHORT[variant], remainder[rows])
-    np.testing.assert_allclose(again.weights, found.weights[components], atol=chatter(variant))
-    assert again.train_loss == pytest.approx(found.train_loss, abs=1e-3)
+    np.testing.assert_allclose(again.weights, fitted.weights[components], atol=chatter(variant))
+    assert again.train_loss == pytest.approx(fitted.train_loss, abs=1e-3)
 
 
 @settings(max_examples=15, deadline=None)
@@ -242,13 +243,13 @@ def test_a_constant_on_all_labels_of_a_component_does_not_matter(seed: int, shif
     contributions, gold, remainder = noise(seed)
     moved = contributions.copy()
     moved[:, seed % contributions.shape[1]] += shift
-    found, again = (fit(c, gold, SHORT[variant], remainder) for c in (contributions, moved))
-    np.testing.assert_allclose(again.weights, found.weights, atol=chatter(variant))
+    fitted, again = (fit(c, gold, SHORT[variant], remainder) for c in (contributions, moved))
+    np.testing.assert_allclose(again.weights, fitted.weights, atol=chatter(variant))
 
 
 def chatter(variant: str) -> float:
     """Two correct fits differ by rounding, and by 2 * lr * lambda where a weight crosses 0 one update apart."""
-    chosen = VARIANTS[variant]
+    chosen = VARIANTS[variant].reweighting
     return 1e-9 if chosen.lr is None else 2 * chosen.lr * chosen.l1 + 1e-9
 
 
@@ -257,7 +258,7 @@ def test_weights_of_one_are_the_full_model(seed: int) -> None:
     """On numbers that add without rounding, exactly."""
     rng = np.random.default_rng(seed)
     contributions, remainder = rng.integers(-64, 64, (5, 7, 3)) / 16, rng.integers(-64, 64, (5, 3)) / 16
-    ones = Reweighting(np.ones(7), (), VARIANTS["default"], 0, 0.0, "", (2, 2, 1))
+    ones = Reweighting(np.ones(7), (), VARIANTS["default"].reweighting, 0, 0.0, "", (2, 2, 1))
     assert (ones(contributions, remainder) == contributions.sum(1) + remainder).all()
 
 
@@ -265,35 +266,39 @@ def test_default_stays_with_a_full_model_that_left_out_rows_cannot_improve() -> 
     """Components that say nothing, and a remainder that answers: reweighting has nothing to gain."""
     contributions, gold, remainder = noise(3, 412, 30, 4)
     remainder += 2 * np.eye(4)[gold]
-    found = fit(contributions[:12], gold[:12], VARIANTS["default"], remainder[:12])
+    fitted = fit(contributions[:12], gold[:12], VARIANTS["default"].reweighting, remainder[:12])
     full = held_out((contributions.sum(1) + remainder)[12:], gold[12:])
-    assert held_out(found(contributions[12:], remainder[12:]), gold[12:]) >= full - 0.01
+    assert held_out(fitted(contributions[12:], remainder[12:]), gold[12:]) >= full - 0.01
 
 
 def test_default_takes_its_step_from_the_data() -> None:
     """Contributions a thousand times as large still give finite weights and a train loss that is no worse."""
     contributions, gold, remainder = noise(3, 12, 30, 4, 300.0)
-    found = fit(contributions, gold, VARIANTS["default"], remainder)
+    fitted = fit(contributions, gold, VARIANTS["default"].reweighting, remainder)
     start, _ = loss_and_probabilities(margins(contributions, gold, remainder).at(np.ones(30)))
-    assert np.isfinite(found.weights).all()
-    assert found.train_loss <= start.mean()
+    assert np.isfinite(fitted.weights).all()
+    assert fitted.train_loss <= start.mean()
 
 
 def test_a_label_without_rows_is_recorded() -> None:
     contributions, _, remainder = noise(1)
-    found = fit(
-        contributions, np.arange(12) % 2, VARIANTS["default"], remainder, components=[f"L0H{h}" for h in range(9)]
+    fitted = fit(
+        contributions,
+        np.arange(12) % 2,
+        VARIANTS["default"].reweighting,
+        remainder,
+        components=[f"L0H{h}" for h in range(9)],
     )
-    assert found.n_per_label == (6, 6, 0)
-    assert found.components[8] == "L0H8"
+    assert fitted.n_per_label == (6, 6, 0)
+    assert fitted.components[8] == "L0H8"
 
 
 def test_many_rows_are_left_out_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(descent, "MAX_FOLDS", 4)
     contributions, gold, remainder = noise(0)
-    found = fit(contributions, gold, SHORT["default"], remainder)
+    fitted = fit(contributions, gold, SHORT["default"], remainder)
     weights = autograd_average(contributions, gold, SHORT["default"], remainder, block=3)
-    np.testing.assert_allclose(found.weights, weights, atol=1e-9)
+    np.testing.assert_allclose(fitted.weights, weights, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -313,16 +318,16 @@ def test_many_rows_are_left_out_in_blocks(monkeypatch: pytest.MonkeyPatch) -> No
 def test_refuses_what_cannot_be_fitted(change, message: str) -> None:
     contributions, gold, remainder = change(*noise(0))
     with pytest.raises(ValueError, match=message):
-        fit(contributions, gold, VARIANTS["default"], remainder)
+        fit(contributions, gold, VARIANTS["default"].reweighting, remainder)
 
 
 def test_refuses_other_components_and_a_missing_remainder() -> None:
     contributions, gold, remainder = noise(0)
-    found = fit(contributions, gold, SHORT["default"], remainder)
+    fitted = fit(contributions, gold, SHORT["default"], remainder)
     with pytest.raises(ValueError, match="for 9 weights"):
-        found(contributions[:, :8], remainder)
+        fitted(contributions[:, :8], remainder)
     with pytest.raises(ValueError, match="keeps the remainder"):
-        found(contributions)
+        fitted(contributions)
     with pytest.raises(ValueError, match="a name for each weight"):
         fit(contributions, gold, SHORT["default"], remainder, components=["L0H0"])
 
@@ -330,4 +335,4 @@ def test_refuses_other_components_and_a_missing_remainder() -> None:
 @pytest.mark.parametrize("bad", [{"l1": -1.0}, {"lr": 0.0}, {"max_epochs": 0}, {"lr": None}, {"stop": "leave_one_out"}])
 def test_refuses_settings_that_do_not_go_together(bad: dict) -> None:
     with pytest.raises(ValueError, match="variant 'paper'"):
-        replace(VARIANTS["paper"], **bad)
+        replace(VARIANTS["paper"].reweighting, **bad)

@@ -25,15 +25,15 @@ def obvious_accuracy(row: np.ndarray, gold: int) -> float:
 def test_scores_equal_obvious_loops(values: np.ndarray, data: st.DataObject) -> None:
     n_examples, n_components, n_labels = values.shape
     gold = np.array(data.draw(st.lists(st.integers(0, n_labels - 1), min_size=n_examples, max_size=n_examples)))
-    found = scores.score(values, gold)
+    scored = scores.score(values, gold)
     for j in range(n_components):
         hits = [obvious_accuracy(values[i, j], gold[i]) for i in range(n_examples)]
-        assert found.accuracy[j] == pytest.approx(np.mean(hits))
+        assert scored.accuracy[j] == pytest.approx(np.mean(hits))
         by_label = [np.mean([h for h, g in zip(hits, gold, strict=True) if g == y]) for y in set(gold.tolist())]
-        assert found.balanced_accuracy[j] == pytest.approx(np.mean(by_label))
+        assert scored.balanced_accuracy[j] == pytest.approx(np.mean(by_label))
         margins = [values[i, j, g] - max(np.delete(values[i, j], g)) for i, g in enumerate(gold)]
-        assert found.mean_margin[j] == pytest.approx(np.mean(margins), abs=1e-6)
-    np.testing.assert_allclose(found.label_share.sum(-1), 1)
+        assert scored.mean_margin[j] == pytest.approx(np.mean(margins), abs=1e-6)
+    np.testing.assert_allclose(scored.label_share.sum(-1), 1)
 
 
 @given(CONTRIBUTIONS)
@@ -53,9 +53,9 @@ def test_permuted_examples_keep_scores() -> None:
 
 def test_a_constant_component_is_label_biased() -> None:
     values = np.broadcast_to(np.array([0.0, 3.0]), (10, 1, 2))
-    found = scores.score(values, np.arange(10) % 2)
-    assert found.label_share.tolist() == [[0.0, 1.0]]
-    assert (found.accuracy[0], found.entropy[0]) == (0.5, 0.0)
+    scored = scores.score(values, np.arange(10) % 2)
+    assert scored.label_share.tolist() == [[0.0, 1.0]]
+    assert (scored.accuracy[0], scored.entropy[0]) == (0.5, 0.0)
 
 
 def test_nan_is_refused_and_so_are_too_many_labels() -> None:

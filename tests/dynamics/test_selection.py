@@ -54,8 +54,8 @@ def test_without_margins_a_tie_goes_to_the_first() -> None:
 
 def test_credits_of_a_third_tie_in_any_order() -> None:
     """The same credits in another order do not add up to the same float; the larger margin must still win."""
-    earned = np.repeat(np.array([[1 / 3] * 3, [0, 1, 0], [1, 0, 0]]), [21, 7, 7], 0)
-    both, gold = np.stack([earned, earned[np.random.default_rng(0).permutation(35)]], 1), np.ones(35, int)
+    thirds = np.repeat(np.array([[1 / 3] * 3, [0, 1, 0], [1, 0, 0]]), [21, 7, 7], 0)
+    both, gold = np.stack([thirds, thirds[np.random.default_rng(0).permutation(35)]], 1), np.ones(35, int)
     first, second = accuracy(both, gold)
     if first < second:
         both, first, second = both[:, ::-1], second, first
@@ -66,8 +66,8 @@ def test_credits_of_a_third_tie_in_any_order() -> None:
 
 def test_train_rows_choose_and_test_rows_score() -> None:
     train, test = rows(RIGHT, HALF, margins=[1, 1]), rows(HALF, RIGHT, margins=[1, 1])
-    found = heldout_train_rows(train, test)
-    assert (found.chosen[0].component, found.chosen[0].accuracy, found.accuracy) == (0, 1.0, 0.5)
+    held_out = heldout_train_rows(train, test)
+    assert (held_out.selected[0].component, held_out.selected[0].accuracy, held_out.accuracy) == (0, 1.0, 0.5)
 
 
 def test_split_half_scores_each_way_on_the_other_half() -> None:
@@ -75,10 +75,10 @@ def test_split_half_scores_each_way_on_the_other_half() -> None:
     gold = np.arange(8) % 2
     first = np.arange(8) < 4
     predicted = np.stack([np.where(first, gold, 1 - gold), np.where(first, 1 - gold, gold), np.zeros(8, int)], 1)
-    found = heldout_split_half(answers_of(contributions_of(predicted, np.ones((8, 3))), gold), first)
-    assert [way.component for way in found.chosen] == [0, 1]
-    assert [way.accuracy for way in found.chosen] == [1.0, 1.0]
-    assert found.accuracy == 0.0
+    held_out = heldout_split_half(answers_of(contributions_of(predicted, np.ones((8, 3))), gold), first)
+    assert [best.component for best in held_out.selected] == [0, 1]
+    assert [best.accuracy for best in held_out.selected] == [1.0, 1.0]
+    assert held_out.accuracy == 0.0
 
 
 def test_stored_predictions_give_the_same_choice() -> None:
@@ -133,17 +133,17 @@ def test_refusals() -> None:
     contributions[2, 1, 0] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         answers_of(contributions, gold)
-    earned = credit(np.nan_to_num(contributions))
+    label_credit = credit(np.nan_to_num(contributions))
     with pytest.raises(ValueError, match="drop such rows"):
-        Answers(np.where(earned == 1, np.nan, earned), gold)
+        Answers(np.where(label_credit == 1, np.nan, label_credit), gold)
     with pytest.raises(ValueError, match="at least one example"):
-        Answers(earned[:0], gold[:0])
+        Answers(label_credit[:0], gold[:0])
     with pytest.raises(ValueError, match="gold of shape"):
         answers_of(np.nan_to_num(contributions), gold[:5])
     with pytest.raises(ValueError, match="margins of shape"):
-        Answers(earned, gold, np.zeros((8, 2)))
+        Answers(label_credit, gold, np.zeros((8, 2)))
     with pytest.raises(ValueError, match="same components and labels"):
-        heldout_train_rows(Answers(earned, gold), Answers(earned[:, :2], gold))
+        heldout_train_rows(Answers(label_credit, gold), Answers(label_credit[:, :2], gold))
     with pytest.raises(ValueError, match="cannot be halved"):
         balanced_halves(gold[:1])
     with pytest.raises(ValueError, match="cannot be halved"):

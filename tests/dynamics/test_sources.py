@@ -102,7 +102,7 @@ def test_another_configuration_of_a_repository_is_not_taken_for_this_one(tmp_pat
         write(tmp_path / place, stray)
         for name in ("rte", "mrpc"):
             with pytest.raises(
-                PlanError, match=rf"has 2 rows and validation of nyu-mll/glue has .* move it to {name}/"
+                PlanError, match=rf"has 2 rows, but validation of nyu-mll/glue has .* move it to {name}/"
             ):
                 get_task(name).load(tmp_path)
         (tmp_path / place).unlink()

@@ -1,11 +1,9 @@
 """The store: whole parts or none, the units row as commit, and what readers leave out."""
 
-import io
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -13,7 +11,7 @@ from dynamics.components import component_grid
 from dynamics.errors import StoreError
 from dynamics.results import object_stores
 from dynamics.results import store as store_module
-from dynamics.results.places import Place, put, read
+from dynamics.results.places import Place, put
 from dynamics.results.schema import COLUMNS, KEYS, TABLES
 from dynamics.results.store import (
     ResultStore,
@@ -25,7 +23,8 @@ from dynamics.results.store import (
     write_failures,
     write_units,
 )
-from dynamics.results.tables import UnitArrays, table, unit_tables
+from dynamics.results.tables import table, unit_tables
+from dynamics.unit_arrays import UnitArrays
 from tests.s3_server import LocalS3
 
 GRID = component_grid(1, 2, attention_bias=True)
@@ -143,9 +142,9 @@ def test_a_unit_in_two_parts_is_read_once(store: ResultStore) -> None:
 
 
 def test_a_failure_is_recorded_and_superseded_by_success(store: ResultStore) -> None:
-    record = {**keys("u1"), "error_class": "DoubtfulUnit", "error": "parts miss", "created": datetime.now(UTC)}
+    record = {**keys("u1"), "error_class": "FailedCheck", "error": "parts miss", "created": datetime.now(UTC)}
     write_failures(store, table("units", record, {"status": ["failed"]}))
-    assert read_units(store).select("unit_id", "status", "error_class").rows() == [("u1", "failed", "DoubtfulUnit")]
+    assert read_units(store).select("unit_id", "status", "error_class").rows() == [("u1", "failed", "FailedCheck")]
     with pytest.raises(StoreError, match="holds no finished unit yet"):
         scan(store, "predictions")
     write(store, ["u1"])
@@ -176,16 +175,6 @@ def test_a_lost_part_is_named(store: ResultStore) -> None:
     remove(files(store, "predictions")[0])
     with pytest.raises(StoreError, match="predictions lacks 1 of 1 parts that `units` names"):
         scan(store, "predictions")
-
-
-def test_parts_of_an_older_minor_schema_are_read_with_nulls(store: ResultStore) -> None:
-    write(store, ["u1"])
-    write(store, ["u2"], step=1)
-    old = next(where for where in files(store, "component_scores") if where.parent.name == "step=0")
-    pl.read_parquet(read(old)).drop("entropy").write_parquet(rewritten := io.BytesIO())
-    put(old, rewritten.getvalue())
-    rows = scan(store, "component_scores").collect()
-    assert rows.group_by("step").agg(pl.col("entropy").null_count()).sort("step").rows() == [(0, 10), (1, 0)]
 
 
 @pytest.mark.parametrize(

@@ -2,30 +2,22 @@
 
 import pickle
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from string import Formatter
 
 import pytest
 
-import dynamics.tasks
 from dynamics.errors import PlanError
 from dynamics.partition import select_rows
-from dynamics.prompts import label_words
+from dynamics.prompt_encoder import label_words
 from dynamics.tasks import TASKS, Task, fingerprint, get_task
-from dynamics.tasks.sources import SourceRows
-from tests.dynamics.raw_rows import hand_written, source_of
+from tests.dynamics.raw_rows import PUBLIC, hand_written, source_of
 
-PUBLIC = [name for name in TASKS if isinstance(get_task(name).load, SourceRows)]
-TRANSFER = {"yelp": "sst2", "mednli": "mnli", "boolq_cst": "boolq"}
+LENDERS = {name: lender for name in PUBLIC if (lender := get_task(name).demonstrations_of)}
 
 
-def test_every_module_with_a_task_is_registered() -> None:
-    modules = [m.name for m in iter_modules(dynamics.tasks.__path__)]
-    found = {name for name in modules if hasattr(import_module(f"dynamics.tasks.{name}"), "TASK")}
-    assert found == set(TASKS)
-    assert len(PUBLIC) == 13
+def test_the_transfer_tasks_of_the_paper_are_registered() -> None:
+    assert LENDERS.items() >= {"yelp": "sst2", "mednli": "mnli", "boolq_cst": "boolq"}.items()
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -79,7 +71,7 @@ def test_the_contrast_set_drops_its_header_and_empty_questions(tmp_path: Path) -
     assert {row.fields["passage"] for row in test} == {"Zinc is a brittle metal."}
 
 
-@pytest.mark.parametrize(("name", "lender"), TRANSFER.items())
+@pytest.mark.parametrize(("name", "lender"), LENDERS.items())
 def test_a_transfer_task_asks_with_the_same_demonstrations_and_templates(
     name: str, lender: str, tmp_path: Path
 ) -> None:
@@ -105,8 +97,8 @@ def test_tasks_travel_to_other_processes(name: str) -> None:
     assert task == get_task(name)
 
 
-def test_a_plans_own_task_is_found_and_listed() -> None:
-    mine = get_task("rte")
-    assert get_task("mine", {"mine": mine}) is mine
-    with pytest.raises(PlanError, match=r"unknown task 'mien'; did you mean 'mine'. Allowed: mine, agnews"):
-        get_task("mien", {"mine": mine})
+def test_a_plans_own_task_is_found_and_listed_first() -> None:
+    own = get_task("rte")
+    assert get_task("mine", {"mine": own}) is own
+    with pytest.raises(PlanError, match=r"unknown task 'mien'; did you mean 'mine'. Allowed: mine, "):
+        get_task("mien", {"mine": own})

@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 import jobs.run_checkpoint
-from dynamics.results.metadata import read_notes, write_note
+from dynamics.results.metadata import read_metadata, write_metadata
 from dynamics.results.schema import TABLES
 from dynamics.results.store import ResultStore, open_store
-from jobs.active_sweeps import FORGOTTEN_SECONDS, STALE_SECONDS, Driver, announced, drivers, forget_old
+from jobs.active_sweeps import DELETED_SECONDS, STALE_SECONDS, ActiveSweep, active_sweeps, delete_stale, registered
 from jobs.outcomes import Outcome
 from jobs.sweep import app
 from tests.models import write_plan
@@ -27,28 +27,28 @@ def store(tmp_path: Path) -> ResultStore:
     return open_store(tmp_path / "out", create=True)
 
 
-def elsewhere(**changes: object) -> Driver:
+def elsewhere(**changes: object) -> ActiveSweep:
     """A sweep at work on another host."""
     now = time.time()
-    return replace(Driver("run", "tiny", "another-host", 1, now - 10, now, 20), **changes)
+    return replace(ActiveSweep("run", "tiny", "another-host", 1, now - 10, now, 20), **changes)
 
 
-def leave(store: ResultStore, driver: Driver, **more: object) -> None:
-    write_note(store, "drivers", driver.run, {**asdict(driver), **more})
+def leave(store: ResultStore, driver: ActiveSweep, **more: object) -> None:
+    write_metadata(store, "drivers", driver.run, {**asdict(driver), **more})
 
 
 def test_a_sweep_is_seen_while_it_is_at_work(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.active_sweeps.BEAT_SECONDS", 0.01)
-    with announced(store, "mine", "tiny", 20) as note:
+    monkeypatch.setattr("jobs.active_sweeps.RENEWED_SECONDS", 0.01)
+    with registered(store, "mine", "tiny", 20) as note:
         note(Outcome("u", "u", "done"))
         deadline = time.monotonic() + 20
-        while not drivers(store)[0].done and time.monotonic() < deadline:
+        while not active_sweeps(store)[0].done and time.monotonic() < deadline:
             time.sleep(0.01)
-        (driver,) = drivers(store)
+        (driver,) = active_sweeps(store)
         assert (driver.run, driver.plan, driver.pid, driver.n_units) == ("mine", "tiny", os.getpid(), 20)
         assert (driver.done, driver.failed) == (1, 0)
-    assert drivers(store) == []
-    assert read_notes(store, "drivers") == {}
+    assert active_sweeps(store) == []
+    assert read_metadata(store, "drivers") == {}
 
 
 def test_the_silent_and_the_dead_are_not_at_work(store: ResultStore) -> None:
@@ -57,16 +57,16 @@ def test_the_silent_and_the_dead_are_not_at_work(store: ResultStore) -> None:
     leave(store, elsewhere(run="alive"), new_column="of a later version")
     leave(store, elsewhere(run="silent", beat=time.time() - STALE_SECONDS - 1))
     leave(store, elsewhere(run="dead", host=socket.gethostname(), pid=ended.pid))
-    write_note(store, "drivers", "foreign", {"host": "x"})
+    write_metadata(store, "drivers", "foreign", {"host": "x"})
     (store.root / "drivers" / "torn.json").write_text("{")
-    assert [driver.run for driver in drivers(store)] == ["alive"]
+    assert [driver.run for driver in active_sweeps(store)] == ["alive"]
 
 
 def test_notes_of_the_long_dead_are_deleted(store: ResultStore) -> None:
-    leave(store, elsewhere(run="old", beat=time.time() - FORGOTTEN_SECONDS - 1))
+    leave(store, elsewhere(run="old", beat=time.time() - DELETED_SECONDS - 1))
     leave(store, elsewhere(run="new"))
-    forget_old(store)
-    assert list(read_notes(store, "drivers")) == ["new"]
+    delete_stale(store)
+    assert list(read_metadata(store, "drivers")) == ["new"]
 
 
 def test_a_second_sweep_says_that_another_is_at_work(tmp_path: Path, suite_folder: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_second_sweep_says_that_another_is_at_work(tmp_path: Path, suite_folde
     plan = write_plan(tmp_path / "plan.toml", suite_folder)
     done = CliRunner().invoke(app, [str(plan), "--out", str(tmp_path / "out"), "--executor", "inline"])
     assert done.exit_code == 0
-    assert "another sweep is at work here (plan tiny, host another-host, process 1, last seen" in done.output
+    assert "another sweep is writing to this folder (plan tiny, host another-host, process 1, last seen" in done.output
 
 
 def test_what_another_sweep_finishes_meanwhile_is_not_run_again_and_not_doubled(

@@ -1,6 +1,7 @@
 """What is tried again, and when a sweep stops: decisions, with no executor."""
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,28 +10,29 @@ from ray.exceptions import LocalRayletDiedError, NodeDiedError, ObjectLostError,
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 from typer.testing import CliRunner
 
-from dynamics.errors import CheckpointError, DoubtfulUnit, Unreachable
-from dynamics.forward.batching import ON_CPU
-from jobs.attempts import TooManyFailures, again, stopping
-from jobs.outcomes import Outcome, kind_of
-from jobs.plan import Limits, read_plan
+from dynamics.errors import CheckpointError, FailedCheck, Unreachable
+from dynamics.forward.memory import MAX_TOKENS_CPU
+from jobs.attempts import TooManyFailures, until_too_many_failures, with_retry
+from jobs.outcomes import Outcome, error_kind
 from jobs.sweep import app
-from jobs.units import CheckpointWork, expand, group
+from jobs.sweep_plan import Limits, read_plan
+from jobs.work import CheckpointWork
 from tests.models import write_plan
+from tests.works import with_settings, works_of
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (WorkerCrashedError(), "passes"),
-        (NodeDiedError("gone"), "passes"),
-        (LocalRayletDiedError(), "passes"),
-        (ObjectLostError("a", None, ""), "passes"),
-        (OwnerDiedError("a", None, ""), "passes"),
-        (ConnectionResetError("peer left"), "passes"),
-        (TimeoutError("slow"), "passes"),
-        (OSError(errno.ESTALE, "Stale file handle"), "passes"),
-        (Unreachable("503 (6 attempts)"), "passes"),
+        (WorkerCrashedError(), "transient"),
+        (NodeDiedError("gone"), "transient"),
+        (LocalRayletDiedError(), "transient"),
+        (ObjectLostError("a", None, ""), "transient"),
+        (OwnerDiedError("a", None, ""), "transient"),
+        (ConnectionResetError("peer left"), "transient"),
+        (TimeoutError("slow"), "transient"),
+        (OSError(errno.ESTALE, "Stale file handle"), "transient"),
+        (Unreachable("503 (6 attempts)"), "transient"),
         (RayOutOfMemoryError("the node"), "memory"),
         (torch.OutOfMemoryError("CUDA out of memory"), "memory"),
         (MemoryError(), "memory"),
@@ -38,65 +40,65 @@ from tests.models import write_plan
             RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes"),
             "memory",
         ),
-        (OSError(errno.ENOSPC, "No space left on device"), "stays"),
-        (CheckpointError("is not what the Hub lists"), "stays"),
-        (DoubtfulUnit("parts miss the logits"), "stays"),
-        (ValueError("a bug"), "stays"),
-        (KeyError("out of memory"), "stays"),
+        (OSError(errno.ENOSPC, "No space left on device"), "permanent"),
+        (CheckpointError("is not what the Hub lists"), "permanent"),
+        (FailedCheck("parts miss the logits"), "permanent"),
+        (ValueError("a bug"), "permanent"),
+        (KeyError("out of memory"), "permanent"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value,
 )
 def test_which_errors_pass(error: BaseException, kind: str) -> None:
-    assert kind_of(error) == kind
+    assert error_kind(error) == kind
 
 
 @pytest.fixture
 def work(tmp_path: Path, suite_folder: Path) -> CheckpointWork:
     """A checkpoint of ten units."""
     plan = read_plan(write_plan(tmp_path / "plan.toml", suite_folder))
-    return group(plan, expand(plan))[0]
+    return works_of(plan)[0]
 
 
 def ended(work: CheckpointWork, *kinds: str) -> list[Outcome]:
     """Outcomes of the first units: `done`, or failed with an error of a kind."""
     status = ["done" if kind == "done" else "failed" for kind in kinds]
     return [
-        Outcome(unit.unit_id, str(unit), how, kind="stays" if kind == "done" else kind)  # type: ignore[arg-type]
+        Outcome(unit.unit_id, str(unit), how, error_kind="permanent" if kind == "done" else kind)  # type: ignore[arg-type]
         for unit, how, kind in zip(work.units, status, kinds, strict=False)
     ]
 
 
 def test_only_what_may_pass_comes_again(work: CheckpointWork) -> None:
-    outcomes, retry = again(work, ended(work, "done", "passes", "stays", "passes"), Limits(attempts=2))
+    outcomes, retry = with_retry(work, ended(work, "done", "transient", "permanent", "transient"), Limits(attempts=2))
     assert [outcome.status for outcome in outcomes] == ["done", "retried", "failed", "retried"]
     assert retry is not None
     assert retry.units == (work.units[1], work.units[3])
-    assert retry.token_budget == work.token_budget
-    assert retry.attempts == {work.units[1].unit_id: 1, work.units[3].unit_id: 1}
-    outcomes, none = again(retry, ended(retry, "passes", "passes"), Limits(attempts=2))
+    assert retry.settings.token_budget == work.settings.token_budget
+    assert retry.retries.earlier_runs == {work.units[1].unit_id: 1, work.units[3].unit_id: 1}
+    outcomes, none = with_retry(retry, ended(retry, "transient", "transient"), Limits(attempts=2))
     assert none is None
     assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
 
 
 def test_memory_that_ran_out_halves_the_batch_and_no_further_than_one_token(work: CheckpointWork) -> None:
-    asked = CheckpointWork(**{**vars(work), "token_budget": 300})
-    for tried, expected in ((asked, 150), (work, ON_CPU // 2)):  # the second leaves the budget to the worker
-        _, retry = again(tried, ended(tried, "passes", "memory"), Limits())
+    limited = with_settings(work, token_budget=300)
+    for tried, expected in ((limited, 150), (work, MAX_TOKENS_CPU // 2)):  # the second leaves the budget to the worker
+        _, retry = with_retry(tried, ended(tried, "transient", "memory"), Limits())
         assert retry is not None
-        assert retry.token_budget == expected
-    tiny = CheckpointWork(**{**vars(work), "token_budget": 1})
-    _, retry = again(tiny, ended(work, "memory"), Limits())
+        assert retry.settings.token_budget == expected
+    tiny = with_settings(work, token_budget=1)
+    _, retry = with_retry(tiny, ended(work, "memory"), Limits())
     assert retry is not None
-    assert retry.token_budget == 1
+    assert retry.settings.token_budget == 1
 
 
-def test_the_rivals_of_a_finished_unit_come_again_without_the_unit(work: CheckpointWork) -> None:
-    owed = CheckpointWork(**{**vars(work), "units": work.units[:1], "owed": ((work.units[1], ()), (work.units[2], ()))})
-    failed = [Outcome(work.units[2].unit_id, "", "failed", kind="passes")]
-    _, retry = again(owed, failed, Limits())
+def test_the_baselines_of_a_finished_unit_run_again_without_the_unit(work: CheckpointWork) -> None:
+    lacking = replace(work, units=work.units[:1], baselines=((work.units[1], ()), (work.units[2], ())))
+    failed = [Outcome(work.units[2].unit_id, "", "failed", error_kind="transient")]
+    _, retry = with_retry(lacking, failed, Limits())
     assert retry is not None
     assert retry.units == ()
-    assert retry.asked == (work.units[2],)
+    assert retry.all_units == (work.units[2],)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,11 @@ def test_a_sweep_that_goes_wrong_stops(failures: list[int], stops_after: int | N
     retried = [Outcome("r", "", "retried")] * 10
     passed = []
     try:
-        passed += [o for o in stopping([*retried, *outcomes], Limits(failed=0.5, after=4)) if o.status != "retried"]
+        passed += [
+            o
+            for o in until_too_many_failures([*retried, *outcomes], Limits(failed=0.5, after=4))
+            if o.status != "retried"
+        ]
         stopped = None
     except TooManyFailures as reason:
         stopped = str(reason)

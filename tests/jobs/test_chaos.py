@@ -15,17 +15,17 @@ import psutil
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from dynamics.results.metadata import read_notes, write_note
+from dynamics.results.metadata import read_metadata, write_metadata
 from dynamics.results.schema import TABLES
 from dynamics.results.store import ResultStore, open_store, read_units
 from jobs.attempts import Job
 from jobs.executors import run_ray
-from jobs.plan import Limits, read_plan
 from jobs.run_checkpoint import run_checkpoint
 from jobs.sweep import sweep
-from jobs.units import expand, group
+from jobs.sweep_plan import Limits, read_plan
 from tests.models import tiny_suite, write_plan
 from tests.results import rows
+from tests.works import works_of
 
 pytestmark = [
     pytest.mark.chaos,
@@ -136,7 +136,7 @@ def test_workers_killed_at_random(plan: Path, undisturbed: Path, tmp_path: Path,
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         store = open_store(tmp_path / "out", create=True)
-        works = group(read_plan(plan), expand(read_plan(plan)))
+        works = works_of(read_plan(plan))
         results = run_ray(works, Job(slowly, store, Limits(attempts=12)))
         while kills < 10:
             time.sleep(rng.uniform(0.1, 1.0))
@@ -163,7 +163,7 @@ def slowly_where_told(work, store: ResultStore):
     """`slowly`, with a note of the node that begins it."""
     import ray
 
-    write_note(store, "begun", str(work.checkpoint.step), {"node": ray.get_runtime_context().get_node_id()})
+    write_metadata(store, "begun", str(work.checkpoint.step), {"node": ray.get_runtime_context().get_node_id()})
     time.sleep(1.5)
     return run_checkpoint(work, store)
 
@@ -172,7 +172,7 @@ def busy_node(store: ResultStore, ended: set[str]) -> str:
     """Id of a node that has begun a checkpoint and not ended it."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        notes = read_notes(store, "begun")
+        notes = read_metadata(store, "begun")
         if at_work := sorted(set(notes) - ended):
             return notes[at_work[0]]["node"]
         time.sleep(0.05)
@@ -218,7 +218,7 @@ def test_a_node_lost_mid_sweep(plan: Path, undisturbed: Path, tmp_path: Path) ->
     try:
         ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
         store = open_store(tmp_path / "out", create=True)
-        works = group(read_plan(plan), expand(read_plan(plan)))
+        works = works_of(read_plan(plan))
         ended, steps = [], set()
         for n, (work, outcomes) in enumerate(run_ray(works, Job(slowly_where_told, store, Limits()))):
             ended += outcomes

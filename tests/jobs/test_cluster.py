@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dynamics.errors import PlanError
-from jobs.cluster import refuse_tokens
+from jobs.cluster import check_no_tokens
 from jobs.sweep import app
 from tests.models import write_plan
 
@@ -69,12 +69,12 @@ def test_the_dashboards_address_is_refused_in_one_line(
 )
 def test_tokens_in_a_runtime_env_are_refused_and_not_shown(variables: dict[str, str], named: str) -> None:
     with pytest.raises(PlanError, match=f"^{named} is in the job's runtime_env") as refused:
-        refuse_tokens({"env_vars": variables})
+        check_no_tokens({"env_vars": variables})
     assert "secret" not in str(refused.value)
     assert "hf_a" not in str(refused.value)
 
 
 def test_other_variables_of_a_runtime_env_pass() -> None:
-    refuse_tokens({"env_vars": {"HF_TOKEN_PATH": "/run/secrets/hf_token", "OMP_NUM_THREADS": "1"}, "pip": ["x"]})
-    refuse_tokens({})
-    refuse_tokens(None)
+    check_no_tokens({"env_vars": {"HF_TOKEN_PATH": "/run/secrets/hf_token", "OMP_NUM_THREADS": "1"}, "pip": ["x"]})
+    check_no_tokens({})
+    check_no_tokens(None)

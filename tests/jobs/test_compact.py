@@ -103,7 +103,7 @@ def test_verify_sees_faults_in_it(compacted: Path, tmp_path: Path) -> None:
     assert "problem (damaged)" in damaged.output
     assert "Traceback" not in damaged.output
     path.unlink()
-    assert "problem (lost)" in CliRunner().invoke(verify.app, [str(copy)]).output
+    assert "problem (missing rows)" in CliRunner().invoke(verify.app, [str(copy)]).output
     assert CliRunner().invoke(verify.app, [str(copy), "--repair"]).exit_code == 2
 
 

@@ -7,22 +7,23 @@ import polars as pl
 import pytest
 
 import analysis
-from dynamics.checkpoints import find_checkpoints, load_model
-from dynamics.random_init import random_init
+from dynamics.checkpoints import find_checkpoints, random_init
+from dynamics.loading import load_model
 from dynamics.results.store import CELL
-from jobs.fetching import at_hand, fetch
-from jobs.plan import read_plan
+from jobs.fetching import fetch, local_files
 from jobs.preflight import preflight
-from jobs.units import expand, group, plan_checkpoints
+from jobs.resolving import resolve
+from jobs.sweep_plan import read_plan
 from tests import hub_models
 from tests.hub_server import FakeHub
 from tests.jobs.test_sweep import ONE_PROMPT, rows, run
 from tests.models import write_plan
+from tests.works import units_of, works_of
 
 BOTH = {"controls": ["random_init", "shuffled_labels"], "control_seeds": [0, 3]}
 RANDOM, SHUFFLED = ["random_init-0", "random_init-3"], ["shuffled_labels-0", "shuffled_labels-3"]
 PER_CHECKPOINT = 3 * 2 + 2 * 2
-LABELLED = {"rivals": True, "fits": {"n_labelled": [6]}}
+LABELLED = {"prompting_baselines": True, "fits": {"n_labelled": [6]}}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_the_same_command_resumes_and_another_seed_runs_only_itself(
     assert "5 units, 2 already done, 3 to run" in run(with_one, tmp_path / "out").output
     with_two = write_plan(tmp_path / "c.toml", suite_folder, **plain, **{**BOTH, "control_seeds": 2})
     assert "8 units, 5 already done, 3 to run" in run(with_two, tmp_path / "out").output
-    monkeypatch.setattr("jobs.run_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
+    monkeypatch.setattr("jobs.open_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
     assert "8 units, 8 already done, 0 to run" in run(with_two, tmp_path / "out").output
 
 
@@ -106,7 +107,7 @@ def test_other_versions_draw_other_weights_and_are_refused(
 ) -> None:
     plan = write_plan(tmp_path / "plan.toml", suite_folder, tasks=ONE_PROMPT, controls=["random_init"])
     assert run(plan, tmp_path / "out").exit_code == 0
-    monkeypatch.setattr("torch.__version__", "0")
+    monkeypatch.setattr("dynamics.checkpoints.version", lambda _: "0")
     refused = run(plan, tmp_path / "out")
     assert refused.exit_code == 2
     assert "holds tiny random_init-0 sentiment/plain seed 0 4-shot from another plan or other weights" in refused.output
@@ -115,8 +116,8 @@ def test_other_versions_draw_other_weights_and_are_refused(
 
 def test_a_plan_counts_controls_before_it_runs(tmp_path: Path, suite_folder: Path) -> None:
     plan = read_plan(write_plan(tmp_path / "plan.toml", suite_folder, **BOTH))
-    found = preflight(plan)
-    assert found.n_units == len(expand(plan)) == (2 * 3 + 2) * PER_CHECKPOINT
+    found = preflight(resolve(plan))
+    assert found.n_units == len(units_of(plan)) == (2 * 3 + 2) * PER_CHECKPOINT
     drawn = [c for c in found.checkpoints if c.revision in RANDOM]
     assert [(c.step, c.files_bytes, c.download_bytes, c.runs) for c in drawn] == [(0, 0, 0, True)] * 2
 
@@ -126,7 +127,7 @@ def test_a_plan_counts_controls_before_it_runs(tmp_path: Path, suite_folder: Pat
     [
         ({"controls": ["random"]}, "controls.0 = 'random': Input should be 'random_init' or 'shuffled_labels'"),
         ({"controls": ["random_init"], "control_seeds": -1}, "control_seeds"),
-        ({"controls": ["shuffled_labels"], "control_seeds": [1, 1]}, "asks twice for tiny step 0 shuffled_labels-1"),
+        ({"controls": ["shuffled_labels"], "control_seeds": [1, 1]}, "has tiny step 0 shuffled_labels-1"),
         ({"control": ["random_init"]}, "unknown key 'control'; did you mean 'controls'?"),
     ],
 )
@@ -140,11 +141,10 @@ def test_random_weights_of_a_model_of_the_hub_download_none(tmp_path: Path, hub:
     hub.add("someone/suite", "step0", hub_models.single(0))
     models = [{"id": "someone/suite", "steps": [0]}]
     plan = read_plan(write_plan(tmp_path / "plan.toml", suite_folder, models=models, tasks=ONE_PROMPT, **BOTH))
-    drawn = [c for c in plan_checkpoints(plan) if c.init_seed is not None]
-    works = group(plan, expand(plan, drawn))
+    works = [work for work in works_of(plan) if work.checkpoint.init_seed is not None]
     assert len(works) == 2
     for work in works:
-        with at_hand(fetch(work)) as checkpoint:
+        with local_files(fetch(work)) as checkpoint:
             assert load_model(checkpoint).config.model_type == "gpt_neox"
     assert list((tmp_path / "cache").rglob("config.json"))
     assert not list((tmp_path / "cache").rglob("*.safetensors"))

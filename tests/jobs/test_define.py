@@ -12,12 +12,12 @@ from dynamics.errors import PlanError
 from dynamics.prompts import build_prompts
 from dynamics.reference.tokenizer import build_tokenizer
 from dynamics.results.store import open_store
-from jobs.plan import SweepPlan, read_plan
 from jobs.run_checkpoint import run_checkpoint
-from jobs.units import expand, group
+from jobs.sweep_plan import SweepPlan, read_plan
 from tests.dynamics.raw_rows import write_folder
 from tests.models import tiny_suite
 from tests.real_rows import needs_real_rows, neox_tokenizer
+from tests.works import units_of, works_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "custom-tasks.md"
 BLOCKS = dict(re.findall(r"```(csv|toml)\n(.*?)```", PAGE.read_text().split("## What each key means")[0], re.DOTALL))
@@ -48,9 +48,9 @@ def plan_of(folder: Path, text: str) -> SweepPlan:
 
 def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     plan = example(tmp_path)
-    units = expand(plan)
+    units = units_of(plan)
     assert len(units) == 3 * 2
-    (work,) = pickle.loads(pickle.dumps(group(plan, units)))
+    (work,) = pickle.loads(pickle.dumps(works_of(plan)))
     store = open_store(tmp_path / "results", create=True)
     outcomes = run_checkpoint(work, store)
     assert [outcome.status for outcome in outcomes] == ["done"] * 6, outcomes
@@ -83,21 +83,21 @@ def test_the_example_of_the_page_holds_under_the_pythia_tokenizer(tmp_path: Path
 )
 def test_a_faulty_definition_is_one_line(tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(PlanError, match=message) as caught:
-        expand(example(tmp_path, **changes))
+        units_of(example(tmp_path, **changes))
     assert "\n" not in str(caught.value)
 
 
 def test_a_data_folder_counts_from_the_plan_and_reaches_the_worker(tmp_path: Path) -> None:
     write_folder(tmp_path / "rows", "sst2")
     plan = plan_of(tmp_path, 'data = "rows"\n' + REFERENCE + SST2)
-    (work,) = group(plan, expand(plan))
-    assert work.data == tmp_path / "rows"
-    assert work.tasks["sst2"].load(work.data).source.startswith("pool local sst2/train.jsonl")
+    (work,) = works_of(plan)
+    assert work.settings.data == tmp_path / "rows"
+    assert work.settings.tasks["sst2"].load(work.settings.data).source.startswith("pool local sst2/train.jsonl")
 
 
 def test_without_the_rows_the_plan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="task sst2: no validation split: looked for data/validation-00000-of"):
-        expand(plan_of(tmp_path, 'data = "rows"\n' + REFERENCE + SST2))
+        units_of(plan_of(tmp_path, 'data = "rows"\n' + REFERENCE + SST2))
 
 
 def test_a_pinned_repository_must_be_one_that_is_read(tmp_path: Path) -> None:
@@ -107,4 +107,4 @@ def test_a_pinned_repository_must_be_one_that_is_read(tmp_path: Path) -> None:
     with pytest.raises(
         PlanError, match="unknown repository in `revisions`: 'stanford/sst2'; did you mean 'stanfordnlp/"
     ):
-        expand(plan_of(tmp_path, text.format("stanford/sst2")))
+        units_of(plan_of(tmp_path, text.format("stanford/sst2")))

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -22,7 +21,7 @@ KEY = ["unit_id", "method", "variant", "n_labelled"]
 def swept(tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Results with fits at K = 8 only; after it no model can be opened."""
     sweep(tmp_path, suite_folder, fits={"n_labelled": [8]})
-    monkeypatch.setattr("jobs.run_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
+    monkeypatch.setattr("jobs.open_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
     return tmp_path / "out"
 
 
@@ -99,17 +98,16 @@ def test_derive_writes_the_same_rows_again_from_contributions(swept: Path) -> No
         assert analysis.load(swept, name).collect().equals(before)
 
 
-def test_derive_fills_in_the_answers_that_an_older_version_did_not_write(swept: Path) -> None:
+def test_fits_made_in_memory_are_those_of_stored_contributions(swept: Path) -> None:
     before = fitted(swept)
-    for path in (swept / "prompt_scores").rglob("*.parquet"):
-        pq.write_table(pq.read_table(path).drop_columns(["predictions", "tied"]), path)
-    older = fitted(swept)
-    assert older["predictions"].null_count() == len(older)
-    assert older.drop("predictions", "tied").equals(before.drop("predictions", "tied"))
+    files = {path for table in ("prompt_scores", "reweightings") for path in (swept / table).rglob("*-*.*.parquet")}
+    for path in files:
+        path.unlink()
+    assert fitted(swept).is_empty()
     done = CliRunner().invoke(derive.app, [str(swept)])
-    assert "2 parts scored again, 0 fits added, 8 fitted again" in done.output
+    assert "2 parts scored again, 8 fits added" in done.output
+    assert all(path.exists() for path in files)
     assert fitted(swept).equals(before)
-    assert "again" not in CliRunner().invoke(derive.app, [str(swept)]).output.split("added")[1]
 
 
 def test_the_answers_of_a_fit_earn_its_accuracy(swept: Path) -> None:

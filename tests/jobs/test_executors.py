@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,19 @@ from typer.testing import CliRunner
 
 import analysis
 from dynamics.errors import StoreError
-from dynamics.results.metadata import read_notes, write_note
+from dynamics.results.metadata import read_metadata, write_metadata
 from dynamics.results.store import ResultStore, open_store, read_units
 from jobs.attempts import Job
 from jobs.executors import Results, run_inline, run_ray
 from jobs.outcomes import Outcome
-from jobs.plan import Limits, read_plan
 from jobs.sweep import app
-from jobs.units import CheckpointWork, expand, group
+from jobs.sweep_plan import Limits, read_plan
+from jobs.work import CheckpointWork
 from tests import hub_models
 from tests.hub_server import FakeHub, Fault, serve
 from tests.models import write_plan
 from tests.s3_server import LocalS3, environment_of
+from tests.works import with_settings, works_of
 
 pytestmark = [
     pytest.mark.ray,
@@ -60,11 +60,11 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory, s3_server: LocalS3) -> I
         ray.shutdown()
 
 
-def works_of(tmp_path: Path, folder: Path, **resources: object) -> list[CheckpointWork]:
+def two_works(tmp_path: Path, folder: Path, **resources: object) -> list[CheckpointWork]:
     """The two checkpoints of a folder, one unit each."""
     tasks = [{"name": "sentiment", "templates": ["plain"], "demo_seeds": 1, "n_test": 8}]
     plan = read_plan(write_plan(tmp_path / "plan.toml", folder, tasks=tasks, resources={"num_cpus": 1, **resources}))
-    return group(plan, expand(plan))
+    return works_of(plan)
 
 
 def start(executor: str, works: list[CheckpointWork], run: Run, store: ResultStore, attempts: int = 3) -> Results:
@@ -75,21 +75,26 @@ def start(executor: str, works: list[CheckpointWork], run: Run, store: ResultSto
 def seen(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
     """Leave a note of the attempt, and say that all is done."""
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    note = {"step": work.checkpoint.step, "attempt": work.attempt, "budget": work.token_budget, "gpus": gpus}
-    write_note(store, "seen", f"{work.checkpoint.step}-{work.attempt}", {**note, "pid": os.getpid()})
-    return [Outcome(unit.unit_id, str(unit), "done", seconds={"forward": 0.5}) for unit in work.asked]
+    note = {
+        "step": work.checkpoint.step,
+        "attempt": work.retries.attempt,
+        "budget": work.settings.token_budget,
+        "gpus": gpus,
+    }
+    write_metadata(store, "seen", f"{work.checkpoint.step}-{work.retries.attempt}", {**note, "pid": os.getpid()})
+    return [Outcome(unit.unit_id, str(unit), "done", seconds={"forward": 0.5}) for unit in work.all_units]
 
 
 def network_fails_once(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
     seen(work, store)
-    if work.attempt == 1:
+    if work.retries.attempt == 1:
         raise ConnectionResetError("peer left")
     return seen(work, store)
 
 
 def memory_runs_out(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
     seen(work, store)
-    raise MemoryError(f"no room for {work.token_budget} tokens")
+    raise MemoryError(f"no room for {work.settings.token_budget} tokens")
 
 
 def step_4_is_broken(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
@@ -110,7 +115,7 @@ def disk_is_full(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
 
 
 def killed_at_first(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
-    if work.attempt == 1:
+    if work.retries.attempt == 1:
         seen(work, store)
         os.kill(os.getpid(), signal.SIGKILL)
     return seen(work, store)
@@ -137,11 +142,11 @@ def test_a_sweep_writes_the_same_rows(executor: str, tmp_path: Path, suite_folde
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_what_passes_is_tried_again(executor: str, tmp_path: Path, suite_folder: Path) -> None:
     store = open_store(tmp_path / "out", create=True)
-    ended = list(start(executor, works_of(tmp_path, suite_folder), network_fails_once, store))
-    said = [(work.checkpoint.step, work.attempt, outcome.status) for work, (outcome,) in ended]
+    ended = list(start(executor, two_works(tmp_path, suite_folder), network_fails_once, store))
+    said = [(work.checkpoint.step, work.retries.attempt, outcome.status) for work, (outcome,) in ended]
     assert sorted(said) == [(0, 1, "retried"), (0, 2, "done"), (4, 1, "retried"), (4, 2, "done")]
     assert {o.error for _, (o,) in ended if o.status == "retried"} == {"peer left"}
-    assert sorted(read_notes(store, "seen")) == ["0-1", "0-2", "4-1", "4-2"]
+    assert sorted(read_metadata(store, "seen")) == ["0-1", "0-2", "4-1", "4-2"]
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
@@ -149,10 +154,10 @@ def test_memory_that_runs_out_halves_the_batch_until_the_attempts_end(
     executor: str, tmp_path: Path, suite_folder: Path
 ) -> None:
     store = open_store(tmp_path / "out", create=True)
-    works = [replace(work, token_budget=16_384) for work in works_of(tmp_path, suite_folder)[:1]]
+    works = [with_settings(work, token_budget=16_384) for work in two_works(tmp_path, suite_folder)[:1]]
     ended = [outcome for _, outcomes in start(executor, works, memory_runs_out, store) for outcome in outcomes]
     assert [outcome.status for outcome in ended] == ["retried", "retried", "failed"]
-    assert [note["budget"] for note in read_notes(store, "seen").values()] == [16_384, 8_192, 4_096]
+    assert [note["budget"] for note in read_metadata(store, "seen").values()] == [16_384, 8_192, 4_096]
     (row,) = read_units(store).iter_rows(named=True)
     assert (row["status"], row["attempts"], row["error_class"]) == ("failed", 3, "MemoryError")
     assert row["error"] == "no room for 4096 tokens"
@@ -162,7 +167,7 @@ def test_memory_that_runs_out_halves_the_batch_until_the_attempts_end(
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_what_breaks_in_one_checkpoint_stays_there(executor: str, tmp_path: Path, suite_folder: Path) -> None:
     store = open_store(tmp_path / "out", create=True)
-    ended = list(start(executor, works_of(tmp_path, suite_folder), step_4_is_broken, store))
+    ended = list(start(executor, two_works(tmp_path, suite_folder), step_4_is_broken, store))
     said = sorted((work.checkpoint.step, o.status, o.error_class, o.error) for work, (o,) in ended)
     assert said == [(0, "done", None, None), (4, "failed", "AwkwardError", "4 is four")]
 
@@ -171,7 +176,7 @@ def test_what_breaks_in_one_checkpoint_stays_there(executor: str, tmp_path: Path
 def test_a_store_that_cannot_be_written_ends_the_sweep(executor: str, tmp_path: Path, suite_folder: Path) -> None:
     store = open_store(tmp_path / "out", create=True)
     with pytest.raises(StoreError, match="cannot write step"):
-        list(start(executor, works_of(tmp_path, suite_folder), disk_is_full, store))
+        list(start(executor, two_works(tmp_path, suite_folder), disk_is_full, store))
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
@@ -184,7 +189,7 @@ def test_an_interrupt_leaves_what_is_done_and_nobody_at_work(
             note(outcome)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("jobs.sweep.noted", interrupted)
+    monkeypatch.setattr("jobs.sweep.counting", interrupted)
     call = [
         str(write_plan(tmp_path / "plan.toml", suite_folder)),
         "--out",
@@ -208,7 +213,7 @@ def test_an_interrupt_leaves_what_is_done_and_nobody_at_work(
 
 def test_a_killed_worker_is_replaced(tmp_path: Path, suite_folder: Path) -> None:
     store = open_store(tmp_path / "out", create=True)
-    ended = [outcome for _, (outcome,) in start("ray", works_of(tmp_path, suite_folder)[:1], killed_at_first, store)]
+    ended = [outcome for _, (outcome,) in start("ray", two_works(tmp_path, suite_folder)[:1], killed_at_first, store)]
     assert [(outcome.status, outcome.error_class) for outcome in ended] == [
         ("retried", "WorkerCrashedError"),
         ("done", None),
@@ -220,7 +225,7 @@ def test_workers_stop_with_the_driver(tmp_path: Path, suite_folder: Path) -> Non
     import ray
 
     store = open_store(tmp_path / "out", create=True)
-    results = start("ray", works_of(tmp_path, suite_folder), slow, store)
+    results = start("ray", two_works(tmp_path, suite_folder), slow, store)
     work, _ = next(results)
     assert work.checkpoint.step == 0
     results.close()
@@ -233,9 +238,9 @@ def test_workers_stop_with_the_driver(tmp_path: Path, suite_folder: Path) -> Non
 def test_workers_have_their_share_of_a_gpu_and_end_when_the_plan_says(tmp_path: Path, suite_folder: Path) -> None:
     store = open_store(tmp_path / "out", create=True)
     asked = {"num_cpus": 2, "num_gpus": 0.5, "memory_gb": 0.1, "labels": {"zone": "in(east, west)"}}
-    works = works_of(tmp_path, suite_folder, **asked, checkpoints_per_process=1)
+    works = two_works(tmp_path, suite_folder, **asked, checkpoints_per_process=1)
     assert [outcome.status for _, (outcome,) in start("ray", works, seen, store)] == ["done", "done"]
-    notes = read_notes(store, "seen").values()
+    notes = read_metadata(store, "seen").values()
     assert {note["gpus"] for note in notes} <= {"0", "1"}
     assert len({note["pid"] for note in notes}) == 2
 
@@ -256,7 +261,7 @@ def test_a_demand_that_no_node_meets_is_refused_at_once(tmp_path: Path, suite_fo
     plan = write_plan(tmp_path / "plan.toml", suite_folder, resources={"num_gpus": 3, "labels": {"zone": "west"}})
     refused = CliRunner().invoke(app, [str(plan), "--out", str(tmp_path / "out")])
     assert refused.exit_code == 2
-    assert "the plan asks 1 CPU, 3 GPU, zone=west of one node for a worker, and no node has that" in refused.output
+    assert "a worker requests 1 CPU, 3 GPU, zone=west of one node, and no node has that" in refused.output
     assert "the cluster has 1 x (2 CPU, 2 GPU, " in refused.output
     assert "zone=east" in refused.output
 

@@ -15,13 +15,14 @@ from typer.testing import CliRunner, Result
 from dynamics.results.store import ResultStore, open_store, read_units, scan
 from jobs.attempts import Job
 from jobs.executors import run_inline
-from jobs.fetching import at_hand, fetch, fetched
+from jobs.fetching import fetch, fetched_ahead, local_files
 from jobs.outcomes import Outcome
-from jobs.plan import read_plan
 from jobs.sweep import app
-from jobs.units import CheckpointWork, expand, group
+from jobs.sweep_plan import read_plan
+from jobs.work import CheckpointWork
 from tests import hub_models as models
 from tests.hub_server import FakeHub, Fault
+from tests.works import with_settings, works_of
 
 REPO = "EleutherAI/pythia-14m"
 STEPS = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, *range(1000, 10_000, 1000)]
@@ -107,7 +108,7 @@ def test_twenty_faulty_revisions_under_a_budget_of_two(hub: FakeHub, tmp_path: P
     fill(hub)
     plain = write_plan(tmp_path / "plain.toml")
     assert sweep(plain, tmp_path / "expected").exit_code == 0
-    works = group(read_plan(plain), expand(read_plan(plain)))
+    works = works_of(read_plan(plain))
     largest = max(work.checkpoint.remote.n_bytes for work in works if work.checkpoint.remote)
     broken = {step: hub.branches[REPO][f"step{step}"] for step in (16, 2000)}
     hub.faults = [
@@ -155,21 +156,24 @@ def test_fetching_and_computing_side_by_side(hub: FakeHub, tmp_path: Path) -> No
     for step in range(n):
         hub.add(REPO, f"step{step}", models.single(step))
     plan = read_plan(write_plan(tmp_path / "plan.toml", steps=list(range(n))))
-    works = group(plan, expand(plan), run="timed")
+    works = works_of(plan, "timed")
     size = len(models.single(0)["model.safetensors"])
 
     def compute(work: CheckpointWork, _: ResultStore) -> list[Outcome]:
-        with at_hand(work) as checkpoint:
+        with local_files(work) as checkpoint:
             assert checkpoint.folder is not None
             assert (checkpoint.folder / "model.safetensors").stat().st_size == size
             time.sleep(seconds)
         return []
 
+    def alone(work: CheckpointWork) -> CheckpointWork:
+        return with_settings(work, cache=replace(work.settings.cache, run="download alone"))
+
     hub.bytes_per_second = size / (0.6 * seconds)  # requests, verification and the ledger take the rest
     started = time.perf_counter()
     for work in works:
-        assert fetch(replace(work, run="download alone")).refusal is None
-        with at_hand(replace(work, run="download alone")):
+        assert fetch(alone(work)).fetch_error is None
+        with local_files(alone(work)):
             pass
     download = time.perf_counter() - started
     job = Job(compute, open_store(tmp_path / "out", create=True), plan.limits)
@@ -182,11 +186,11 @@ def test_no_more_is_fetched_ahead_than_asked(hub: FakeHub, tmp_path: Path) -> No
     for step in range(6):
         hub.add(REPO, f"step{step}", models.single(step))
     plan = read_plan(write_plan(tmp_path / "plan.toml", steps=list(range(6))))
-    works = group(plan, expand(plan), run="bounded")
-    for done, work in enumerate(fetched(works, ahead=2)):
+    works = works_of(plan, "bounded")
+    for done, work in enumerate(fetched_ahead(works, ahead=2)):
         time.sleep(0.4)
         assert hub.files["model.safetensors"] == min(done + 3, 6)
-        with at_hand(work):
+        with local_files(work):
             pass
 
 
@@ -197,7 +201,7 @@ def test_quarantined_steps_are_left_out_unless_the_plan_runs_them(hub: FakeHub, 
     hub.add(REPO, "step3", models.sharded(3))
     result = sweep(write_plan(tmp_path / "skip.toml", steps=[0, 1, 2, 3]), tmp_path / "skip")
     assert result.exit_code == 0
-    assert "1 checkpoints in quarantine are left out" in result.output
+    assert "1 quarantined checkpoints are skipped" in result.output
     flags = dict(read_units(open_store(tmp_path / "skip")).select("step", "flags").iter_rows())
     assert flags == {0: ["duplicate"], 1: ["duplicate"], 3: []}
     anyway = write_plan(tmp_path / "run.toml", steps=[2], model='quarantined = "run"')

@@ -12,7 +12,7 @@ import analysis.__main__
 import figures.__main__
 import jobs.compact
 import jobs.derive
-import jobs.preflight
+import jobs.plan
 import jobs.status
 import jobs.sweep
 import jobs.verify
@@ -52,7 +52,7 @@ def test_a_bucket_holds_what_a_folder_holds(s3: LocalS3, plan: Path, results: Pa
         assert rows(out, table).equals(rows(results, table))
     again = sweep(plan, out)
     assert "20 already done, 0 to run" in again.output
-    planned = CliRunner().invoke(jobs.preflight.app, [str(plan), "--out", out])
+    planned = CliRunner().invoke(jobs.plan.app, [str(plan), "--out", out])
     assert "20 units, 20 already done" in planned.output, planned.output
     derived = CliRunner().invoke(jobs.derive.app, [out])
     assert (derived.exit_code, derived.output) == (0, "4 parts scored again, 0 fits added\n")
@@ -86,7 +86,7 @@ def test_googles_store_holds_it_too(gs: str, plan: Path, results: Path) -> None:
     refused = sweep(plan, "gs://nobody/out")
     assert (refused.exit_code, refused.output) == (
         2,
-        "error: gs://nobody/out/store.json: there is no bucket nobody; make it, or name another\n",
+        "error: gs://nobody/out/store.json: there is no bucket nobody; create it, or name another\n",
     )
 
 
@@ -98,7 +98,7 @@ def test_a_death_before_the_commit_leaves_nothing_to_read_and_is_resumed(
     s3.refuse = lambda method, path: (403, "AccessDenied") if method == "PUT" and "/units/" in path else None
     died = sweep(plan, out)
     assert died.exit_code == 2
-    assert "access is refused; set AWS_ACCESS_KEY_ID" in died.output
+    assert "access is denied; set AWS_ACCESS_KEY_ID" in died.output
     assert "Traceback" not in died.output
     store = open_store(out)
     assert part_files(store, "predictions")
@@ -151,7 +151,7 @@ def test_what_polars_meets_on_its_way_is_one_line_too(s3: LocalS3, plan: Path) -
     s3.refuse = lambda method, path: (403, "AccessDenied") if method == "GET" and path.endswith(".parquet") else None
     refused = CliRunner().invoke(analysis.__main__.app, ["emergence", "--results", out])
     assert (refused.exit_code, refused.output.count("\n")) == (2, 1), refused.output
-    assert "access is refused" in refused.output
+    assert "access is denied" in refused.output
     s3.refuse = lambda method, path: (403, "Denied") if method == "GET" and "/predictions/" in path else None
     refused = CliRunner().invoke(analysis.__main__.app, ["emergence", "--results", out])
     assert (refused.exit_code, refused.output.count("\n")) == (2, 1), refused.output
@@ -174,7 +174,7 @@ def test_status_verify_and_compact_work_on_buckets(s3: LocalS3, plan: Path, resu
     assert "is or lies in" in CliRunner().invoke(jobs.compact.app, [out, "--to", f"{out}/few"]).output
     lost = part_files(open_store(out), "predictions")[0].place
     delete(lost)
-    assert "problem (lost)" in CliRunner().invoke(jobs.verify.app, [out]).output
+    assert "problem (missing rows)" in CliRunner().invoke(jobs.verify.app, [out]).output
     assert "deleted" in CliRunner().invoke(jobs.verify.app, [out, "--repair"]).output
     assert "already done, 6 to run" in sweep(plan, out).output
     assert CliRunner().invoke(jobs.verify.app, [out]).exit_code == 0

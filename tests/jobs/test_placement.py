@@ -1,15 +1,15 @@
 """Order of checkpoints, options of their tasks, and which nodes can take them; no Ray."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dynamics.errors import PlanError
-from jobs.placement import largest_first, matches, ray_options, refuse_infeasible, weight_bytes, workers
-from jobs.plan import Resources, read_plan
-from jobs.units import CheckpointWork, expand, group
+from jobs.placement import check_feasible, largest_first, matches, n_workers, ray_options, weight_bytes
+from jobs.sweep_plan import Resources, read_plan
+from jobs.work import CheckpointWork
 from tests.models import write_plan
+from tests.works import with_settings, works_of
 
 SMALL = {"Alive": True, "NodeID": "a", "Resources": {"CPU": 4.0, "memory": 16e9}, "Labels": {"zone": "east"}}
 LARGE = {
@@ -19,11 +19,11 @@ LARGE = {
 
 def works(tmp_path: Path, folder: Path, **changes: object) -> list[CheckpointWork]:
     plan = read_plan(write_plan(tmp_path / "plan.toml", folder, **changes))
-    return group(plan, expand(plan))
+    return works_of(plan)
 
 
 def asking(work: CheckpointWork, **resources: object) -> CheckpointWork:
-    return replace(work, resources=Resources.model_validate(resources))
+    return with_settings(work, resources=Resources.model_validate(resources))
 
 
 def test_the_largest_model_goes_first_and_its_steps_stay_neighbours(
@@ -42,7 +42,7 @@ def test_a_models_own_resources_stand_in_place_of_the_plans(tmp_path: Path, suit
     own = {"num_cpus": 3, "num_gpus": 0.25, "memory_gb": 2, "labels": {"zone": "west"}}
     models = [{"id": "a", "folder": str(suite_folder), "resources": own}, {"id": "b", "folder": str(suite_folder)}]
     found = {w.checkpoint.model: w for w in works(tmp_path, suite_folder, models=models, resources={"num_cpus": 2})}
-    assert (found["a"].n_threads, found["b"].n_threads) == (3, 2)
+    assert (found["a"].settings.n_threads, found["b"].settings.n_threads) == (3, 2)
     options = ray_options(found["a"])
     assert options.pop("max_calls") > 1
     assert options == {
@@ -89,9 +89,9 @@ def test_bytes_of_weights_are_those_on_disk(tmp_path: Path, suite_folder: Path) 
     ],
 )
 def test_how_many_workers_a_node_has(resources: dict, small: int, large: int) -> None:
-    asked = Resources.model_validate(resources)
-    assert (workers(SMALL, asked), workers(LARGE, asked)) == (small, large)
-    assert workers({**LARGE, "Alive": False}, asked) == 0
+    requested = Resources.model_validate(resources)
+    assert (n_workers(SMALL, requested), n_workers(LARGE, requested)) == (small, large)
+    assert n_workers({**LARGE, "Alive": False}, requested) == 0
 
 
 def test_label_selectors() -> None:
@@ -105,11 +105,11 @@ def test_label_selectors() -> None:
 def test_what_no_node_has_is_refused_with_what_the_cluster_has(tmp_path: Path, suite_folder: Path) -> None:
     work = works(tmp_path, suite_folder)[0]
     cluster = [SMALL, {**SMALL, "NodeID": "c"}, LARGE, {**LARGE, "Alive": False, "Resources": {"GPU": 8.0}}]
-    refuse_infeasible([work, asking(work, num_gpus=2)], cluster)
-    with pytest.raises(PlanError, match="asks 1 CPU, 4 GPU, zone=west of one node") as refused:
-        refuse_infeasible([work, asking(work, num_gpus=4, labels={"zone": "west"})], cluster)
+    check_feasible([work, asking(work, num_gpus=2)], cluster)
+    with pytest.raises(PlanError, match="requests 1 CPU, 4 GPU, zone=west of one node") as refused:
+        check_feasible([work, asking(work, num_gpus=4, labels={"zone": "west"})], cluster)
     has = "the cluster has 2 x (4 CPU, 16 GB, zone=east), 1 x (16 CPU, 2 GPU, 64 GB, zone=west). Lower"
     assert has in str(refused.value)
     with pytest.raises(PlanError, match="100 GB of one node"):
-        refuse_infeasible([asking(work, memory_gb=100)], cluster)
-    refuse_infeasible([asking(work, num_gpus=4, autoscaled=True)], cluster)
+        check_feasible([asking(work, memory_gb=100)], cluster)
+    check_feasible([asking(work, num_gpus=4, autoscaled=True)], cluster)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-import jobs.plan
+import jobs.sweep_plan
 from analysis.reading.seeds import families
 from dynamics.grids import GRIDS
 from dynamics.tasks import TASKS
-from jobs.plan import SweepPlan, read_plan
+from jobs.sweep_plan import SweepPlan, read_plan
 
-FOLDER = Path(jobs.plan.__file__).with_name("plans")
+FOLDER = Path(jobs.sweep_plan.__file__).with_name("plans")
 PLANS = sorted(path.name for path in FOLDER.glob("*.toml"))
 PAPER = [name for name in PLANS if name.startswith("paper-")]
 DYNAMICS = ["pythia-1.4b-agnews.toml", "pythia-6.9b-agnews.toml", "pythia-6.9b-sst2.toml"]
@@ -46,7 +46,7 @@ def test_a_paper_plan_is_the_papers_protocol(name: str) -> None:
         assert found.task_by_name[cell.name].n_labels == EIGHT[cell.name]
         assert (cell.n_test, cell.n_train) == (2000, 24)
     wanted = {(method, k) for method in ("standard", "prompt_selection") for k in (12, 24)}
-    assert {(rival.method, rival.n_labelled) for rival in found.rival_settings} == wanted
+    assert {(baseline.method, baseline.n_labelled) for baseline in found.baselines} == wanted
     assert {fit.base for fit in found.fits.all} == {"paper", "official_code", "default"}
     assert {fit.n_labelled for fit in found.fits.all} == {12, 24}
     assert [model.revision for model in found.models] == ["main"]

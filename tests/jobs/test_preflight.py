@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from dynamics.checkpoints import find_checkpoints
 from dynamics.results.store import open_store, scan
-from jobs.preflight import app
+from jobs.plan import app
 from jobs.sweep import app as sweep_app
 from tests import hub_models as models
 from tests.hub_server import FakeHub
@@ -48,22 +48,22 @@ def filled(hub: FakeHub) -> FakeHub:
 
 @pytest.mark.usefixtures("filled")
 def test_what_standard_and_prompts_owe_is_counted_and_its_checkpoints_are_fetched(tmp_path: Path) -> None:
-    def plan(*, rivals: bool) -> Path:
+    def plan(*, baselines: bool) -> Path:
         path = write_plan(tmp_path / "plan.toml", "steps = [2]")
-        switch = f'device = "cpu"\nrivals = {str(rivals).lower()}\n'
+        switch = f'device = "cpu"\nprompting_baselines = {str(baselines).lower()}\n'
         path.write_text(switch + path.read_text().replace("[hub]", "[fits]\nn_labelled = [6]\n[hub]"))
         return path
 
     out = tmp_path / "out"
-    swept = CliRunner().invoke(sweep_app, [str(plan(rivals=False)), "--out", str(out), "--executor", "inline"])
+    swept = CliRunner().invoke(sweep_app, [str(plan(baselines=False)), "--out", str(out), "--executor", "inline"])
     assert swept.exit_code == 0, swept.output
-    done = report(plan(rivals=False), "--out", str(out))
-    assert (done["n_done"], done["n_rivals"], done["file_requests"]) == (2, 0, 0)
-    owed = report(plan(rivals=True), "--out", str(out))
-    assert (owed["n_done"], owed["n_rivals"]) == (2, 2 * 2)
+    done = report(plan(baselines=False), "--out", str(out))
+    assert (done["n_done"], done["n_baselines"], done["file_requests"]) == (2, 0, 0)
+    owed = report(plan(baselines=True), "--out", str(out))
+    assert (owed["n_done"], owed["n_baselines"]) == (2, 2 * 2)
     assert owed["file_requests"] > 0
     assert owed["download_bytes"] > 0
-    assert "and 4 passes over units' test rows" in look(plan(rivals=True)).output
+    assert "and 4 passes over units' test rows" in look(plan(baselines=True)).output
 
 
 def test_no_weights_are_downloaded(filled: FakeHub, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_quarantined_steps_are_listed_and_not_counted(hub: FakeHub, tmp_path: Pa
     assert (
         "step1000 [quarantined]: model-00001-of-00002.safetensors is the same file as in step 143000" in result.output
     )
-    assert "; left out" in result.output
+    assert "; skipped" in result.output
     assert "look: 4 units" in result.output
     anyway = report(write_plan(tmp_path / "plan.toml", 'steps = [0, 1000, 143000]\nquarantined = "run"'))
     assert anyway["n_units"] == 6
@@ -179,15 +179,15 @@ def test_quarantined_steps_are_listed_and_not_counted(hub: FakeHub, tmp_path: Pa
 @pytest.mark.usefixtures("filled")
 def test_an_estimate_from_one_checkpoint(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "plan.toml", "steps = [2, 3]")
-    one, two = report(plan, "--calibrate"), report(plan, "--calibrate", "--workers", "2")
-    measured = one["calibration"]
+    one, two = report(plan, "--time"), report(plan, "--time", "--workers", "2")
+    measured = one["timing"]
     assert measured["checkpoint"] == f"{REPO} step 2 in float32"
     compute = 2 * (measured["load_seconds"] + 2 * measured["unit_seconds"]["sentiment"])
     sizes = sum(c.remote.n_bytes for c in find_checkpoints(REPO, [2, 3]) if c.remote)
     assert one["hours"] == pytest.approx(max(compute, sizes / measured["bytes_per_second"]) / 3600)
     assert two["hours"] > 0
     assert not list((tmp_path / "cache").glob("models--*/snapshots/*/*.safetensors"))
-    assert "estimate: " in look(plan, "--calibrate").output
+    assert "estimate: " in look(plan, "--time").output
 
 
 def test_a_local_plan_needs_no_network(hub: FakeHub, tmp_path: Path) -> None:

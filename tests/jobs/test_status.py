@@ -17,9 +17,9 @@ from dynamics.results.metadata import save_plan
 from dynamics.results.schema import PLANNED
 from dynamics.results.store import ResultStore, open_store, part_id, write_failures, write_units
 from dynamics.results.tables import table
-from jobs.active_sweeps import announced
-from jobs.plan import read_plan
+from jobs.active_sweeps import registered
 from jobs.status import app, status
+from jobs.sweep_plan import read_plan
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -44,7 +44,7 @@ def finish(store: ResultStore, unit: dict[str, object], created: datetime, secon
 
 
 def fail(store: ResultStore, unit: dict[str, object], error: str) -> None:
-    record = {"error_class": "DoubtfulUnit", "error": error, "created": NOW}
+    record = {"error_class": "FailedCheck", "error": error, "created": NOW}
     write_failures(store, table("units", {**unit, **record}, {"status": ["failed"]}))
 
 
@@ -70,7 +70,7 @@ def test_units_are_counted_by_model_and_state(store: ResultStore) -> None:
     of = {count.name: (count.units, count.done, count.failed, count.missing) for count in found.models}
     assert of == {"a": (4, 2, 1, 1), "b": (4, 0, 0, 4)}
     assert (found.total.units, found.total.done, found.total.failed, found.total.missing) == (8, 2, 1, 5)
-    assert [(f.error_class, f.units) for f in found.failures] == [("DoubtfulUnit", 1)]
+    assert [(f.error_class, f.units) for f in found.failures] == [("FailedCheck", 1)]
 
 
 def test_a_unit_of_two_plans_counts_once_and_one_of_none_is_there(store: ResultStore) -> None:
@@ -83,9 +83,9 @@ def test_a_unit_of_two_plans_counts_once_and_one_of_none_is_there(store: ResultS
 
 def test_what_a_driver_at_work_has_to_do_is_running(store: ResultStore) -> None:
     plan(store, "second", [keys("c", 0, 0)])
-    with announced(store, "run1", "first", 6):
+    with registered(store, "run1", "first", 6):
         found = status(store, NOW + timedelta(hours=1))
-        assert f"at work: plan first, host {socket.gethostname()}" in run(store.root).output
+        assert f"active sweep: plan first, host {socket.gethostname()}" in run(store.root).output
     of = {count.name: (count.running, count.missing) for count in found.models}
     assert of == {"a": (1, 0), "b": (4, 0), "c": (0, 1)}
     assert found.eta_seconds is not None
@@ -119,7 +119,7 @@ def test_a_store_that_nobody_works_on_has_no_end(store: ResultStore) -> None:
 def test_a_plan_kept_without_its_units_is_said(store: ResultStore) -> None:
     next((store.root / "plans").glob("*.units.parquet")).unlink()
     shown = run(store.root)
-    assert "kept without its units; give its sweep command again to record them" in shown.output
+    assert "saved without its units; give its sweep command again to record them" in shown.output
     assert status(store, NOW).total.units == 3
 
 
@@ -141,7 +141,7 @@ def test_the_command_reads_in_text_and_json_and_exits_by_what_is_done(store: Res
         ["b", "4", "0", "0", "0", "4"],
         ["all", "8", "2", "0", "1", "5"],
     ]
-    assert "failed, 1 units: DoubtfulUnit: parts miss the logits by nan" in shown.output
+    assert "failed, 1 units: FailedCheck: parts miss the logits by nan" in shown.output
     done = run(results, "--json")
     assert done.exit_code == 0
     assert json.loads(done.output)["total"] == {

@@ -18,11 +18,11 @@ import jobs.run_checkpoint
 from dynamics.decomposition import Decomposition
 from dynamics.reference import suite
 from dynamics.results.store import open_store, read_units
-from jobs.plan import read_plan
 from jobs.sweep import app
-from jobs.units import expand
+from jobs.sweep_plan import read_plan
 from tests.models import write_plan
 from tests.results import rows
+from tests.works import units_of
 
 
 def run(plan: Path, out: Path) -> Result:
@@ -35,14 +35,14 @@ def test_a_sweep_writes_every_table_and_again_recomputes_nothing(
 ) -> None:
     units = analysis.load(results, "units").collect()
     plan = write_plan(tmp_path / "plan.toml", suite_folder)
-    assert len(units) == 2 * (3 * 2 + 2 * 2) == len(expand(read_plan(plan)))
+    assert len(units) == 2 * (3 * 2 + 2 * 2) == len(units_of(read_plan(plan)))
     assert units["decomposition_error"].max() < 1e-5
     assert units["forward_error"].max() < 1e-5
     assert len(rows(results, "predictions")) == 2 * (6 * 18 + 4 * 36)
     assert len(rows(results, "component_scores")) == len(units) * 2 * 13
     assert len(list((results / "plans").glob("tiny-*.toml"))) == 1
 
-    monkeypatch.setattr("jobs.run_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
+    monkeypatch.setattr("jobs.open_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
     again = run(plan, results)
     assert again.exit_code == 0
     assert "20 units, 20 already done, 0 to run" in again.output
@@ -124,7 +124,7 @@ def test_a_doubtful_unit_fails_and_the_others_are_kept(
     first = run(plan, tmp_path / "out")
     assert first.exit_code == 1
     assert "18 of 20 units done, 2 failed" in first.output
-    assert "failed: tiny step 0 sentiment/cue seed 1 4-shot: DoubtfulUnit: parts miss the logits by nan" in first.output
+    assert "failed: tiny step 0 sentiment/cue seed 1 4-shot: FailedCheck: the parts differ" in first.output
     assert len(rows(tmp_path / "out", "units")) == 18
     monkeypatch.undo()
     second = run(plan, tmp_path / "out")
@@ -229,7 +229,7 @@ def test_a_damaged_checkpoint_fails_alone_with_one_line(
         ({"tasks": [{"name": "sentiment", "templates": ["plian"]}]}, "did you mean 'plain'?"),
         ({"tasks": [{"name": "sentiment", "n_shot": [4]}]}, "unknown key 'n_shot'; did you mean 'n_shots'?"),
         ({"tasks": [{"name": "sentiment", "n_test": 0}]}, "tasks.0.n_test = 0: Input should be greater than"),
-        ({"tasks": [{"name": "topic"}, {"name": "topic"}]}, "asks twice for tiny step 0 topic/plain seed 0 4-shot"),
+        ({"tasks": [{"name": "topic"}, {"name": "topic"}]}, "has tiny step 0 topic/plain seed 0 4-shot twice"),
         ({"dtyp": "float16"}, "unknown key 'dtyp'; did you mean 'dtype'?"),
         ({"dtype": "float64"}, "dtype = 'float64': Input should be 'float32', 'bfloat16' or 'float16'"),
         ({"models": [{"id": "pythia"}]}, "model 'pythia' has no folder in the plan; only 'reference' is embedded"),
@@ -377,12 +377,12 @@ def test_a_forward_pass_that_errs_on_long_prompts_only_is_seen(
     tasks = [{**ONE_PROMPT[0], "templates": ["buried"]}]
     swept = run(write_plan(tmp_path / "plan.toml", suite_folder, tasks=tasks), tmp_path / "out")
     assert swept.exit_code == 1
-    assert "DoubtfulUnit" in swept.output
+    assert "FailedCheck" in swept.output
 
 
 def test_a_units_identity_covers_its_own_template_and_no_other(suite_folder: Path, tmp_path: Path) -> None:
     plan = read_plan(write_plan(tmp_path / "plan.toml", suite_folder, tasks=ONE_PROMPT))
-    unit = expand(plan)[0]
+    unit = units_of(plan)[0]
     other = replace(unit, template=replace(unit.template, label_words=("bad", "good")))
     assert other.cell == unit.cell
     assert other.unit_id != unit.unit_id

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import analysis
 from dynamics.results.checksums import encode
 from dynamics.results.store import open_store
-from jobs.active_sweeps import announced
+from jobs.active_sweeps import registered
 from jobs.sweep import app as sweep_app
 from jobs.verify import app
 from tests.models import write_plan
@@ -111,19 +111,19 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "truncated commit": (truncate("units"), "damaged"),
     "empty": (empty("contributions"), "damaged"),
     "one bit": (flip_a_byte, "damaged"),
-    "lost": (lose("component_scores"), "lost"),
-    "a row too few": (change("predictions", lambda rows: rows.head(-1)), "rows"),
-    "a row twice": (change("predictions", double), "double"),
-    "a score twice": (change("component_scores", double), "double"),
-    "a unit lost with its rows": (change("units", lambda rows: rows.head(-1)), "rows"),
+    "lost": (lose("component_scores"), "missing rows"),
+    "a row too few": (change("predictions", lambda rows: rows.head(-1)), "row count"),
+    "a row twice": (change("predictions", double), "duplicate rows"),
+    "a score twice": (change("component_scores", double), "duplicate rows"),
+    "a unit lost with its rows": (change("units", lambda rows: rows.head(-1)), "row count"),
     "another step's rows": (swap_two_files, "misplaced"),
-    "no rows": (change("contributions", lambda rows: rows.head(0)), "rows"),
+    "no rows": (change("contributions", lambda rows: rows.head(0)), "missing rows"),
     "parts that do not sum": (change("contributions", spoil), "values"),
     "lists cut": (change("contributions", lambda r: r.with_columns(pl.col("contributions").list.head(3))), "values"),
-    "beyond the gate": (change("units", lambda r: r.with_columns(decomposition_error=pl.lit(1e-3))), "error"),
-    "a gate of NaN": (change("units", lambda r: r.with_columns(forward_error=pl.lit(float("nan")))), "error"),
+    "beyond the gate": (change("units", lambda r: r.with_columns(decomposition_error=pl.lit(1e-3))), "tolerance"),
+    "a gate of NaN": (change("units", lambda r: r.with_columns(forward_error=pl.lit(float("nan")))), "tolerance"),
     "no provenance": (change("units", lambda r: r.with_columns(forward_id=pl.lit(None, pl.String))), "metadata"),
-    "fits twice": (other_fits_file, "double"),
+    "fits twice": (other_fits_file, "duplicate rows"),
 }
 
 
@@ -132,7 +132,7 @@ def test_a_sound_folder_is_sound_and_is_left_as_it_is(results: Path) -> None:
     found = run(results)
     assert found.exit_code == 0, found.output
     assert "20 finished units" in found.output
-    assert found.output.splitlines()[-1] == "sound"
+    assert found.output.splitlines()[-1] == "valid"
     assert run(results, "--quick", "--repair").exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in results.rglob("*")} == before
 
@@ -146,7 +146,7 @@ def test_a_fault_is_named_and_repair_leaves_only_what_a_sweep_computes_again(out
     assert kind in kinds(out)
     assert f"remedy: `python -m jobs.verify {out} --repair` removes it" in found.output
     assert "deleted" in run(out, "--repair").output
-    assert kinds(out, "--quick") <= {"missing", "fits"}
+    assert kinds(out, "--quick") <= {"missing units", "fits"}
 
 
 @pytest.mark.parametrize("fault", ["truncated commit", "lost", "fits twice"])
@@ -172,7 +172,7 @@ def test_lost_weights_are_fitted_again_without_a_model(
     assert kinds(out, "--quick") == {"fits"}
     assert f"fits {lost.name.split('.')[1]}" in run(out).output
     assert "deleted 1 files" in run(out, "--repair").output
-    monkeypatch.setattr("jobs.run_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
+    monkeypatch.setattr("jobs.open_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
     sweep(plan, out)
     assert run(out).exit_code == 0
 
@@ -187,10 +187,10 @@ def test_what_footers_and_keys_show_is_found_quickly(out: Path, fault: str) -> N
 def test_planned_units_and_fits_that_are_not_there_are_problems(out: Path) -> None:
     one(out, "units").unlink()
     found = json.loads(run(out, "--json").output)
-    (missing,) = (problem for problem in found["problems"] if problem["kind"] == "missing")
-    assert missing["what"] == "6 planned units are not there"
+    (missing,) = (problem for problem in found["problems"] if problem["kind"] == "missing units")
+    assert missing["what"] == "6 planned units are missing"
     assert missing["remedy"] == "give the same sweep command again"
-    assert remarks(out)["orphan"] == 6  # five tables, and the fits' scores and weights, less the one of `units`
+    assert remarks(out)["uncommitted files"] == 6  # all files of the part but that of `units`
 
 
 def test_a_raced_unit_and_leftovers_are_remarks(out: Path) -> None:
@@ -201,12 +201,12 @@ def test_a_raced_unit_and_leftovers_are_remarks(out: Path) -> None:
             other = path.with_name(path.name.replace(part.stem, "sentiment-" + "a" * 16))
             copy = pl.read_parquet(path)
             copy = copy.with_columns(part=pl.lit("a" * 16)) if table == "units" else copy
-            copy.write_parquet(other)
+            other.write_bytes(encode(copy.to_arrow().cast(pq.read_schema(path)), table))
     (part.parent / ".tmp-sentiment-1").touch()
     (part.parent / "notes.txt").touch()
-    assert remarks(out).keys() >= {"raced", "temporary", "foreign", "unsealed"}
-    assert remarks(out)["raced"] == len(rows)
-    assert kinds(out) == {"rows"}  # the copy's name is no hash of its units, which a true race's is
+    assert remarks(out).keys() >= {"units in two parts", "temporary files", "foreign files"}
+    assert remarks(out)["units in two parts"] == len(rows)
+    assert kinds(out) == {"row count"}  # the copy's name is no hash of its units, which a true race's is
 
 
 def test_two_results_for_a_cell_are_a_conflict(out: Path) -> None:
@@ -220,11 +220,11 @@ def test_two_results_for_a_cell_are_a_conflict(out: Path) -> None:
 
 def test_nothing_is_repaired_while_a_sweep_is_at_work(out: Path) -> None:
     truncate("predictions")(out)
-    with announced(open_store(out), "run1", "tiny", 20):
+    with registered(open_store(out), "run1", "tiny", 20):
         refused = run(out, "--repair")
-        assert "note: at work" in run(out).output
+        assert "because of an active sweep" in run(out).output
     assert refused.exit_code == 2
-    assert "repair when it has ended" in refused.output
+    assert "repair after it has ended" in refused.output
     assert one(out, "predictions").exists()
 
 

@@ -1,1 +1,1 @@
-"""Whether a results folder is sound: each file by itself, then units against all tables, then plans against units."""
+"""Audit of a results folder: each file by itself, then units against all tables, then plans against units."""

@@ -1,4 +1,4 @@
-"""One result file by itself: whole, in its place, of this schema, its numbers sound; and what it holds of each unit."""
+"""Audit of one result file: checksum, path, schema and values; and facts on each unit in it for further checks."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dynamics.decomposition import TOLERANCE
-from dynamics.results.audit.findings import REPAIR, Problem, Remark, Removal
-from dynamics.results.checksums import damage_of, labels
-from dynamics.results.places import Entry, opened, read
-from dynamics.results.schema import KEYS, SCHEMA_VERSION, TABLES
+from dynamics.errors import first_line
+from dynamics.gate import TOLERANCE
+from dynamics.results.audit.findings import REPAIR, Problem, Removal
+from dynamics.results.checksums import damage_of, footer_metadata
+from dynamics.results.places import Entry, open_file, read
+from dynamics.results.schema import SCHEMA_VERSION, TABLES
 
-_WIDE = {"contributions", "constant", "full", "full_tied", "predictions", "tied", "label_share"}
+_LARGE = {"contributions", "constant", "full", "full_tied", "predictions", "tied", "label_share"}
+"""Columns that are not read to check rows."""
 _BATCH = 256
-"""Examples whose contributions are summed at once."""
+"""Number of examples whose contributions are summed at once."""
 _CANDIDATE = r"(?:^| )L\d+(?:H\d+|MLP)"
 _EXAMPLE = pl.struct("split", "example_id").n_unique()
 FACTS: dict[str, dict[str, pl.Expr]] = {
@@ -38,18 +40,19 @@ FACTS: dict[str, dict[str, pl.Expr]] = {
         "fit_ids": pl.col("fit_id").drop_nulls().unique().sort(),
     },
 }
-"""Table -> what is known of each unit in a file, beside `rows`."""
+"""Table -> facts on each unit in a file, beside its number of `rows`."""
 
 
 @dataclass(frozen=True)
 class Inspected:
-    """What one file says.
+    """Result of the audit of one file.
 
     Attributes:
         table, entry: the file.
-        part: the part it belongs to, with the name of its fits; None in a compacted folder.
-        facts: one row per unit: `unit_id`, `rows` and those of `FACTS`; for `units`, its rows as they are.
-        problems, remarks: on the file itself; with a problem that keeps it from being read, `facts` is None.
+        part: the part it belongs to, and the set of fits; None in a compacted folder.
+        facts: one row per unit: `unit_id`, `rows` and those of `FACTS`; for `units`, its rows as they are. None where
+            the file cannot be read.
+        problems: problems of the file itself.
     """
 
     table: str
@@ -57,139 +60,119 @@ class Inspected:
     part: Removal | None
     facts: pl.DataFrame | None
     problems: tuple[Problem, ...] = ()
-    remarks: tuple[Remark, ...] = ()
 
 
 def inspect(table: str, entry: Entry, part: Removal | None, *, quick: bool = False) -> Inspected:
-    """Look at one file.
+    """Check one file.
 
     Args:
-        table: the table in whose folder it lies.
+        table: the table whose folder it is in.
         entry: the file.
-        part: what its name says that it belongs to.
+        part: the part and fits that it belongs to by its name.
         quick: read footers and keys only; neither checksums nor contributions.
     """
     try:
         if quick and entry.size:
-            with opened(entry.place) as source:
+            with open_file(entry.place) as source:
                 return _inspect(table, entry, part, pq.ParquetFile(source), quick=True)
         data = read(entry.place)
         damage = damage_of(data) if data else "empty (0 bytes)"
         if not damage:
             return _inspect(table, entry, part, pq.ParquetFile(pa.BufferReader(data)), quick=False)
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
-        damage = f"not readable as Parquet ({str(error).strip().splitlines()[0][:80]})"
+        damage = f"not readable as Parquet ({first_line(error, 80)})"
     return Inspected(table, entry, part, None, (Problem("damaged", str(entry.place), damage, REPAIR, part),))
 
 
 def _inspect(table: str, entry: Entry, part: Removal | None, file: pq.ParquetFile, *, quick: bool) -> Inspected:
-    """A file whose bytes are sound, as far as is known."""
-    if wrong := _wrong_schema(table, file):
-        return Inspected(table, entry, part, None, (Problem("schema", str(entry.place), wrong, REPAIR, part),))
-    rows = _read(table, file)
-    found = [("misplaced", text) for text in _misplaced(rows, part)]
+    """Check a file that can be read."""
+    if difference := _schema_difference(table, file):
+        return Inspected(table, entry, part, None, (Problem("schema", str(entry.place), difference, REPAIR, part),))
+    rows = pl.DataFrame(file.read(columns=_small_columns(table)))
+    faults = [("misplaced", text) for text in _misplaced(rows, part)]
     if len(rows) == 0 and table != "reweightings":
-        found.append(("rows", "no rows"))
+        faults.append(("missing rows", "no rows"))
     if table == "contributions" and not quick:
-        found += [("values", text) for text in _unsound(file)]
-    facts = _facts(table, rows)
-    problems = tuple(Problem(kind, str(entry.place), text, REPAIR, part) for kind, text in found)
-    return Inspected(table, entry, part, facts, problems, tuple(_remarks(table, entry, file)))
+        faults += [("values", text) for text in _wrong_values(file)]
+    problems = tuple(Problem(kind, str(entry.place), text, REPAIR, part) for kind, text in faults)
+    return Inspected(table, entry, part, _facts(table, rows), problems)
 
 
 def no_facts(table: str) -> pl.DataFrame:
-    """What a file without rows holds."""
-    return _facts(table, pl.DataFrame(TABLES[table].empty_table()).select(_narrow(table)))
+    """The facts in a file without rows."""
+    return _facts(table, pl.DataFrame(TABLES[table].empty_table()).select(_small_columns(table)))
 
 
 def _facts(table: str, rows: pl.DataFrame) -> pl.DataFrame:
     return rows if table == "units" else rows.group_by("unit_id").agg(rows=pl.len(), **FACTS[table])
 
 
-def _wrong_schema(table: str, file: pq.ParquetFile) -> str | None:
-    """What keeps a file from being read as this table of this schema version."""
-    about = labels(file.metadata.metadata)
-    if about.get("table", table) != table:
-        return f"holds rows of {about['table']}"
-    if about.get("schema_version", str(SCHEMA_VERSION)) != str(SCHEMA_VERSION):
-        return f"written with schema version {about['schema_version']}, this is version {SCHEMA_VERSION}"
-    there, ours = _polars_schema(file.schema_arrow), _polars_schema(TABLES[table])
-    if lacking := sorted(set(KEYS) - set(there)):
-        return f"lacks the columns {', '.join(lacking)}"
-    for name in ours:
-        if name in there and there[name] != ours[name]:
-            return f"column {name} is {there[name]}, not {ours[name]}"
+def _schema_difference(table: str, file: pq.ParquetFile) -> str | None:
+    """How a file differs from this table of this schema version; None where it does not."""
+    metadata = footer_metadata(file.metadata.metadata)
+    if metadata.get("table") != table:
+        return f"holds rows of {metadata.get('table', 'no known table')}, not of {table}"
+    if metadata.get("schema_version") != str(SCHEMA_VERSION):
+        return f"has schema version {metadata.get('schema_version')}, not {SCHEMA_VERSION}"
+    actual, expected = _polars_schema(file.schema_arrow), _polars_schema(TABLES[table])
+    if different := sorted(set(actual) ^ set(expected)):
+        return f"lacks columns of {table}, or has others: {', '.join(different)}"
+    for name in expected:
+        if actual[name] != expected[name]:
+            return f"column {name} is {actual[name]}, not {expected[name]}"
     return None
 
 
 def _polars_schema(schema: pa.Schema) -> pl.Schema:
-    """Types as Polars reads them, without what is a matter of encoding."""
+    """The types as Polars reads them, which do not depend on the encoding."""
     return pl.DataFrame(schema.empty_table()).schema
 
 
-def _read(table: str, file: pq.ParquetFile) -> pl.DataFrame:
-    """The rows of a file without its wide columns; columns that an older version did not write are null."""
-    wanted, there = _narrow(table), set(file.schema_arrow.names)
-    rows = pl.DataFrame(file.read(columns=[name for name in wanted if name in there]))
-    schema = _polars_schema(TABLES[table])
-    lacking = [pl.lit(None, schema[name]).alias(name) for name in wanted if name not in there]
-    return rows.with_columns(lacking).select(wanted)
-
-
-def _narrow(table: str) -> list[str]:
-    """The columns that are not wide."""
-    return [name for name in TABLES[table].names if name not in _WIDE]
+def _small_columns(table: str) -> list[str]:
+    """The columns that are read to check rows."""
+    return [name for name in TABLES[table].names if name not in _LARGE]
 
 
 def _misplaced(rows: pl.DataFrame, part: Removal | None) -> list[str]:
-    """Rows of another model, step or task than the file's place says."""
+    """A description of the rows that are of another model, step or task than the file's path says."""
     if part is None:
         return []
-    place = {"model": part.part.model, "step": part.part.step, "task": part.part.task}
-    others = rows.filter(pl.any_horizontal(pl.col(name) != value for name, value in place.items()))
+    expected = {"model": part.part.model, "step": part.part.step, "task": part.part.task}
+    others = rows.filter(pl.any_horizontal(pl.col(name) != value for name, value in expected.items()))
     if others.is_empty():
         return []
-    first = " ".join(str(value) for value in others.select(place.keys()).row(0))
-    return [f"{len(others)} rows are of another model, step or task than the file's place, the first of {first}"]
+    first = " ".join(str(value) for value in others.select(expected.keys()).row(0))
+    return [f"{len(others)} rows are of another model, step or task than the file's path, the first of {first}"]
 
 
-def _unsound(file: pq.ParquetFile) -> list[str]:
-    """Contributions whose lists have other lengths than they say, or that miss the stored logits.
+def _wrong_values(file: pq.ParquetFile) -> list[str]:
+    """Descriptions of contributions whose lists have the wrong length, or that do not sum to the stored logits.
 
     The error is that of `dynamics.decomposition`: `max |sum of parts - full| / max(1, max |full|)` over a unit.
     """
     columns = ["unit_id", "dtype", "n_components", "n_labels", "contributions", "constant", "full"]
-    missed: list[pl.DataFrame] = []
+    differences: list[pl.DataFrame] = []
     for batch in file.iter_batches(_BATCH, columns=columns):
         for _, rows in pl.DataFrame(batch).group_by("n_components", "n_labels", maintain_order=True):
-            if (found := _missed(rows)) is None:
+            if (differences_of_rows := _differences(rows)) is None:
                 return [f"lists of unit {rows['unit_id'][0]} have other lengths than n_components and n_labels say"]
-            missed.append(found)
-    if not missed:
+            differences.append(differences_of_rows)
+    if not differences:
         return []
-    by_unit = pl.concat(missed).group_by("unit_id", "dtype").agg(pl.col("missed", "full").nan_max())
-    errors = by_unit.with_columns(error=pl.col("missed") / pl.col("full").clip(1))
+    by_unit = pl.concat(differences).group_by("unit_id", "dtype").agg(pl.col("difference", "full").nan_max())
+    errors = by_unit.with_columns(error=pl.col("difference") / pl.col("full").clip(1))
     allowed = pl.col("dtype").replace_strict(TOLERANCE, default=0.0, return_dtype=pl.Float64)
-    bad = errors.filter((pl.col("error") <= allowed).not_() | pl.col("error").is_nan()).sort("unit_id")
-    what = "parts miss the stored logits by {:.1e}, more than its dtype allows"
-    return [f"unit {row['unit_id']}: {what.format(row['error'])}" for row in bad.iter_rows(named=True)]
+    beyond = errors.filter((pl.col("error") <= allowed).not_() | pl.col("error").is_nan()).sort("unit_id")
+    what = "parts differ from the stored logits by {:.1e}, more than its dtype allows"
+    return [f"unit {row['unit_id']}: {what.format(row['error'])}" for row in beyond.iter_rows(named=True)]
 
 
-def _missed(rows: pl.DataFrame) -> pl.DataFrame | None:
-    """Per example, by how much its parts miss its logits, and how large these are; None where lists are cut."""
+def _differences(rows: pl.DataFrame) -> pl.DataFrame | None:
+    """Per example, `max |sum of parts - full|` and `max |full|`; None where lists have the wrong length."""
     shape = (len(rows), rows["n_components"][0], rows["n_labels"][0])
     sizes = {"contributions": shape[1] * shape[2], "constant": shape[2], "full": shape[2]}
     if any((rows[name].list.len() != size).any() for name, size in sizes.items()):
         return None
     parts, constant, full = (rows[name].explode().to_numpy().reshape(len(rows), -1) for name in sizes)
-    missed = np.abs(parts.reshape(shape).sum(1, dtype=np.float64) + constant - full).max(1)
-    return rows.select("unit_id", "dtype", missed=missed, full=np.abs(full).astype(np.float64).max(1))
-
-
-def _remarks(table: str, entry: Entry, file: pq.ParquetFile) -> list[Remark]:
-    found = []
-    if not labels(file.metadata.metadata):
-        found.append(Remark("unsealed", str(entry.place), "without a checksum: written by an older version"))
-    if set(TABLES[table].names) - set(file.schema_arrow.names):
-        found.append(Remark("older", str(entry.place), "without newer columns, which read as null"))
-    return found
+    difference = np.abs(parts.reshape(shape).sum(1, dtype=np.float64) + constant - full).max(1)
+    return rows.select("unit_id", "dtype", difference=difference, full=np.abs(full).astype(np.float64).max(1))

@@ -1,16 +1,18 @@
-"""What an audit finds: problems, which make a folder unsound, and remarks, which do not."""
+"""Findings of an audit: problems, which have to be fixed, and remarks, which do no harm."""
 
 from dataclasses import dataclass
 
 from dynamics.results.store import Part
 
 REPAIR = "`python -m jobs.verify OUT --repair` removes it; then the same sweep command computes it again"
+"""Remedy for what a sweep can compute again."""
 RESUME = "give the same sweep command again"
+"""Remedy for what a sweep has not computed."""
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What has to go before a sweep computes it again: a part with its fits, one set of its fits, or one file."""
+    """Files to delete before a sweep computes them again: those of a part and its fits, or of one set of fits."""
 
     part: Part
     fits: str | None = None
@@ -18,15 +20,28 @@ class Removal:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong.
+    """A problem: results that are damaged, inconsistent or missing.
 
     Attributes:
-        kind: damaged, misplaced, schema, lost, rows, values, error, metadata, double, conflict, missing, failed,
-            fits.
+        kind: one of
+
+            damaged         a file cannot be read, or its checksum differs
+            schema          a file has other columns, or is of another table or schema version
+            misplaced       a file holds rows of another model, step or task than its path says
+            values          contributions do not sum to the stored logits, or their lists are cut
+            tolerance       a unit exceeds the tolerance of its dtype (`dynamics.gate`)
+            metadata        a unit lacks hashes, versions or the time, or names another part
+            missing rows    a finished unit has no rows in a table
+            row count       a finished unit has another number of rows in a table than `units` says
+            duplicate rows  a finished unit has the same row twice
+            conflict        a cell has two different results
+            missing units   planned units are neither finished nor failed
+            failed units    planned units failed
+            fits            fits are missing, or disagree with their weights
         where: file, part or plan.
-        what: in words, with numbers.
+        what: description with numbers.
         remedy: what to do.
-        removal: what `repair` takes away; None where that is no remedy.
+        removal: files that `repair` deletes; None where deleting is not the remedy.
     """
 
     kind: str
@@ -38,13 +53,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Remark:
-    """Something worth knowing that harms nothing.
+    """A remark: something unusual that does no harm.
 
     Attributes:
-        kind: temporary, foreign, orphan, raced, unsealed, older or unrecorded.
+        kind: `temporary files`, `foreign files`, `uncommitted files`, `units in two parts` or `plans without units`.
         where: the first of them.
-        what: in words.
-        count: how many there are.
+        what: description.
+        count: their number.
     """
 
     kind: str
@@ -55,12 +70,13 @@ class Remark:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was looked at and found.
+    """Result of an audit.
 
     Attributes:
-        files, bytes, units: looked at; units that are done.
-        problems: all of them; none where the folder is sound.
-        remarks: by kind.
+        files, bytes: number and size of the files that were checked.
+        units: number of finished units.
+        problems: all problems; empty for a valid folder.
+        remarks: one of each kind and description, with their count.
     """
 
     files: int

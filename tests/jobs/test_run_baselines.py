@@ -9,14 +9,15 @@ from typer.testing import CliRunner
 
 import analysis
 import jobs.derive
-import jobs.prompting
-from dynamics.methods.nearest import Vectors, encoder_hash
-from dynamics.methods.prompting import Asked
-from jobs.plan import read_plan
+import jobs.run_baselines
+from dynamics.methods.baselines import encoder_hash
+from dynamics.methods.nearest import EmbeddingCache
+from dynamics.methods.prompting import PromptInputs
 from jobs.sweep import app
-from jobs.units import expand
+from jobs.sweep_plan import read_plan
 from tests.dynamics.test_nearest import encoder as encoder
 from tests.models import write_plan
+from tests.works import units_of
 
 TASKS = [
     {"name": "sentiment", "templates": ["plain"], "demo_seeds": 2, "n_shots": [0, 4], "n_test": 12, "n_train": 8},
@@ -26,8 +27,8 @@ RIVALS = pl.col("method").is_in(["standard", "prompt_selection"])
 
 
 def plan_of(folder: Path, suite_folder: Path, **changes: object) -> Path:
-    """Five units a checkpoint, K = 6 and 12, rivals on unless changed."""
-    settings = {"tasks": TASKS, "rivals": True, "fits": {"n_labelled": [6, 12]}, **changes}
+    """Five units a checkpoint, K = 6 and 12, baselines on unless changed."""
+    settings = {"tasks": TASKS, "prompting_baselines": True, "fits": {"n_labelled": [6, 12]}, **changes}
     return write_plan(folder / "plan.toml", suite_folder, **settings)
 
 
@@ -37,7 +38,7 @@ def run(plan: Path, out: Path) -> Result:
 
 
 def rival_rows(out: Path) -> pl.DataFrame:
-    """The rivals' rows, sorted."""
+    """The baselines' rows, sorted."""
     order = ["step", "task", "demo_seed", "n_shots", "method", "n_labelled"]
     return analysis.load(out, "prompt_scores").filter(RIVALS).collect().sort(order)
 
@@ -70,7 +71,7 @@ def test_a_unit_done_without_them_is_not_computed_again(
     tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    assert run(plan_of(tmp_path, suite_folder, rivals=False), out).exit_code == 0
+    assert run(plan_of(tmp_path, suite_folder, prompting_baselines=False), out).exit_code == 0
     before = {path: path.read_bytes() for path in sorted(out.rglob("*.parquet"))}
     monkeypatch.setattr("jobs.run_checkpoint.decompose", lambda *_, **__: pytest.fail("a unit was computed again"))
     later = run(plan_of(tmp_path, suite_folder), out)
@@ -81,7 +82,7 @@ def test_a_unit_done_without_them_is_not_computed_again(
     assert len(rival_rows(out)) == 40
     assert len(analysis.load(out, "units").collect()) == 10
 
-    monkeypatch.setattr("jobs.run_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
+    monkeypatch.setattr("jobs.open_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
     again = run(plan_of(tmp_path, suite_folder), out)
     assert again.exit_code == 0
     assert "lack" not in again.output
@@ -89,7 +90,7 @@ def test_a_unit_done_without_them_is_not_computed_again(
 
 def test_they_are_the_same_with_the_unit_and_after_it(tmp_path: Path, suite_folder: Path) -> None:
     run(plan_of(tmp_path, suite_folder), tmp_path / "at_once")
-    run(plan_of(tmp_path, suite_folder, rivals=False), tmp_path / "after")
+    run(plan_of(tmp_path, suite_folder, prompting_baselines=False), tmp_path / "after")
     run(plan_of(tmp_path, suite_folder), tmp_path / "after")
     assert rival_rows(tmp_path / "at_once").equals(rival_rows(tmp_path / "after"))
 
@@ -98,13 +99,13 @@ def test_a_new_k_runs_only_that_k(tmp_path: Path, suite_folder: Path, monkeypatc
     out = tmp_path / "out"
     run(plan_of(tmp_path, suite_folder, fits={"n_labelled": [6]}), out)
     ran: list[int] = []
-    true = jobs.prompting.rival_scores
+    true = jobs.run_baselines.baseline_scores
 
-    def spy(model, asked: Asked, rivals, vectors: Vectors, **settings):
-        ran.extend(rival.n_labelled for rival in rivals)
-        return true(model, asked, rivals, vectors, **settings)
+    def spy(model, asked: PromptInputs, baselines, vectors: EmbeddingCache, **settings):
+        ran.extend(baseline.n_labelled for baseline in baselines)
+        return true(model, asked, baselines, vectors, **settings)
 
-    monkeypatch.setattr("jobs.prompting.rival_scores", spy)
+    monkeypatch.setattr("jobs.run_baselines.baseline_scores", spy)
     run(plan_of(tmp_path, suite_folder, fits={"n_labelled": [6, 12]}), out)
     assert ran == [12] * 20
     assert rival_rows(out).select("unit_id", "fit_id").is_unique().all()
@@ -115,15 +116,15 @@ def test_what_fails_is_listed_and_the_same_command_comes_back_to_it(
     tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, plan = tmp_path / "out", plan_of(tmp_path, suite_folder)
-    true = jobs.prompting.rival_scores
+    true = jobs.run_baselines.baseline_scores
 
-    def faulty(model, asked: Asked, *rest, **settings):
+    def faulty(model, asked: PromptInputs, *rest, **settings):
         if asked.demo_seed == 1:
             raise ValueError("planted")
         return true(model, asked, *rest, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.prompting.rival_scores", faulty)
+        patch.setattr("jobs.run_baselines.baseline_scores", faulty)
         failed = run(plan, out)
     assert failed.exit_code == 1
     assert "failed: tiny step 0 sentiment/plain seed 1 0-shot: ValueError: planted" in failed.output
@@ -150,8 +151,8 @@ def test_an_encoder_is_named_and_hashed(tmp_path: Path, suite_folder: Path, enco
     assert set(rival_rows(out).filter(method="prompt_selection")["variant"]) == {
         f"{encoder.name}-{encoder_hash(encoder)[:8]}"
     }
-    settings = read_plan(plan).rival_settings
-    assert {rival.encoder_hash for rival in settings} == {"", encoder_hash(encoder)}
+    settings = read_plan(plan).baselines
+    assert {baseline.encoder_hash for baseline in settings} == {"", encoder_hash(encoder)}
     run(plan_of(tmp_path, suite_folder, tasks=tasks), out)
     both = rival_rows(out)
     assert len(both.filter(method="standard")) == 2 * 2
@@ -166,8 +167,8 @@ def test_an_encoder_that_is_none_is_refused_before_anything_runs(tmp_path: Path,
 
 
 def test_units_are_the_same_with_and_without(tmp_path: Path, suite_folder: Path) -> None:
-    """The rule of identity: rivals are not part of a unit's id, each has an id of its own."""
+    """The rule of identity: baselines are not part of a unit's id, each has an id of its own."""
     on = read_plan(plan_of(tmp_path, suite_folder))
-    off = read_plan(plan_of(tmp_path, suite_folder, rivals=False))
-    assert [unit.unit_id for unit in expand(on)] == [unit.unit_id for unit in expand(off)]
-    assert off.rival_settings == ()
+    off = read_plan(plan_of(tmp_path, suite_folder, prompting_baselines=False))
+    assert [unit.unit_id for unit in units_of(on)] == [unit.unit_id for unit in units_of(off)]
+    assert off.baselines == ()

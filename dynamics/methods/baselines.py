@@ -1,0 +1,50 @@
+"""Settings of the prompting baselines, Standard and PromptS, which `methods.prompting` runs. No torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dynamics.checkpoint_files import hash_files
+from dynamics.errors import CheckpointError
+from dynamics.identity import METHOD_VERSION, short_hash
+
+STANDARD = "standard"
+PROMPT_SELECTION = "prompt_selection"
+CHECKPOINT = "checkpoint"
+"""The variant of `prompt_selection` whose embeddings are the checkpoint's own."""
+ENCODER_FOLDER = "give a folder that AutoModel reads, with safetensors weights and its tokenizer"
+"""What to do about an encoder that cannot be used, for messages."""
+
+
+@dataclass(frozen=True)
+class PromptingBaseline:
+    """One prompting baseline: a use of K labelled examples in the prompt.
+
+    Attributes:
+        method: `standard` or `prompt_selection`.
+        n_labelled: K.
+        variant: for prompt_selection, the source of the embeddings: `checkpoint`, or an encoder's folder.
+        encoder_hash: hash of the encoder's files; empty where the checkpoint embeds.
+    """
+
+    method: str
+    n_labelled: int
+    variant: str = ""
+    encoder_hash: str = ""
+
+    @property
+    def fit_id(self) -> str:
+        """Hash (16 hex) of the settings; with a unit's id it identifies a row of `prompt_scores`."""
+        text = repr((self.method, self.n_labelled, self.variant, self.encoder_hash, METHOD_VERSION))
+        return short_hash(text)
+
+
+def encoder_hash(folder: Path) -> str:
+    """Hash of the files that determine an encoder's embeddings: weights, config and tokenizer.
+
+    Raises:
+        CheckpointError: the folder holds no safetensors weights.
+    """
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise CheckpointError(f"encoder {folder} holds no .safetensors file; {ENCODER_FOLDER}")
+    return hash_files([*weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))])

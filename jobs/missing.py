@@ -1,0 +1,150 @@
+"""What a results folder lacks of a plan, and that as work by checkpoint."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from dynamics.checkpoints import Checkpoint
+from dynamics.controls import RANDOM_INIT
+from dynamics.errors import StoreError
+from dynamics.methods.baselines import PromptingBaseline
+from dynamics.results.store import CELL, ResultStore, read_units, scan
+from jobs.resolving import ResolvedPlan
+from jobs.sweep_plan import SweepPlan
+from jobs.work import CacheSettings, CheckpointWork, MissingBaselines, RetryState, RunSettings, WorkUnit
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What is missing of a plan.
+
+    Attributes:
+        units: without a finished row.
+        baselines: units, finished or not, with the prompting baselines that they lack.
+    """
+
+    units: tuple[WorkUnit, ...]
+    baselines: tuple[MissingBaselines, ...] = ()
+
+    @property
+    def finished_without_baselines(self) -> set[WorkUnit]:
+        """Units that are finished but for some prompting baseline."""
+        return {unit for unit, _ in self.baselines} - set(self.units)
+
+
+def find_missing(resolved: ResolvedPlan, store: ResultStore | None) -> Missing:
+    """The units and prompting baselines of a plan that a store lacks; without a store, all of them.
+
+    Raises:
+        StoreError: the store holds one of the plan's cells, computed with other settings or weights.
+    """
+    if store is None:
+        baselines = resolved.plan.baselines
+        return Missing(resolved.units, tuple((unit, baselines) for unit in resolved.units if baselines))
+    units = missing_units(store, resolved.units)
+    return Missing(tuple(units), tuple(missing_baselines(store, resolved.units, resolved.plan.baselines)))
+
+
+def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUnit]:
+    """The units without a finished row.
+
+    Raises:
+        StoreError: the store holds one of the plan's cells, computed with other settings or weights.
+    """
+    done = read_units(store).filter(status="done")
+    stored_ids = dict(zip(done.select(CELL).iter_rows(), done["unit_id"], strict=True))
+    other_weights = _contradicts(done.select("model", "step", _RANDOM_INIT, "content_hash"), 3)
+    other_rows = _contradicts(done.select("model", "task", "task_hash", "n_test_asked"), 2)
+    clashes = [
+        unit
+        for unit in units
+        if stored_ids.get(unit.cell, unit.unit_id) != unit.unit_id
+        or other_weights((*_weights_key(unit), unit.checkpoint.content_hash))
+        or other_rows((unit.checkpoint.model, unit.task, unit.task_hash, unit.n_test))
+    ]
+    if clashes:
+        raise StoreError(
+            f"{store.root} holds {clashes[0]} from another plan or other weights ({len(clashes)} such units): n_test, "
+            "n_train, the task's rows or the checkpoint's files differ (for random_init also the versions of torch and "
+            f"transformers). Name another --out, or restore the settings kept in {store.root / 'plans'}"
+        )
+    return [unit for unit in units if unit.cell not in stored_ids]
+
+
+def missing_baselines(
+    store: ResultStore, units: Sequence[WorkUnit], baselines: Sequence[PromptingBaseline]
+) -> list[MissingBaselines]:
+    """The units that lack some of the prompting baselines, finished or not, each with those that it lacks."""
+    if not baselines:
+        return []
+    stored: set[tuple[object, ...]] = set()
+    if len(read_units(store).filter(status="done")):
+        scores = scan(store, "prompt_scores").filter(pl.col("fit_id").is_in([b.fit_id for b in baselines]))
+        stored = set(scores.select("unit_id", "fit_id").collect().iter_rows())
+    return without_stored([(unit, tuple(baselines)) for unit in units], stored)
+
+
+def without_stored(pairs: Sequence[MissingBaselines], stored: set[tuple[object, ...]]) -> list[MissingBaselines]:
+    """The pairs without the baselines whose (unit_id, fit_id) is stored; units that lack none are left out."""
+    remaining = [
+        (unit, tuple(b for b in baselines if (unit.unit_id, b.fit_id) not in stored)) for unit, baselines in pairs
+    ]
+    return [(unit, baselines) for unit, baselines in remaining if baselines]
+
+
+def work_by_checkpoint(plan: SweepPlan, missing: Missing, run: str = "") -> list[CheckpointWork]:
+    """What is missing, by checkpoint, in the order of the units; `run` identifies the sweep."""
+    units: dict[Checkpoint, dict[WorkUnit, None]] = {}
+    for unit in (*missing.units, *(unit for unit, _ in missing.baselines)):
+        units.setdefault(unit.checkpoint, {})[unit] = None
+    without_results = {unit.unit_id for unit in missing.units}
+    baselines: dict[Checkpoint, list[MissingBaselines]] = {}
+    for unit, lacking in missing.baselines:
+        baselines.setdefault(unit.checkpoint, []).append((unit, lacking))
+    settings = {model.id: run_settings(plan, model.id, run) for model in plan.models}
+    return [
+        CheckpointWork(
+            checkpoint,
+            tuple(unit for unit in of_checkpoint if unit.unit_id in without_results),
+            settings[checkpoint.model],
+            tuple(baselines.get(checkpoint, ())),
+        )
+        for checkpoint, of_checkpoint in units.items()
+    ]
+
+
+def run_settings(plan: SweepPlan, model: str, run: str) -> RunSettings:
+    """How the units of a model run."""
+    return RunSettings(
+        device=plan.device,
+        token_budget=None if plan.token_budget == "auto" else plan.token_budget,
+        tasks=plan.task_by_name,
+        data=plan.data_folder,
+        fits=plan.fits.all,
+        encoder=plan.encoder_folder,
+        cache=CacheSettings(run, plan.hub.disk_bytes, plan.hub.keep),
+        resources=plan.resources_of(model),
+    )
+
+
+def earlier_runs(store: ResultStore) -> RetryState:
+    """How often each failed unit of a store ran before."""
+    failed = read_units(store).filter(status="failed").drop_nulls("attempts")
+    return RetryState(earlier_runs=dict(failed.select("unit_id", "attempts").iter_rows()))
+
+
+_RANDOM_INIT = pl.when(pl.col("control").str.starts_with(RANDOM_INIT)).then("control").otherwise(None).alias("init")
+"""Random weights are recorded at step 0 beside a suite's own step 0; all other units of a step have its weights."""
+
+
+def _weights_key(unit: WorkUnit) -> tuple[str, int, str | None]:
+    c = unit.checkpoint
+    return c.model, c.step, None if c.init_seed is None else unit.control
+
+
+def _contradicts(stored: pl.DataFrame, n_keys: int) -> Callable[[tuple[object, ...]], bool]:
+    """A function that tells whether a row is not stored, though some row with its first `n_keys` values is."""
+    rows = set(stored.iter_rows())
+    keys = {row[:n_keys] for row in rows}
+    return lambda row: row not in rows and row[:n_keys] in keys

@@ -1,0 +1,61 @@
+"""A checkpoint in memory: fetched where it is on the Hub, opened, and evicted again after use."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dynamics.checkpoints import Checkpoint
+from dynamics.decomposition import Projections
+from dynamics.loading import load_model, load_tokenizer
+from jobs.fetching import local_files
+from jobs.work import CheckpointWork
+
+
+@dataclass(frozen=True)
+class OpenCheckpoint:
+    """A checkpoint in memory.
+
+    Attributes:
+        checkpoint: which one, with its files on disk.
+        model, tokenizer: opened.
+        device: of the model.
+        load_seconds: from the start of fetching to the model on its device.
+        projections: unembedding projections of the model, filled as units need them.
+    """
+
+    checkpoint: Checkpoint
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: str
+    load_seconds: float
+    projections: Projections = field(default_factory=dict)
+
+    @property
+    def max_length(self) -> int:
+        """The model's context, in tokens."""
+        return self.model.config.max_position_embeddings
+
+
+@contextmanager
+def open_checkpoint(work: CheckpointWork) -> Iterator[OpenCheckpoint]:
+    """Fetch and open a checkpoint; its fetched files may be evicted when the block ends.
+
+    Raises:
+        CheckpointError: it cannot be fetched or opened.
+        UnsupportedModel: no family covers it.
+    """
+    started = time.perf_counter()
+    device = resolve_device(work.settings.device)
+    with local_files(work) as checkpoint:
+        model = load_model(checkpoint, dtype=work.all_units[0].dtype, device=device)
+        tokenizer = load_tokenizer(checkpoint)
+        yield OpenCheckpoint(checkpoint, model, tokenizer, device, time.perf_counter() - started)
+
+
+def resolve_device(device: str) -> str:
+    """`auto` is CUDA where there is one, else the CPU."""
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"

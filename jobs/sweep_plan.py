@@ -1,0 +1,378 @@
+"""SweepPlan: the grid of a sweep as TOML, validated, with the meaning of every key."""
+
+import tomllib
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from dynamics.errors import PlanError, unknown
+from dynamics.methods.baselines import CHECKPOINT, PROMPT_SELECTION, STANDARD, PromptingBaseline, encoder_hash
+from dynamics.methods.descent import FitSettings
+from dynamics.methods.fits import Fit, heldout_fits
+from dynamics.methods.variants import VARIANTS
+from dynamics.results.places import expand_home
+from dynamics.tasks import Task, Template, get_task
+from dynamics.tasks.custom import Definition, custom_task
+from dynamics.tasks.sources import pinned, repositories
+
+
+def _variant(name: str) -> str:
+    if name not in VARIANTS:
+        raise ValueError(unknown("variant", name, VARIANTS))
+    return name
+
+
+Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Shots = Annotated[int, Field(ge=0, le=1000)]
+LocalPath = Annotated[Path, AfterValidator(expand_home)]
+VariantName = Annotated[str, AfterValidator(_variant)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StepRange(_Strict):
+    """Steps `from`, `from + every`, ... up to and including `to`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True)
+
+    first: Count = Field(alias="from")
+    last: Count = Field(alias="to")
+    every: Annotated[int, Field(ge=1)]
+
+
+class Resources(_Strict):
+    """Resources that the worker of one checkpoint requests from a node; a model's replace the plan's.
+
+    Attributes:
+        num_cpus: also the worker's number of threads.
+        num_gpus: a share of one GPU, as 0.25, or a whole number of them.
+        memory_gb: resident memory to set aside, in 10^9 bytes; `python -m jobs.plan` says what a model takes.
+        labels: label -> value that the node must have, `!value` that it must not, or `in(a, b)`.
+        checkpoints_per_process: after how many a process ends; None: on GPUs a number by size, on CPUs never.
+        autoscaled: whether the cluster may start nodes that have what no node has now.
+    """
+
+    num_cpus: Annotated[float, Field(gt=0)] = 1
+    num_gpus: Annotated[float, Field(ge=0)] = 0
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    labels: dict[str, str] = {}
+    checkpoints_per_process: Annotated[int, Field(ge=1)] | None = None
+    autoscaled: bool = False
+
+
+class ModelPlan(_Strict):
+    """A model and its steps.
+
+    Attributes:
+        id: name in the tables; without a folder the Hub repository, or `reference`.
+        folder: holds `step<n>` or `checkpoint-<n>` folders, or one model, recorded as step 1.
+        revision: branch of a Hub model without published steps, such as `main`; recorded as step 1.
+        tokens_per_step: training tokens per step, where neither the suite nor the revision's name tells.
+        steps: `all`, `paper`, `dense`, a list, or `{ from, to, every }`.
+        pattern: how revisions are named, such as `stage1-step{step}-tokens{n}B`.
+        allow_pickle: whether `.bin` weights are used where there is no safetensors.
+        missing: whether steps without a revision, or without usable weights, are an error or skipped.
+        quarantined: whether steps known to be wrong are skipped or run.
+        resources: replaces the plan's.
+    """
+
+    id: Annotated[str, Field(min_length=1)]
+    folder: LocalPath | None = None
+    revision: str | None = None
+    tokens_per_step: Annotated[int, Field(ge=1)] | None = None
+    steps: Literal["all", "paper", "dense"] | StepRange | Annotated[tuple[Count, ...], Field(min_length=1)] = "all"
+    pattern: str | None = None
+    allow_pickle: bool = False
+    missing: Literal["refuse", "skip"] = "refuse"
+    quarantined: Literal["skip", "run"] = "skip"
+    resources: Resources | None = None
+
+
+class TaskPlan(_Strict):
+    """A task and the grid of its prompts; `demo_seeds = 5` means seeds 0 to 4."""
+
+    name: str
+    templates: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
+    demo_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 5
+    n_shots: Annotated[tuple[Shots, ...], Field(min_length=1)] = (4,)
+    n_test: Annotated[int, Field(ge=1)] = 2000
+    n_train: Count = 24
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The demonstration seeds, spelled out."""
+        return tuple(range(self.demo_seeds)) if isinstance(self.demo_seeds, int) else self.demo_seeds
+
+
+class CustomTemplate(_Strict):
+    """A template of a task that the plan defines; `dynamics.tasks.Template` says what its parts are."""
+
+    name: str
+    text: str
+    separator: str = "\n\n"
+    label_words: tuple[str, ...] | None = None
+
+
+class CustomTask(_Strict):
+    """A task defined in the plan without code: a `[[define]]` entry. See docs/custom-tasks.md."""
+
+    name: str
+    file: LocalPath | None = None
+    train_file: LocalPath | None = None
+    test_file: LocalPath | None = None
+    columns: dict[str, str]
+    label_column: str
+    labels: tuple[bool | int | str, ...]
+    label_words: tuple[str, ...]
+    templates: tuple[CustomTemplate, ...]
+
+    def task(self, folder: Path) -> Task:
+        """The task, its files relative to the plan's folder.
+
+        Raises:
+            PlanError: the definition contradicts itself.
+        """
+        files = {"all": self.file, "train": self.train_file, "test": self.test_file}
+        templates = tuple(Template(**template.model_dump()) for template in self.templates)
+        return custom_task(
+            Definition(
+                name=self.name,
+                files={split: folder / file for split, file in files.items() if file is not None},
+                columns=self.columns,
+                label_column=self.label_column,
+                labels=self.labels,
+                label_words=self.label_words,
+                templates=templates,
+            )
+        )
+
+
+class FitDefinition(_Strict):
+    """A variant defined in the plan: a built-in one with other settings and another name."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    base: VariantName = "default"
+    l1: Annotated[float, Field(ge=0)] | None = None
+    max_epochs: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def settings(self) -> FitSettings:
+        """The base's settings, changed."""
+        changes = {"l1": self.l1, "max_epochs": self.max_epochs}
+        changes = {key: value for key, value in changes.items() if value is not None}
+        return replace(VARIANTS[self.base].reweighting, variant=self.name, **changes)
+
+
+class FitPlan(_Strict):
+    """Fits on a few labels: variants x numbers of labelled examples. Changing them runs no model."""
+
+    n_labelled: tuple[Annotated[int, Field(ge=1)], ...] = (12, 24)
+    variants: tuple[VariantName, ...] = ("default",)
+    define: tuple[FitDefinition, ...] = ()
+
+    @property
+    def all(self) -> tuple[Fit, ...]:
+        """Every fit of every unit.
+
+        Raises:
+            PlanError: two variants have the same name.
+        """
+        built_in = [(name, name, VARIANTS[name].reweighting) for name in self.variants]
+        variants = built_in + [(defined.name, defined.base, defined.settings) for defined in self.define]
+        names = [name for name, _, _ in variants]
+        if len(set(names)) < len(names) or {defined.name for defined in self.define} & set(VARIANTS):
+            raise PlanError(
+                f"fits: variants {', '.join(names)} must have different names, and [[fits.define]] cannot use those of "
+                f"built-in ones ({', '.join(VARIANTS)})"
+            )
+        fits = [Fit(*variant, n_labelled=k) for variant in variants for k in self.n_labelled]
+        return (*fits, *heldout_fits(fits))
+
+
+class Limits(_Strict):
+    """How many failures and retries a sweep allows.
+
+    Attributes:
+        attempts: runs of a unit in one sweep, where its worker or node died, memory ran out or the network failed.
+        failed: share of units that may fail before the sweep stops.
+        after: units that must have ended before that share is tested.
+    """
+
+    attempts: Annotated[int, Field(ge=1)] = 3
+    failed: Annotated[float, Field(ge=0, le=1)] = 0.5
+    after: Annotated[int, Field(ge=1)] = 200
+
+
+class HubPlan(_Strict):
+    """Disk space of checkpoints of the Hub, on each node.
+
+    Attributes:
+        disk_gb: files that sweeps hold in the cache at once, in 10^9 bytes; None for all free space.
+        ahead: checkpoints fetched while others compute, if they fit.
+        keep: whether fetched files stay in the cache.
+    """
+
+    disk_gb: Annotated[float, Field(gt=0)] | None = None
+    ahead: Count = 2
+    keep: bool = False
+
+    @property
+    def disk_bytes(self) -> int | None:
+        """`disk_gb` in bytes."""
+        return None if self.disk_gb is None else int(self.disk_gb * 1e9)
+
+
+class SweepPlan(_Strict):
+    """The grid of a sweep: models x steps x tasks x templates x demonstration seeds x numbers of shots."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    models: Annotated[tuple[ModelPlan, ...], Field(min_length=1)]
+    tasks: Annotated[tuple[TaskPlan, ...], Field(min_length=1)]
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    token_budget: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Padded tokens per batch; `auto` fits them to free memory. Changes speed and memory, not results."""
+    resources: Resources = Resources()
+    limits: Limits = Limits()
+    hub: HubPlan = HubPlan()
+    fits: FitPlan = FitPlan()
+    prompting_baselines: bool = False
+    """Whether Standard and PromptS run too, with the K of `fits`."""
+    controls: tuple[Literal["random_init", "shuffled_labels"], ...] = ()
+    """Controls run beside the checkpoints; `dynamics.controls` explains them."""
+    control_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
+    """Seeds of every control; 10 means seeds 0 to 9."""
+    encoder: LocalPath | None = None
+    """Folder of a sentence encoder that finds PromptS's nearest examples, instead of the checkpoint itself."""
+    data: LocalPath | None = None
+    """Folder that holds the datasets' files, for clusters without network."""
+    revisions: dict[str, str] = {}
+    """Dataset repository -> the commit to read it at."""
+    define: tuple[CustomTask, ...] = ()
+    _folder: Path = PrivateAttr(Path())
+    """The plan's folder: paths in `data` and `define` are relative to it. Set by `read_plan`."""
+
+    @cached_property
+    def task_by_name(self) -> dict[str, Task]:
+        """The tasks of the plan, registered or defined in it, with their repositories at the pinned revisions.
+
+        Raises:
+            PlanError: an unknown task, a faulty definition, or a revision of a repository that no task reads.
+        """
+        defined = {task.name: task.task(self._folder) for task in self.define}
+        tasks = {entry.name: pinned(get_task(entry.name, defined), self.revisions) for entry in self.tasks}
+        repositories_read = sorted({repo for task in tasks.values() for repo in repositories(task)})
+        for repo in self.revisions:
+            if repo not in repositories_read:
+                raise PlanError(unknown("repository in `revisions`:", repo, repositories_read))
+        return tasks
+
+    def resources_of(self, model: str) -> Resources:
+        """Resources that a worker of a model requests from a node."""
+        by_model = {entry.id: entry.resources for entry in self.models}
+        return by_model.get(model) or self.resources
+
+    @property
+    def seeds_of_controls(self) -> tuple[int, ...]:
+        """`control_seeds` as a tuple."""
+        return tuple(range(self.control_seeds)) if isinstance(self.control_seeds, int) else self.control_seeds
+
+    @property
+    def encoder_folder(self) -> Path | None:
+        """`encoder`, relative to the plan's folder."""
+        return self._folder / self.encoder if self.encoder else None
+
+    @property
+    def data_folder(self) -> Path | None:
+        """`data`, relative to the plan's folder."""
+        return self._folder / self.data if self.data else None
+
+    @cached_property
+    def baselines(self) -> tuple[PromptingBaseline, ...]:
+        """Every prompting baseline of every unit; none unless the plan has `prompting_baselines = true`.
+
+        Raises:
+            CheckpointError: the encoder's folder holds no weights.
+        """
+        if not self.prompting_baselines:
+            return ()
+        embedder = (CHECKPOINT, "") if self.encoder_folder is None else _encoder_variant(self.encoder_folder)
+        by_k = [
+            (PromptingBaseline(STANDARD, k), PromptingBaseline(PROMPT_SELECTION, k, *embedder))
+            for k in self.fits.n_labelled
+        ]
+        return tuple(baseline for pair in by_k for baseline in pair)
+
+
+def _encoder_variant(folder: Path) -> tuple[str, str]:
+    """Variant and hash of an encoder; the variant ends in some of the hash, since folders may share a name."""
+    content_hash = encoder_hash(folder)
+    return f"{folder.name}-{content_hash[:8]}", content_hash
+
+
+def read_plan(path: Path) -> SweepPlan:
+    """Read and validate a plan.
+
+    Raises:
+        PlanError: no such file, not TOML, or a key or value that is not allowed.
+    """
+    if not path.is_file():
+        shipped = sorted(plan.name for plan in Path(__file__).with_name("plans").glob("*.toml"))
+        raise PlanError(unknown("plan", path.name, shipped) + " (in jobs/plans), or a TOML file")
+    try:
+        plan = parse_plan(path.read_text(), str(path))
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{path} is not valid TOML: {error}") from error
+    plan._folder = path.parent
+    return plan
+
+
+def parse_plan(text: str, name: str) -> SweepPlan:
+    """Validate a plan's text; `name` is what messages call it.
+
+    Raises:
+        PlanError: not TOML, or a key or value that is not allowed.
+    """
+    try:
+        return SweepPlan.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{name} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise PlanError(f"{name}: {_first_problem(error)}") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first validation error as one line, with the nearest allowed key for an unknown one."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden" and where.count(".") < 3:
+        return unknown("key", first["loc"][-1], _allowed_keys(first["loc"][:-1])) + f" (at {where})"
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    if where.split(".")[2:3] == ["steps"]:
+        allowed = "'all', 'paper', 'dense', a list as [0, 512], or { from = 0, to = 1000, every = 100 }"
+        return f"{'.'.join(where.split('.')[:3])} = {first['input']!r}: give {allowed}"
+    reason = first["msg"].removeprefix("Value error, ")
+    reason = reason.replace("a valid tuple", "a list, as [1, 2]").replace("a valid dictionary", "a table")
+    return f"{where} = {first['input']!r}: {reason}"
+
+
+def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
+    tables = {
+        "models": ModelPlan,
+        "tasks": TaskPlan,
+        "resources": Resources,
+        "limits": Limits,
+        "hub": HubPlan,
+        "fits": FitPlan,
+        "define": CustomTask,
+    }
+    if "templates" in location:
+        return list(CustomTemplate.model_fields)
+    return list(tables[str(location[0])].model_fields if location else SweepPlan.model_fields)
