@@ -82,11 +82,11 @@ def weight_vectors(weights: pl.DataFrame, lenders: Iterable[str]) -> pl.DataFram
     mean = mean.with_columns(
         of_template=pl.lit(None, pl.String), of_seed=pl.lit(None, pl.Int64), matched=pl.lit("task")
     )
-    own = weights.filter(pl.col("source").is_in(list(lenders)))
-    own = own.rename({"template": "of_template", "demo_seed": "of_seed"})
-    own = own.with_columns(n_source_prompts=pl.lit(1, pl.Int64), matched=pl.lit("prompt"))
+    by_prompt = weights.filter(pl.col("source").is_in(list(lenders)))
+    by_prompt = by_prompt.rename({"template": "of_template", "demo_seed": "of_seed"})
+    by_prompt = by_prompt.with_columns(n_source_prompts=pl.lit(1, pl.Int64), matched=pl.lit("prompt"))
     columns = [*VECTOR, "component", "weight"]
-    both = pl.concat([mean.select(columns), own.select(columns)])
+    both = pl.concat([mean.select(columns), by_prompt.select(columns)])
     return both.pivot("component", index=VECTOR, values="weight").sort(VECTOR)
 
 

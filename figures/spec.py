@@ -1,4 +1,4 @@
-"""What a figure is: the analysis it draws, its pictures and its caption."""
+"""Specification of a figure: the analysis it draws, its pictures and its caption."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """A figure: the analysis it draws, and how its table becomes pictures and a caption.
+    """A figure as it is registered: the analysis it draws, and how its table becomes pictures and a caption.
 
     Attributes:
         analysis: name of the analysis.

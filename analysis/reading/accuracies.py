@@ -35,7 +35,7 @@ class StepAccuracies:
     accuracy: np.ndarray
 
     def of_prompts(self, prompts: Sequence[Prompt]) -> "StepAccuracies":
-        """Those of some prompts."""
+        """The accuracies of some prompts."""
         index = [self.prompts.index(prompt) for prompt in prompts]
         return replace(self, prompts=tuple(prompts), accuracy=self.accuracy[index])
 
@@ -73,7 +73,7 @@ class FullAccuracy:
     by_prompt: Mapping[tuple[int, Prompt], float]
 
     def at(self, step: int, prompts: Sequence[Prompt]) -> np.ndarray:
-        """(prompt,), NaN for a prompt that has none."""
+        """Accuracies at one step (prompt,), NaN for a prompt that has none."""
         return np.array([self.by_prompt.get((step, prompt), np.nan) for prompt in prompts])
 
 

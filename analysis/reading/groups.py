@@ -12,7 +12,7 @@ Schema = dict[str, pl.DataType | type[pl.DataType]]
 
 
 class Group(NamedTuple):
-    """What one curve over training is drawn for; it averages over prompts, that is over (template, demo_seed)."""
+    """A group: the settings of one curve over training, which averages over prompts, that is (template, demo_seed)."""
 
     model: str
     dtype: str

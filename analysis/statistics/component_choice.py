@@ -30,7 +30,7 @@ NO_INTERVAL = (LAST, FIRST)
 
 @dataclass(frozen=True)
 class Choice:
-    """What choosing a component gives at one step.
+    """The components chosen at one step, and their accuracy.
 
     Attributes:
         accuracy: curve -> (prompt, replicate); NaN where the choice cannot be made.

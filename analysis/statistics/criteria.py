@@ -26,7 +26,7 @@ COVERED = (NULL, HALF, SWAPPED)
 
 @dataclass(frozen=True)
 class Criterion:
-    """A level that a curve is compared with.
+    """An emergence criterion: a level that a curve is compared with.
 
     Attributes:
         name: which.

@@ -32,7 +32,7 @@ ByStep = dict[str, dict[int, np.ndarray]]
 
 @dataclass(frozen=True)
 class Design:
-    """What is the same at all steps.
+    """The design of a group, the same at all steps: halves, demonstration seeds and replicates.
 
     Attributes:
         gold: (example,).
