@@ -1,44 +1,68 @@
-"""Polars over the result tables: one file per question, one line each in `ANALYSES`."""
+"""Polars over the result tables: one file per question, one line each in `ANALYSES`.
 
-from pkgutil import resolve_name
+The four tables that are computed from curves have their line in `analysis.curve_tables`.
+"""
+
+from collections.abc import Callable
 
 import polars as pl
 from polars import selectors
 
-from analysis.reading.loading import load, with_flags
+from analysis import (
+    churn,
+    component_heatmap,
+    component_kinds,
+    component_onsets,
+    consistency,
+    contrast,
+    controls,
+    curve_tables,
+    diamond,
+    paper_dynamics,
+    paper_tables,
+    precision,
+    provenance,
+    reweighting_gain,
+    scaling,
+    seed_matching,
+    seed_spread,
+    sensitivity,
+    survival,
+    transfer,
+    transfer_weights,
+    weights,
+)
+from analysis.reading.result_tables import load, with_flags
 from dynamics.errors import PlanError, unknown
 from dynamics.results.places import Place, place
 
-__all__ = ["ANALYSES", "load", "run", "settled"]
+__all__ = ["ANALYSES", "load", "rounded", "run"]
 
-ANALYSES = {
-    "churn": "analysis.churn:churn",
-    "component_heatmap": "analysis.component_heatmap:component_heatmap",
-    "component_kinds": "analysis.component_kinds:component_kinds",
-    "component_kinds_by_prompt": "analysis.component_kinds:component_kinds_by_prompt",
-    "component_onsets": "analysis.component_onsets:component_onsets",
-    "component_sensitivity": "analysis.sensitivity:component_sensitivity",
-    "consistency": "analysis.consistency:consistency",
-    "contrast": "analysis.contrast:contrast",
-    "controls": "analysis.controls:controls",
-    "diamond": "analysis.diamond:diamond",
-    "emergence": "analysis.emergence:emergence",
-    "false_emergence": "analysis.false_emergence:false_emergence",
-    "leads": "analysis.leads:leads",
-    "onsets": "analysis.onsets:onsets",
-    "paper_dynamics": "analysis.paper_dynamics:paper_dynamics",
-    "paper_tables": "analysis.paper_tables:paper_tables",
-    "precision": "analysis.precision:precision",
-    "provenance": "analysis.provenance:provenance",
-    "reweighting_gain": "analysis.reweighting_gain:reweighting_gain",
-    "scaling": "analysis.scaling:scaling",
-    "seed_matching": "analysis.seed_matching:seed_matching",
-    "seed_spread": "analysis.seed_spread:seed_spread",
-    "sensitivity": "analysis.sensitivity:sensitivity",
-    "survival": "analysis.survival:survival",
-    "transfer": "analysis.transfer:transfer",
-    "transfer_weights": "analysis.transfer_weights:transfer_weights",
-    "weights": "analysis.weights:weights",
+ANALYSES: dict[str, Callable[[Place], pl.DataFrame]] = {
+    **curve_tables.CURVE_ANALYSES,
+    "churn": churn.churn,
+    "component_heatmap": component_heatmap.component_heatmap,
+    "component_kinds": component_kinds.component_kinds,
+    "component_kinds_by_prompt": component_kinds.component_kinds_by_prompt,
+    "component_onsets": component_onsets.component_onsets,
+    "component_sensitivity": sensitivity.component_sensitivity,
+    "consistency": consistency.consistency,
+    "contrast": contrast.contrast,
+    "controls": controls.controls,
+    "diamond": diamond.diamond,
+    "paper_dynamics": paper_dynamics.paper_dynamics,
+    "paper_tables": paper_tables.paper_tables,
+    "precision": precision.precision,
+    "provenance": provenance.provenance,
+    "reweighting_gain": reweighting_gain.reweighting_gain,
+    "scaling": scaling.scaling,
+    "seed_matching": seed_matching.seed_matching,
+    "seed_spread": seed_spread.seed_spread,
+    "sensitivity": sensitivity.sensitivity,
+    "survival": survival.survival,
+    "transfer": transfer.transfer,
+    "transfer_weights": transfer_weights.transfer_weights,
+    "weights": weights.weights,
 }
 
 
@@ -51,16 +75,16 @@ def run(name: str, results: Place | str) -> pl.DataFrame:
     """
     if name not in ANALYSES:
         raise PlanError(unknown("analysis", name, ANALYSES))
-    return settled(with_flags(resolve_name(ANALYSES[name])(place(results)), results))
+    return rounded(with_flags(ANALYSES[name](place(results)), results))
 
 
-def settled(table: pl.DataFrame, digits: int = 12) -> pl.DataFrame:
-    """The table with floats to so many significant digits, and 0 for what is too small for them.
+def rounded(table: pl.DataFrame, digits: int = 12) -> pl.DataFrame:
+    """The table with floats rounded for reproducibility: to so many significant digits, smaller numbers to 0.
 
-    Streamed sums add in whatever order rows arrive, so their last digits differ from run to run; tables and what is
-    drawn from them must not. The fewer digits, the rarer a value whose rounding turns on that. Probabilities (`p_...`)
-    are no such sums and may be small: they stay.
+    Streamed sums add rows in the order of their arrival, so their last digits differ from run to run; tables and
+    figures must not. The fewer digits, the rarer a value whose rounding depends on that. Probabilities (`p_...`) are no
+    such sums and may be small: they are not rounded.
     """
     floats = selectors.float() - selectors.starts_with("p_")
-    rounded = floats.round_sig_figs(digits)
-    return table.with_columns(pl.when(floats.abs() < 10.0 ** (-digits - 3)).then(0.0).otherwise(rounded).name.keep())
+    is_zero = floats.abs() < 10.0 ** (-digits - 3)
+    return table.with_columns(pl.when(is_zero).then(0.0).otherwise(floats.round_sig_figs(digits)).name.keep())

@@ -1,4 +1,4 @@
-"""`python -m analysis NAME --results DIR`: print one analysis and write it as CSV."""
+"""`python -m analysis NAME --results DIR`: prints one analysis and writes it as CSV."""
 
 from typing import Annotated
 
@@ -18,20 +18,20 @@ def main(
     """Answer one question from the Parquet results."""
     with user_errors_exit_2():
         table = run(name, results)
-        written = (place(out) if out else place(results) / "analysis") / f"{name}.csv"
-        put(written, table.write_csv().encode())
+        csv = (place(out) if out else place(results) / "analysis") / f"{name}.csv"
+        put(csv, table.write_csv().encode())
     typer.echo(as_text(table))
-    typer.echo(f"{len(table)} rows written to {written}")
+    typer.echo(f"{len(table)} rows written to {csv}")
 
 
-def as_text(table: pl.DataFrame, most_rows: int = 60) -> str:
-    """A table for a terminal: columns that never change in one line above it, numbers to three places."""
+def as_text(table: pl.DataFrame, max_rows: int = 60) -> str:
+    """A table for a terminal: constant columns in one line above it, numbers to three places."""
     constant = [name for name in table.columns if len(table) > 1 and table[name].n_unique() == 1]
-    above = ", ".join(f"{name} = {table[name][0]}" for name in constant)
+    constants = ", ".join(f"{name} = {table[name][0]}" for name in constant)
     varying = table.drop(constant)
-    settings = {"tbl_rows": most_rows, "tbl_cols": -1, "tbl_width_chars": 200, "tbl_hide_dataframe_shape": True}
+    settings = {"tbl_rows": max_rows, "tbl_cols": -1, "tbl_width_chars": 200, "tbl_hide_dataframe_shape": True}
     with pl.Config(**settings, tbl_hide_column_data_types=True, tbl_formatting="NOTHING", float_precision=3):
-        return f"{above}\n{varying}"
+        return f"{constants}\n{varying}"
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from analysis.reading.answers import GROUP
-from analysis.reading.loading import by_step, counted
+from analysis.reading.groups import GROUP
+from analysis.reading.result_tables import split_by_step, valid_rows
 from dynamics.results.places import Place
 
 
@@ -14,8 +14,8 @@ def component_heatmap(results: Place) -> pl.DataFrame:
         One row per (model, dtype, control, task, n_shots, step, component): layer, head, kind, accuracy (mean over
         prompts), sd, n_prompts, n_examples per prompt, chance.
     """
-    rows = counted(results, "component_scores").filter(pl.col("split") == "test")
-    table = pl.concat([_means(at).collect(engine="streaming") for _, at in by_step(rows)])
+    rows = valid_rows(results, "component_scores").filter(pl.col("split") == "test")
+    table = pl.concat([_means(of_step).collect(engine="streaming") for _, of_step in split_by_step(rows)])
     return table.sort(*GROUP, "step", "layer", "kind", "head", nulls_last=False)
 
 

@@ -1,28 +1,28 @@
 """How many components are good, bad or label-biased, and from when? (Paper: section 3 and Table 7.)
 
-- `good`: accuracy above what the best of all components reaches on permuted labels, at the family-wise level
-  `LEVEL`; `bad`: below what the worst reaches, at the same level. The permutations are those of the emergence curves'
-  null. The paper defines only best and worst; the level is what makes "good" a claim.
+- `good`: accuracy above the best of all components on permuted labels, at the family-wise level `LEVEL`; `bad`: below
+  the worst, at the same level. The permutations are those of the null of the emergence curves. The paper defines only
+  best and worst; the level is what makes "good" a claim.
 - `label_biased`: predicts ONE label on the whole test set, as in the paper; `nearly_label_biased`: one label on
   `NEARLY` of the test rows or more (so every label-biased component is also nearly so).
 - `unremarkable`: none of the four.
 
-A component that always says the same is exactly at chance on balanced rows, hence neither good nor bad.
+A component that always gives the same answer is exactly at chance on balanced rows, hence neither good nor bad.
 """
 
 import numpy as np
 import polars as pl
 
-from analysis.reading.answers import GROUP, StepAnswers, all_answers
+from analysis.reading.answers import StepAnswers, read_all_answers, split_prompt
+from analysis.reading.groups import GROUP
 from analysis.statistics.confusion import accuracy, confusion, shares
-from analysis.statistics.null import family_thresholds, lucky_and_unlucky
+from analysis.statistics.null import family_thresholds, permuted_extremes
+from analysis.statistics.onset import TOLERANCE
 from dynamics.results.places import Place
 
 LEVEL = 0.05
 NEARLY = 0.95
 KINDS = ("good", "bad", "label_biased", "nearly_label_biased", "unremarkable")
-SAME = 1e-9
-"""Credits of 1/3 do not add up exactly; accuracies and shares differ by far more than this or not at all."""
 
 
 def component_kinds(results: Place) -> pl.DataFrame:
@@ -33,7 +33,7 @@ def component_kinds(results: Place) -> pl.DataFrame:
         n_components, n_prompts, n_examples, chance, good_above and bad_below (mean thresholds on accuracy), level.
     """
     return (
-        pl.concat([_table(at).drop("components") for at in all_answers(results)])
+        pl.concat([_table(answers).drop("components") for answers in read_all_answers(results)])
         .group_by(*GROUP, "step", "kind", maintain_order=True)
         .agg(
             pl.col("count").mean(),
@@ -57,54 +57,49 @@ def component_kinds_by_prompt(results: Place) -> pl.DataFrame:
         One row per (model, dtype, control, task, n_shots, step, template, demo_seed, kind): count, share of
         n_components, components (names separated by spaces), n_examples, chance, good_above, bad_below.
     """
-    return pl.concat([_table(at) for at in all_answers(results)])
+    return pl.concat([_table(answers) for answers in read_all_answers(results)])
 
 
-def masks(at: StepAnswers) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def masks(answers: StepAnswers) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Which components are of which kind.
 
     Returns:
         kind -> (prompt, component) bool, and the thresholds (prompt,) of good and of bad.
     """
-    above, below = _thresholds(at)
-    counts = confusion(at)
+    thresholds = [family_thresholds(best, worst, LEVEL) for best, worst in permuted_extremes(answers)]
+    good_above, bad_below = np.array(thresholds).T
+    counts = confusion(answers)
     right, top_share = accuracy(counts), shares(counts).max(-1)
-    of = {
-        "good": right > above[:, None] + SAME,
-        "bad": right < below[:, None] - SAME,
-        "label_biased": top_share >= 1 - SAME,
-        "nearly_label_biased": top_share >= NEARLY - SAME,
+    by_kind = {
+        "good": right > good_above[:, None] + TOLERANCE,
+        "bad": right < bad_below[:, None] - TOLERANCE,
+        "label_biased": top_share >= 1 - TOLERANCE,
+        "nearly_label_biased": top_share >= NEARLY - TOLERANCE,
     }
-    return {**of, "unremarkable": ~np.any(list(of.values()), axis=0)}, above, below
+    return {**by_kind, "unremarkable": ~np.any(list(by_kind.values()), axis=0)}, good_above, bad_below
 
 
-def _thresholds(at: StepAnswers) -> tuple[np.ndarray, np.ndarray]:
-    """Of good and of bad, (prompt,) each."""
-    both = np.array([family_thresholds(best, worst, LEVEL) for best, worst in lucky_and_unlucky(at)])
-    return both[:, 0], both[:, 1]
-
-
-def _table(at: StepAnswers) -> pl.DataFrame:
+def _table(answers: StepAnswers) -> pl.DataFrame:
     """One step's rows of `component_kinds_by_prompt`."""
-    of, above, below = masks(at)
-    names = np.array(at.components)
-    prompts = [prompt.rsplit("/", 1) for prompt in at.prompts]
+    by_kind, good_above, bad_below = masks(answers)
+    names = np.array(answers.components)
     rows = [
         {
+            **answers.group.keys,
+            "step": answers.step,
             "template": template,
-            "demo_seed": int(seed),
+            "demo_seed": seed,
             "kind": kind,
-            "count": int(of[kind][i].sum()),
-            "share": float(of[kind][i].mean()),
-            "components": " ".join(names[of[kind][i]]),
+            "count": int(by_kind[kind][i].sum()),
+            "share": float(by_kind[kind][i].mean()),
+            "components": " ".join(names[by_kind[kind][i]]),
             "n_components": len(names),
-            "n_examples": len(at.gold),
-            "chance": 1 / at.n_labels,
-            "good_above": float(above[i]),
-            "bad_below": float(below[i]),
+            "n_examples": len(answers.gold),
+            "chance": 1 / answers.n_labels,
+            "good_above": float(good_above[i]),
+            "bad_below": float(bad_below[i]),
         }
-        for i, (template, seed) in enumerate(prompts)
+        for i, (template, seed) in enumerate(map(split_prompt, answers.prompts))
         for kind in KINDS
     ]
-    keys = {**dict(zip(GROUP, at.group, strict=True)), "step": at.step}
-    return pl.DataFrame([{**keys, **row} for row in rows])
+    return pl.DataFrame(rows)

@@ -7,27 +7,23 @@ and the Jaccard index (IoU) `|A & B| / |A | B|` of their sets of the `TOP` most 
 - `templates`: same seed, different templates (the contrastive template left out);
 - `contrast`: same seed, the task's contrastive pair.
 
-A tie for the last place among the top is broken at random, for each prompt on its own: components that all answer at
-chance must not count as agreement because they stand in the same order everywhere.
+Ties for the last place among the top are broken at random (`analysis.statistics.top_components`).
 """
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
-from math import comb
 
 import numpy as np
 import polars as pl
 
-from analysis.reading.accuracies import Prompt, StepAccuracies, accuracies, mean_sd
-from analysis.reading.answers import GROUP, groups
-from analysis.reading.pairs import CONTRAST, contrastive_pairs, is_contrastive
+from analysis.reading.accuracies import Prompt, StepAccuracies, mean_sd_columns, read_accuracies
+from analysis.reading.groups import GROUP_SCHEMA, groups
+from analysis.reading.task_facts import CONTRAST, contrastive_pairs, is_contrastive
+from analysis.statistics.top_components import TOP, iou_by_chance, top_sets
 from dynamics.results.places import Place
 
-TOP = 5
-TIE_SEED = 0
 _SCHEMA = {
-    **dict.fromkeys(GROUP, pl.String),
-    "n_shots": pl.Int64,
+    **GROUP_SCHEMA,
     "step": pl.Int64,
     "across": pl.String,
     "r": pl.Float64,
@@ -49,9 +45,9 @@ def consistency(results: Place) -> pl.DataFrame:
         (pairs of which one prompt's components are all equally accurate: r is not defined, they are not in its mean),
         top (size of the sets), iou_by_luck (expected IoU of two random sets).
     """
-    named = contrastive_pairs(results)
-    rows = [row for group in groups(results) for at in accuracies(results, group) for row in _rows(at, named)]
-    return pl.DataFrame(rows, schema=_SCHEMA)
+    contrastive = contrastive_pairs(results)
+    steps = (step for group in groups(results) for step in read_accuracies(results, group))
+    return pl.DataFrame([row for step in steps for row in _rows(step, contrastive)], schema=_SCHEMA)
 
 
 def pearson(accuracy: np.ndarray) -> np.ndarray:
@@ -62,15 +58,6 @@ def pearson(accuracy: np.ndarray) -> np.ndarray:
     return np.clip(centred @ centred.T / np.outer(norm, norm), -1, 1)
 
 
-def top_sets(accuracy: np.ndarray, top: int = TOP, *, seed: int = TIE_SEED) -> np.ndarray:
-    """Which components are among the `top` most accurate: (prompt, component) -> bool; ties at random, per prompt."""
-    tie = np.random.default_rng(seed).random(accuracy.shape)
-    order = np.lexsort((tie, -np.round(accuracy, 9)), axis=1)
-    sets = np.zeros(accuracy.shape, bool)
-    np.put_along_axis(sets, order[:, :top], True, axis=1)
-    return sets
-
-
 def iou(sets: np.ndarray) -> np.ndarray:
     """Jaccard index between all rows of (prompt, component) bool: (prompt, prompt)."""
     both = sets.astype(float) @ sets.T.astype(float)
@@ -78,45 +65,37 @@ def iou(sets: np.ndarray) -> np.ndarray:
     return both / (size[:, None] + size[None] - both)
 
 
-def iou_by_luck(n_components: int, top: int = TOP) -> float:
-    """Expected IoU of two random sets of `top` among n: `sum_k P(k shared) k / (2 top - k)`, k hypergeometric."""
-    top = min(top, n_components)
-    shared = range(max(0, 2 * top - n_components), top + 1)
-    ways = comb(n_components, top)
-    return sum(comb(top, k) * comb(n_components - top, top - k) / ways * k / (2 * top - k) for k in shared)
+def prompt_pairs(
+    prompts: tuple[Prompt, ...], task: str, contrastive: Mapping[str, str]
+) -> dict[str, list[tuple[int, int]]]:
+    """The pairs of prompts, by what they differ in, as indices; kinds without a pair are left out.
 
-
-def pairs_of(prompts: tuple[Prompt, ...], task: str, named: Mapping[str, str]) -> dict[str, list[tuple[int, int]]]:
-    """The pairs of prompts, by what they differ in, as indices; `named` from `contrastive_pairs`; no empty kinds."""
-    found: dict[str, list[tuple[int, int]]] = {}
+    Args:
+        contrastive: from `contrastive_pairs`.
+    """
+    pairs: dict[str, list[tuple[int, int]]] = {}
     for i, j in combinations(range(len(prompts)), 2):
         (template, seed), (other, other_seed) = prompts[i], prompts[j]
         if template == other:
-            found.setdefault("demonstrations", []).append((i, j))
-        elif seed == other_seed and is_contrastive(named, task, template, other):
-            found.setdefault("contrast", []).append((i, j))
+            pairs.setdefault("demonstrations", []).append((i, j))
+        elif seed == other_seed and is_contrastive(contrastive, task, template, other):
+            pairs.setdefault("contrast", []).append((i, j))
         elif seed == other_seed and CONTRAST not in (template, other):
-            found.setdefault("templates", []).append((i, j))
-    return found
+            pairs.setdefault("templates", []).append((i, j))
+    return pairs
 
 
-def _rows(at: StepAccuracies, named: Mapping[str, str]) -> Iterator[dict[str, object]]:
-    r, overlap = pearson(at.accuracy), iou(top_sets(at.accuracy))
-    keys = dict(zip(GROUP, at.group, strict=True))
-    for across, pairs in sorted(pairs_of(at.prompts, str(keys["task"]), named).items()):
+def _rows(step: StepAccuracies, contrastive: Mapping[str, str]) -> Iterator[dict[str, object]]:
+    r, overlap = pearson(step.accuracy), iou(top_sets(step.accuracy))
+    for across, pairs in sorted(prompt_pairs(step.prompts, step.group.task, contrastive).items()):
         i, j = np.array(pairs).T
-        r_mean, r_sd = mean_sd(r[i, j])
-        iou_mean, iou_sd = mean_sd(overlap[i, j])
         yield {
-            **keys,
-            "step": at.step,
+            **step.group.keys,
+            "step": step.step,
             "across": across,
-            "r": r_mean,
-            "r_sd": r_sd,
-            "iou": iou_mean,
-            "iou_sd": iou_sd,
+            **mean_sd_columns(r=r[i, j], iou=overlap[i, j]),
             "n_pairs": len(pairs),
             "n_without_r": int(np.isnan(r[i, j]).sum()),
-            "top": min(TOP, len(at.components)),
-            "iou_by_luck": iou_by_luck(len(at.components)),
+            "top": min(TOP, len(step.components)),
+            "iou_by_luck": iou_by_chance(len(step.components)),
         }

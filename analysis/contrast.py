@@ -12,16 +12,22 @@ from itertools import permutations
 import numpy as np
 import polars as pl
 
-from analysis.consistency import TOP, top_sets
-from analysis.reading.accuracies import Prompt, StepAccuracies, accuracies, full_accuracy, mean_sd
-from analysis.reading.answers import GROUP, groups
-from analysis.reading.pairs import contrastive_pairs, is_contrastive
+from analysis.reading.accuracies import (
+    FullAccuracy,
+    Prompt,
+    StepAccuracies,
+    mean_sd,
+    read_accuracies,
+    read_full_accuracy,
+)
+from analysis.reading.groups import GROUP_SCHEMA, groups
+from analysis.reading.task_facts import contrastive_pairs, is_contrastive
+from analysis.statistics.top_components import TOP, top_sets
 from dynamics.results.places import Place
 
 TOP_CURVE = f"top-{TOP}"
 _SCHEMA = {
-    **dict.fromkeys(GROUP, pl.String),
-    "n_shots": pl.Int64,
+    **GROUP_SCHEMA,
     "step": pl.Int64,
     "template": pl.String,
     "partner": pl.String,
@@ -37,7 +43,7 @@ _SCHEMA = {
 
 
 def contrast(results: Place) -> pl.DataFrame:
-    """Accuracy under a template and, the components chosen there, under another.
+    """Accuracy under a template and, of the components chosen there, under another.
 
     Returns:
         One row per (model, dtype, control, task, n_shots, step, template, partner, curve), both orders of a pair:
@@ -45,56 +51,55 @@ def contrast(results: Place) -> pl.DataFrame:
         and partner_sd under `partner`, gap (mean over seeds of |difference|), n_seeds.
     """
     rows: list[dict[str, object]] = []
-    named = contrastive_pairs(results)
+    contrastive = contrastive_pairs(results)
     for group in groups(results):
-        full = full_accuracy(results, group)
-        rows += [row for at in accuracies(results, group) for row in _rows(at, full, named)]
+        full = read_full_accuracy(results, group)
+        rows += [row for step in read_accuracies(results, group) for row in _rows(step, full, contrastive)]
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 
-def _rows(
-    at: StepAccuracies, full: dict[tuple[int, Prompt], float], named: Mapping[str, str]
-) -> Iterator[dict[str, object]]:
-    keys = dict(zip(GROUP, at.group, strict=True))
-    best, top = top_sets(at.accuracy, 1), top_sets(at.accuracy)
-    whole = np.array([[full.get((at.step, prompt), np.nan)] for prompt in at.prompts])
-    templates = sorted({template for template, _ in at.prompts})
+def _rows(step: StepAccuracies, full: FullAccuracy, contrastive: Mapping[str, str]) -> Iterator[dict[str, object]]:
+    best, top = top_sets(step.accuracy, 1), top_sets(step.accuracy)
+    full_accuracy = full.at(step.step, step.prompts)
+    templates = sorted({template for template, _ in step.prompts})
     for template, partner in permutations(templates, 2):
-        here, there = _shared_seeds(at.prompts, template, partner)
-        if not here:
+        own, other = _shared_seeds(step.prompts, template, partner)
+        if not own:
             continue
         curves = {
-            "Full": (whole[here, 0], whole[there, 0]),
-            "T1": _chosen(at.accuracy, best, here, there),
-            TOP_CURVE: _chosen(at.accuracy, top, here, there),
+            "Full": (full_accuracy[own], full_accuracy[other]),
+            "T1": _of_own_set(step.accuracy, best, own, other),
+            TOP_CURVE: _of_own_set(step.accuracy, top, own, other),
         }
-        for curve, (chosen, other) in curves.items():
-            accuracy, sd = mean_sd(chosen)
-            partner_accuracy, partner_sd = mean_sd(other)
+        for curve, (accuracy, partner_accuracy) in curves.items():
+            mean, sd = mean_sd(accuracy)
+            partner_mean, partner_sd = mean_sd(partner_accuracy)
             yield {
-                **keys,
-                "step": at.step,
+                **step.group.keys,
+                "step": step.step,
                 "template": template,
                 "partner": partner,
-                "contrastive": is_contrastive(named, str(keys["task"]), template, partner),
+                "contrastive": is_contrastive(contrastive, step.group.task, template, partner),
                 "curve": curve,
-                "accuracy": accuracy,
+                "accuracy": mean,
                 "sd": sd,
-                "partner_accuracy": partner_accuracy,
+                "partner_accuracy": partner_mean,
                 "partner_sd": partner_sd,
-                "gap": mean_sd(np.abs(chosen - other))[0],
-                "n_seeds": len(here),
+                "gap": mean_sd(np.abs(accuracy - partner_accuracy))[0],
+                "n_seeds": len(own),
             }
 
 
 def _shared_seeds(prompts: tuple[Prompt, ...], template: str, partner: str) -> tuple[list[int], list[int]]:
     """Prompts of both templates with the same seed, as indices in the same order."""
-    place = {prompt: i for i, prompt in enumerate(prompts)}
-    seeds = [seed for name, seed in prompts if name == template and (partner, seed) in place]
-    return [place[template, seed] for seed in seeds], [place[partner, seed] for seed in seeds]
+    index = {prompt: i for i, prompt in enumerate(prompts)}
+    seeds = [seed for name, seed in prompts if name == template and (partner, seed) in index]
+    return [index[template, seed] for seed in seeds], [index[partner, seed] for seed in seeds]
 
 
-def _chosen(accuracy: np.ndarray, sets: np.ndarray, here: list[int], there: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean accuracy of each prompt's own set under the prompt and under its partner."""
-    size = sets[here].sum(1)
-    return (accuracy[here] * sets[here]).sum(1) / size, (accuracy[there] * sets[here]).sum(1) / size
+def _of_own_set(
+    accuracy: np.ndarray, sets: np.ndarray, own: list[int], other: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean accuracy of each prompt's own set of components under the prompt and under its partner."""
+    size = sets[own].sum(1)
+    return (accuracy[own] * sets[own]).sum(1) / size, (accuracy[other] * sets[own]).sum(1) / size

@@ -1,8 +1,8 @@
 """What do the methods reach where nothing can be known? Controls beside the trained model. (Paper, table 6.)
 
-`dynamics.controls` says what `random_init` and `shuffled_labels` are. Step 0 of an untouched model, a random network of
-the suite's own making, is set beside them as `step 0`. Shuffled labels at some step are compared with the untouched
-model at that step, or at its last step where it has not that one; random weights and step 0 with its last.
+`dynamics.controls` defines `random_init` and `shuffled_labels`. Step 0 of the model without a control, a random network
+as the suite initialised it, is set beside them as `step 0`. Shuffled labels at some step are compared with the model at
+that step, or at its last step where it lacks that one; random weights and step 0 with its last.
 
 Prompts of one control seed share their labels or their weights, so what is averaged over prompts is one observation,
 and the interval is over seeds: `accuracy +- t(0.975, n_seeds - 1) * seed_sd / sqrt(n_seeds)`.
@@ -14,9 +14,11 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtrit
 
-from analysis.reading.accuracies import method_scores, n_labels
-from analysis.reading.answers import GROUP, StepAnswers, answers, groups
-from analysis.statistics.null import lucky_and_unlucky
+from analysis.reading.accuracies import method_scores
+from analysis.reading.answers import StepAnswers, read_answers
+from analysis.reading.groups import GROUP_SCHEMA, groups
+from analysis.reading.task_facts import n_labels
+from analysis.statistics.null import permuted_extremes
 from dynamics.results.places import Place
 
 KEYS = ["model", "dtype", "task", "n_shots", "method", "variant", "n_labelled"]
@@ -30,10 +32,10 @@ def controls(results: Place) -> pl.DataFrame:
     Returns:
         One row per (model, dtype, task, n_shots, method, variant, n_labelled, control, step). accuracy: mean over
         seeds of the mean over prompts; sd: over all prompts; seed_sd: over seeds; low, high: 95 % interval over seeds;
-        n_seeds, n_prompts (of all seeds), n_examples; chance; expected: what guessing gives, which is chance, but for
-        T1 and B1 the mean of the best and worst component over permuted test labels; distance:
+        n_seeds, n_prompts (of all seeds), n_examples; chance; expected: the accuracy of guessing, which is chance, but
+        for T1 and B1 the mean of the best and worst component over permuted test labels; distance:
         `(accuracy - expected) / sqrt(chance (1 - chance) / (n_seeds * n_examples))`, in SDs of guesses that all
-        prompts of a seed share; trained_step, trained_accuracy, trained_sd (over prompts): the untouched model.
+        prompts of a seed share; trained_step, trained_accuracy, trained_sd (over prompts): the model without a control.
         seed_sd, low and high are null with one seed. Empty where results hold neither a control nor a step 0 with
         later steps.
     """
@@ -45,8 +47,8 @@ def controls(results: Place) -> pl.DataFrame:
     chance = compared.join(n_labels(results), on=["model", "task"], how="left").with_columns(
         chance=1 / pl.col("n_labels")
     )
-    table = chance.join(_luck(results), on=[*_SETTING, "method"], how="left").with_columns(
-        expected=pl.coalesce("luck", "chance")
+    table = chance.join(_expected_extremes(results), on=[*_SETTING, "method"], how="left").with_columns(
+        expected=pl.coalesce("expected", "chance")
     )
     return table.with_columns(distance=_DISTANCE).sort(*KEYS, "control", "step").select(*KEYS, *_VALUES)
 
@@ -56,8 +58,8 @@ _VALUES = [
     *("chance", "expected", "distance", "trained_step", "trained_accuracy", "trained_sd"),
 ]
 _SETTING = ["model", "dtype", "task", "n_shots", "control", "step"]
-_ONE_GUESSER = (pl.col("chance") * (1 - pl.col("chance")) / (pl.col("n_seeds") * pl.col("n_examples"))).sqrt()
-_DISTANCE = (pl.col("accuracy") - pl.col("expected")) / _ONE_GUESSER
+_SD_OF_GUESSING = (pl.col("chance") * (1 - pl.col("chance")) / (pl.col("n_seeds") * pl.col("n_examples"))).sqrt()
+_DISTANCE = (pl.col("accuracy") - pl.col("expected")) / _SD_OF_GUESSING
 _KIND = pl.col("control").str.split("-").list.first()
 
 
@@ -66,13 +68,13 @@ def _means(results: Place) -> pl.DataFrame:
     scores = method_scores(results).filter(pl.col("accuracy").is_not_null()).with_columns(kind=_KIND)
     rows = scores.group_by(*KEYS, "kind", "step")
     prompts = rows.agg(sd=pl.col("accuracy").std(), n_prompts=pl.len(), n_examples=pl.col("n_examples").first())
-    of_seed = scores.group_by(*KEYS, "kind", "step", "control").agg(pl.col("accuracy").mean())
-    seeds = of_seed.group_by(*KEYS, "kind", "step").agg(
+    by_seed = scores.group_by(*KEYS, "kind", "step", "control").agg(pl.col("accuracy").mean())
+    seeds = by_seed.group_by(*KEYS, "kind", "step").agg(
         pl.col("accuracy").mean(), seed_sd=pl.col("accuracy").std(), n_seeds=pl.len()
     )
     table = seeds.join(prompts, on=[*KEYS, "kind", "step"]).collect(engine="streaming")
-    reach = _quantile(table["n_seeds"]) * pl.col("seed_sd") / pl.col("n_seeds").sqrt()
-    low, high = pl.col("accuracy") - reach, pl.col("accuracy") + reach
+    half_width = _quantile(table["n_seeds"]) * pl.col("seed_sd") / pl.col("n_seeds").sqrt()
+    low, high = pl.col("accuracy") - half_width, pl.col("accuracy") + half_width
     return table.with_columns(low=low, high=high).rename({"kind": "control"})
 
 
@@ -83,35 +85,35 @@ def _quantile(n_seeds: pl.Series) -> pl.Series:
 
 
 def _compared(means: pl.DataFrame, trained: pl.DataFrame) -> pl.DataFrame:
-    """The controls, each with the step of the untouched model that it is compared with."""
+    """The controls, each with the step of the trained model that it is compared with."""
     last = trained.group_by(*KEYS).agg(last_step=pl.col("trained_step").max())
-    there = trained.select(*KEYS, step="trained_step", has_step=pl.lit(True))
+    trained_steps = trained.select(*KEYS, step="trained_step", has_step=pl.lit(True))
     untrained = means.filter((pl.col("control") != NONE) | (pl.col("step") == 0))
-    table = untrained.join(last, on=KEYS, how="left").join(there, on=[*KEYS, "step"], how="left")
-    same = pl.col("has_step").fill_null(False) & (pl.col("control") == "shuffled_labels")
-    table = table.with_columns(trained_step=pl.when(same).then("step").otherwise("last_step"))
+    table = untrained.join(last, on=KEYS, how="left").join(trained_steps, on=[*KEYS, "step"], how="left")
+    same_step = pl.col("has_step").fill_null(False) & (pl.col("control") == "shuffled_labels")
+    table = table.with_columns(trained_step=pl.when(same_step).then("step").otherwise("last_step"))
     table = table.filter((pl.col("control") != NONE) | (pl.col("trained_step") > 0))
     return table.with_columns(pl.col("control").replace(NONE, STEP_ZERO)).drop("last_step", "has_step")
 
 
-def _luck(results: Place) -> pl.DataFrame:
-    """What T1 and B1 are on average, over seeds and prompts, where test labels are permuted."""
-    rows = [row for at in _control_answers(results) for row in _best_by_luck(at)]
-    schema = {**dict.fromkeys(GROUP, pl.String), "n_shots": pl.Int64, "step": pl.Int64, "method": pl.String}
-    table = pl.DataFrame(rows, {**schema, "luck": pl.Float64}, orient="row")
+def _expected_extremes(results: Place) -> pl.DataFrame:
+    """Expected T1 and B1, means over seeds and prompts, where test labels are permuted."""
+    rows = [row for answers in _control_answers(results) for row in _permuted_means(answers)]
+    table = pl.DataFrame(rows, {**GROUP_SCHEMA, "step": pl.Int64, "method": pl.String, "expected": pl.Float64})
     kinds = table.with_columns(control=_KIND.replace(NONE, STEP_ZERO))
-    return kinds.group_by(*_SETTING, "method").agg(pl.col("luck").mean())
+    return kinds.group_by(*_SETTING, "method").agg(pl.col("expected").mean())
 
 
 def _control_answers(results: Place) -> Iterator[StepAnswers]:
+    """The answers under controls, and without a control at step 0."""
     for group in groups(results):
-        untouched = dict(zip(GROUP, group, strict=True))["control"] == NONE
-        for at in answers(results, group):
-            if untouched and at.step > 0:
+        for answers in read_answers(results, group):
+            if group.control == NONE and answers.step > 0:
                 break
-            yield at
+            yield answers
 
 
-def _best_by_luck(at: StepAnswers) -> list[tuple]:
-    best, worst = np.mean([(best.mean(), worst.mean()) for best, worst in lucky_and_unlucky(at)], 0).tolist()
-    return [(*at.group, at.step, "oracle_t1", best), (*at.group, at.step, "oracle_b1", worst)]
+def _permuted_means(answers: StepAnswers) -> list[dict[str, object]]:
+    means = np.mean([(best.mean(), worst.mean()) for best, worst in permuted_extremes(answers)], 0).tolist()
+    keys = {**answers.group.keys, "step": answers.step}
+    return [{**keys, "method": m, "expected": v} for m, v in zip(("oracle_t1", "oracle_b1"), means, strict=True)]

@@ -1,4 +1,4 @@
-"""Accuracy against label bias, component by component, as in the paper's Figure 1; the axes are a choice of ours.
+"""Accuracy against label bias, component by component, as in the paper's Figure 1; the axes are our choice.
 
 With two labels in equal number, x = share of test rows on which a component predicts label 1 and y = its accuracy lie
 in a diamond, `|y - 1/2| <= min(x, 1 - x)`: good components at the top, bad ones at the bottom, label-biased ones left
@@ -10,7 +10,8 @@ lies within `max(0, top_share - 1 + 1/k) <= y <= 1 + 1/k - top_share` for k labe
 
 import polars as pl
 
-from analysis.reading.answers import GROUP, StepAnswers, all_answers
+from analysis.reading.answers import StepAnswers, read_all_answers
+from analysis.reading.groups import constant_columns
 from analysis.statistics.confusion import accuracy, confusion, recalls, shares
 from dynamics.components import parse_component
 from dynamics.results.places import Place
@@ -24,32 +25,28 @@ def diamond(results: Place) -> pl.DataFrame:
         rows on which the label is predicted), recall (accuracy on the label's rows), accuracy, top_share (mean over
         prompts of the largest share of any label), n_prompts, n_examples, n_labels. Ties count 1/n_tied.
     """
-    return pl.concat([_table(at) for at in all_answers(results)])
+    return pl.concat([_table(answers) for answers in read_all_answers(results)])
 
 
-def _table(at: StepAnswers) -> pl.DataFrame:
+def _table(answers: StepAnswers) -> pl.DataFrame:
     """One step's rows."""
-    counts = confusion(at)
-    share, recall = shares(counts), recalls(counts).mean(0)
-    components = [parse_component(name) for name in at.components]
+    counts = confusion(answers)
+    share = shares(counts)
+    components = [parse_component(name) for name in answers.components]
     by_component = pl.DataFrame(
         {
-            "component": at.components,
+            "component": answers.components,
             "kind": [component.kind for component in components],
             "layer": [component.layer for component in components],
             "head": [component.head for component in components],
-            "label": [list(range(at.n_labels))] * len(components),
+            "label": [list(range(answers.n_labels))] * len(components),
             "share": share.mean(0).tolist(),
-            "recall": recall.tolist(),
+            "recall": recalls(counts).mean(0).tolist(),
             "accuracy": accuracy(counts).mean(0),
             "top_share": share.max(-1).mean(0),
         }
     )
     rows = by_component.explode("label", "share", "recall").with_columns(pl.col("recall").fill_nan(None))
-    keys = {**dict(zip(GROUP, at.group, strict=True)), "step": at.step}
-    sizes = {"n_prompts": len(at.prompts), "n_examples": len(at.gold), "n_labels": at.n_labels}
-    fixed = [
-        pl.lit(value, pl.Int64 if isinstance(value, int) else None).alias(name)
-        for name, value in (keys | sizes).items()
-    ]
-    return rows.with_columns(fixed).select(*keys, *rows.columns, *sizes)
+    keys = {**answers.group.keys, "step": answers.step}
+    sizes = {"n_prompts": len(answers.prompts), "n_examples": len(answers.gold), "n_labels": answers.n_labels}
+    return rows.with_columns(constant_columns(keys | sizes)).select(*keys, *rows.columns, *sizes)

@@ -2,12 +2,13 @@
 
 T1 is the best component, chosen anew at every step and prompt on the test rows it is scored on; B1 the worst. Both are
 optimistic bounds: the best of many guessing components is above chance. So every curve has a null in which its choice
-is made again on permuted labels (`analysis.statistics.relabelling`), and T1 is followed by curves chosen elsewhere:
+is repeated on permuted labels (`analysis.statistics.replicates`), and beside T1 are curves chosen on other rows:
 
 - `Last-T1`, `First-T1`: T1 of each prompt's last step, and of its first step above its null, followed through training;
 - `Held-out T1`: chosen on each half of the test rows, scored on the other;
-- `Cross-seed T1`: chosen on the other half under the other demonstration seeds, same template: what is left where label
-  words are drawn anew for every seed, so that a component which separates the classes points either way by luck;
+- `Cross-seed T1`: chosen on the other half under the other demonstration seeds, same template. Where every seed draws
+  its own label words, a component that separates the classes points either way by chance, and this curve shows what
+  remains;
 - `Labelled T1`, `COMP RW`, `Calib+`: chosen or fitted on K labelled training rows.
 """
 
@@ -16,20 +17,14 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from analysis.reading.answers import GROUP
-from analysis.statistics.choosing import NO_INTERVAL, SELECTED_ON
+from analysis.reading.groups import GROUP, GROUP_SCHEMA, Schema
+from analysis.statistics.bootstrap import replicate
+from analysis.statistics.curve_table import CurveTable, Row
 from analysis.statistics.curves import LEVEL, Curve, GroupCurves
-from analysis.statistics.one_pass import rows_of
 from analysis.statistics.onset import band, interval
-from analysis.statistics.resampling import again
-from dynamics.results.places import Place
 
-SCHEMA = {
-    "model": pl.String,
-    "dtype": pl.String,
-    "control": pl.String,
-    "task": pl.String,
-    "n_shots": pl.Int64,
+SCHEMA: Schema = {
+    **GROUP_SCHEMA,
     "step": pl.Int64,
     "tokens_seen": pl.Int64,
     "curve": pl.String,
@@ -56,43 +51,34 @@ SCHEMA = {
 }
 
 
-def emergence(results: Place) -> pl.DataFrame:
+def rows(curves: GroupCurves) -> Iterator[Row]:
     """Accuracy of every curve at every step.
 
-    Returns:
+    Yields:
         One row per (model, dtype, control, task, n_shots, step, curve, variant, n_labelled): tokens_seen; mean and sd
-        over prompts; low, high: 95 % interval of the mean with what `resampled` names drawn again (null where it is
-        not known to cover); n_prompts (those that every step has, and the curve), n_prompts_at_step (those that this
-        step has), n_seeds, n_examples, chance, selected_on; null_mean, null_q95, null_q99 of the mean with permuted
-        labels, and `band`, which permuted curves exceed at ANY step with probability 1 %; swapped_mean, swapped_q99,
+        over prompts; low, high: 95 % bootstrap interval of the mean over what `resampled` names (null where it is not
+        known to cover); n_prompts (those that every step has, and the curve), n_prompts_at_step (those that this step
+        has), n_seeds, n_examples, chance, selected_on; null_mean, null_q95, null_q99 of the mean with permuted labels,
+        and `band`, which permuted curves exceed at ANY step with probability 1 %; swapped_mean, swapped_q99,
         swapped_band: the same with the label words of each seed swapped, where seeds draw their words.
     """
-    return pl.DataFrame(rows_of("emergence", results), schema=SCHEMA).sort(
-        *GROUP, "curve", "variant", "n_labelled", "step"
-    )
+    return (row for curve in curves.curves for row in _curve_rows(curves, curve))
 
 
-def rows(curves: GroupCurves) -> Iterator[dict[str, object]]:
-    """One group's rows."""
-    return (row for curve in curves.curves for row in _rows(curves, curve))
+EMERGENCE = CurveTable(rows, SCHEMA, [*GROUP, "curve", "variant", "n_labelled", "step"])
 
 
-def _rows(curves: GroupCurves, curve: Curve) -> Iterator[dict[str, object]]:
+def _curve_rows(curves: GroupCurves, curve: Curve) -> Iterator[Row]:
     shared = {
-        **dict(zip(GROUP, curves.asked.group, strict=True)),
-        "curve": curve.name,
-        "variant": curve.variant,
-        "n_labelled": curve.n_labelled,
-        "selected_on": SELECTED_ON[curve.name],
-        "n_seeds": int(curves.design.seed_of.max()) + 1,
-        "n_examples": len(curves.asked.example_id),
-        "chance": 1 / curves.design.n_labels,
-        "resampled": curves.design.resampled if curve.moves is not None else None,
+        **curves.keys(curve),
+        "selected_on": curve.selected_on,
+        "n_seeds": curves.design.n_seeds,
+        "n_examples": len(curves.common.example_id),
+        "chance": curves.design.chance,
+        "resampled": curves.design.resampled,
     }
-    columns = {"low": None, "high": None, **_of_null("null", curve.mean_null), **_of_null("swapped", curve.swapped)}
-    if curve.moves is not None and curve.name not in NO_INTERVAL:
-        columns["low"], columns["high"] = (np.clip(end, 0, 1) for end in interval(again(lambda v: v, curve.drawn)))
-    for i, step in enumerate(curves.asked.steps):
+    columns = {**_interval_columns(curve), **_null_columns(curve), **_swapped_columns(curve)}
+    for i, step in enumerate(curves.common.steps):
         values = curve.values[i][~np.isnan(curve.values[i])]
         yield {
             **shared,
@@ -101,21 +87,27 @@ def _rows(curves: GroupCurves, curve: Curve) -> Iterator[dict[str, object]]:
             "mean": values.mean() if len(values) else None,
             "sd": values.std(ddof=1) if len(values) > 1 else None,
             "n_prompts": len(values),
-            "n_prompts_at_step": curves.asked.prompts_at[step],
-            **{name: None if column is None or np.isnan(column[i]) else column[i] for name, column in columns.items()},
+            "n_prompts_at_step": curves.common.n_prompts_at[step],
+            **{name: None if np.isnan(column[i]) else column[i] for name, column in columns.items()},
         }
 
 
-def _of_null(name: str, null: np.ndarray | None) -> dict[str, np.ndarray | None]:
-    """Columns of a null (step, replicate)."""
-    columns: dict[str, np.ndarray | None] = dict.fromkeys(
-        [f"{name}_mean", f"{name}_q99", "band" if name == "null" else f"{name}_band"]
-    )
-    if name == "null":
-        columns["null_q95"] = None
-    if null is None:
-        return columns
-    levels = {f"{name}_q95": 0.95, f"{name}_q99": 0.99}
-    found = {key: np.quantile(null, level, axis=1) for key, level in levels.items() if key in columns}
-    found |= {f"{name}_mean": null.mean(1), "band" if name == "null" else f"{name}_band": band(null, LEVEL)}
-    return {**columns, **found}
+def _interval_columns(curve: Curve) -> dict[str, np.ndarray]:
+    if not curve.has_interval:
+        return {}
+    low, high = interval(replicate(lambda values: values, curve.bootstrap))
+    return {"low": np.clip(low, 0, 1), "high": np.clip(high, 0, 1)}
+
+
+def _null_columns(curve: Curve) -> dict[str, np.ndarray]:
+    null = curve.mean_null
+    q95, q99 = (np.quantile(null, level, axis=1) for level in (0.95, 0.99))
+    return {"null_mean": null.mean(1), "null_q95": q95, "null_q99": q99, "band": band(null, LEVEL)}
+
+
+def _swapped_columns(curve: Curve) -> dict[str, np.ndarray]:
+    swapped = curve.swapped
+    if swapped is None:
+        return {}
+    q99 = np.quantile(swapped, 0.99, axis=1)
+    return {"swapped_mean": swapped.mean(1), "swapped_q99": q99, "swapped_band": band(swapped, LEVEL)}

@@ -6,16 +6,15 @@ import numpy as np
 import polars as pl
 from scipy.special import bdtrc
 
-from analysis.reading.answers import CURVE_SCHEMA, GROUP
-from analysis.statistics.choosing import B1, FULL, NO_INTERVAL, SELECTED_ON
-from analysis.statistics.criteria import COVERED, Criterion, criteria
-from analysis.statistics.curves import Curve, GroupCurves
-from analysis.statistics.one_pass import rows_of
+from analysis.reading.groups import GROUP, Schema
+from analysis.statistics.bootstrap import replicate
+from analysis.statistics.component_choice import B1, FULL
+from analysis.statistics.criteria import Criterion, criteria
+from analysis.statistics.curve_table import CurveTable, Row
+from analysis.statistics.curves import CURVE_SCHEMA, Curve, GroupCurves
 from analysis.statistics.onset import interval, onset_of
-from analysis.statistics.resampling import again
-from dynamics.results.places import Place
 
-SCHEMA = {
+SCHEMA: Schema = {
     **CURVE_SCHEMA,
     "selected_on": pl.String,
     "criterion": pl.String,
@@ -37,24 +36,39 @@ SCHEMA = {
 }
 
 
-def leads(results: Place) -> pl.DataFrame:
+def rows(curves: GroupCurves) -> Iterator[Row]:
     """Lead of every curve over Full, `log2(onset of Full) - log2(onset of the curve)`: positive where Full is later.
 
-    Returns:
+    Yields:
         One row per (model, dtype, control, task, n_shots, curve, variant, n_labelled, criterion): lead, in doublings;
         bound (empty, `at least` where Full never emerges or the curve was above before the first checkpoint,
         `at most` the other way round; the lead is then counted to the last or from the first checkpoint; `undefined`
-        where neither emerges or both were above before: lead is null); low, high: 95 % interval, both onsets from the
-        same replicates, null where it has no end, and for a criterion or curve whose interval is not known to cover;
-        undefined: share of replicates without a lead, left out of it, null where no interval is claimed; resampled;
-        n_prompts, n_ahead, n_behind, n_undecided: prompts whose own curve emerges before, after, or neither; p_sign:
-        two-sided sign test over them; n_seeds, n_seeds_ahead, n_seeds_behind, p_sign_seeds: the same with one vote
-        per demonstration seed, since prompts of a seed share their demonstrations. Prompts and seeds share the test
-        rows, so both tests are about these rows. Null where a criterion is not for single prompts.
+        where neither emerges or both were above before: lead is null); low, high: 95 % bootstrap interval, both onsets
+        from the same replicates, null where it has no end, and where the interval of the criterion or curve is not
+        known to cover; undefined: share of replicates without a lead, left out of the interval, null where no interval
+        is given; resampled; n_prompts, n_ahead, n_behind, n_undecided: prompts whose single curve emerges before,
+        after, or neither; p_sign: two-sided sign test over them; n_seeds, n_seeds_ahead, n_seeds_behind, p_sign_seeds:
+        the same with one vote per demonstration seed, since prompts of a seed share their demonstrations. Prompts and
+        seeds share the test rows, so both tests are about these rows. Null where a criterion is not for single prompts.
     """
-    return pl.DataFrame(rows_of("leads", results), schema=SCHEMA).sort(
-        *GROUP, "curve", "variant", "n_labelled", "criterion"
-    )
+    full = next(curve for curve in curves.curves if curve.name == FULL)
+    full_criteria = {criterion.name: criterion for criterion in criteria(curves, full)}
+    for curve in curves.curves:
+        if curve.name in (FULL, B1):
+            continue
+        for criterion in criteria(curves, curve):
+            full_criterion = full_criteria[criterion.name]
+            yield {
+                **curves.keys(curve),
+                "selected_on": curve.selected_on,
+                "criterion": criterion.name,
+                **_lead_columns(curves.axis, (curve, criterion), (full, full_criterion)),
+                "resampled": curves.design.resampled,
+                **_sign_test_columns(curves, criterion, full_criterion),
+            }
+
+
+LEADS = CurveTable(rows, SCHEMA, [*GROUP, "curve", "variant", "n_labelled", "criterion"])
 
 
 def sign_test(ahead: int, behind: int) -> float:
@@ -62,65 +76,50 @@ def sign_test(ahead: int, behind: int) -> float:
     return min(1.0, 2 * float(bdtrc(max(ahead, behind) - 1, ahead + behind, 0.5)))
 
 
-def rows(curves: GroupCurves) -> Iterator[dict[str, object]]:
-    """One group's rows."""
-    full = next(curve for curve in curves.curves if curve.name == FULL)
-    of_full = {criterion.name: criterion for criterion in criteria(curves, full)}
-    for curve in curves.curves:
-        if curve.name in (FULL, B1):
-            continue
-        for criterion in criteria(curves, curve):
-            yield {
-                **dict(zip(GROUP, curves.asked.group, strict=True)),
-                "curve": curve.name,
-                "variant": curve.variant,
-                "n_labelled": curve.n_labelled,
-                "selected_on": SELECTED_ON[curve.name],
-                "criterion": criterion.name,
-                **_lead(curves.axis, (curve, criterion), (full, of_full[criterion.name])),
-                "resampled": curves.design.resampled,
-                **_votes(curves, criterion, of_full[criterion.name]),
-            }
-
-
-def _lead(axis: np.ndarray, mine: tuple[Curve, Criterion], full: tuple[Curve, Criterion]) -> dict[str, object]:
+def _lead_columns(axis: np.ndarray, own: tuple[Curve, Criterion], full: tuple[Curve, Criterion]) -> Row:
     def onset_by(criterion: Criterion, values: np.ndarray) -> np.ndarray:
         return onset_of(axis, criterion.margins(values)).log2
 
-    first, second = (float(onset_by(criterion, curve.mean)) for curve, criterion in (mine, full))
-    lead = np.clip(second, axis[0], axis[-1]) - np.clip(first, axis[0], axis[-1])
-    undefined = first == second and np.isinf(first)
+    own_onset, full_onset = (float(onset_by(criterion, curve.mean)) for curve, criterion in (own, full))
+    lead = np.clip(full_onset, axis[0], axis[-1]) - np.clip(own_onset, axis[0], axis[-1])
+    undefined = own_onset == full_onset and np.isinf(own_onset)
     with np.errstate(invalid="ignore"):  # never less never is NaN: not defined
-        replicates = again(lambda a, b: onset_by(full[1], b) - onset_by(mine[1], a), mine[0].drawn, full[0].drawn)
-    claimed = mine[1].name in COVERED and mine[0].name not in NO_INTERVAL
-    low, high = interval(replicates) if claimed else (np.nan, np.nan)
+        replicates = replicate(
+            lambda values, full_values: onset_by(full[1], full_values) - onset_by(own[1], values),
+            own[0].bootstrap,
+            full[0].bootstrap,
+        )
+    has_interval = own[1].has_interval(own[0])
+    low, high = interval(replicates) if has_interval else (np.nan, np.nan)
     return {
         "lead": None if undefined else lead,
-        "bound": "undefined" if undefined else _bound(first, second),
+        "bound": "undefined" if undefined else _bound(own_onset, full_onset),
         "low": float(low) if np.isfinite(low) else None,
         "high": float(high) if np.isfinite(high) else None,
-        "undefined": float(np.isnan(replicates).mean()) if claimed else None,
+        "undefined": float(np.isnan(replicates).mean()) if has_interval else None,
     }
 
 
-def _bound(mine: float, full: float) -> str:
-    if mine == -np.inf or full == np.inf:
+def _bound(own_onset: float, full_onset: float) -> str:
+    if own_onset == -np.inf or full_onset == np.inf:
         return "at least"
-    return "at most" if mine == np.inf or full == -np.inf else ""
+    return "at most" if own_onset == np.inf or full_onset == -np.inf else ""
 
 
-def _votes(curves: GroupCurves, mine: Criterion, full: Criterion) -> dict[str, object]:
+def _sign_test_columns(curves: GroupCurves, own: Criterion, full: Criterion) -> Row:
     """Sign tests over prompts and over seeds."""
     seed_of = curves.design.seed_of
-    counts: dict[str, object] = {"n_prompts": len(seed_of), "n_seeds": int(seed_of.max()) + 1}
-    if mine.prompts is None or full.prompts is None:
-        return counts
-    first, second = (onset_of(curves.axis, np.nan_to_num(own, nan=-1)).log2 for own in (mine.prompts, full.prompts))
-    sign = (second > first).astype(int) - (second < first).astype(int)
-    by_seed = np.sign(np.bincount(seed_of, weights=sign)).astype(int)
+    sizes: Row = {"n_prompts": len(seed_of), "n_seeds": curves.design.n_seeds}
+    if own.prompts is None or full.prompts is None:
+        return sizes
+    own_onset, full_onset = (
+        onset_of(curves.axis, np.nan_to_num(margins, nan=-1)).log2 for margins in (own.prompts, full.prompts)
+    )
+    sign = (full_onset > own_onset).astype(int) - (full_onset < own_onset).astype(int)
+    seed_sign = np.sign(np.bincount(seed_of, weights=sign)).astype(int)
     ahead, behind = int((sign > 0).sum()), int((sign < 0).sum())
-    seeds_ahead, seeds_behind = int((by_seed > 0).sum()), int((by_seed < 0).sum())
-    return counts | {
+    seeds_ahead, seeds_behind = int((seed_sign > 0).sum()), int((seed_sign < 0).sum())
+    return sizes | {
         "n_ahead": ahead,
         "n_behind": behind,
         "n_undecided": len(sign) - ahead - behind,

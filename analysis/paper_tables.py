@@ -1,14 +1,15 @@
 """The paper's main tables: a row per method, a column per task, and the average; the paper's own averages beside it.
 
 Accuracies in percent, means over prompts, of every model's last step, without controls. The paper's numbers
-(arXiv 2406.13131, averages over its eight tasks for Llama-2-7B) stand beside the same method and number of labelled
+(arXiv 2406.13131, averages over its eight tasks for Llama-2-7B) are given beside the same method and number of labelled
 examples where the model is `meta-llama/Llama-2-7b-hf`. It takes four demonstrations, three where a task has three
 labels: `shots` counts the latter as four.
 """
 
 import polars as pl
 
-from analysis.reading.accuracies import method_scores, n_labels
+from analysis.reading.accuracies import method_scores
+from analysis.reading.task_facts import n_labels
 from dynamics.errors import StoreError
 from dynamics.results.places import Place
 
@@ -27,7 +28,7 @@ PAPER_AVERAGES = {
     ("comp_rw", 12): 68.8,
     ("comp_rw", 24): 69.8,
 }
-"""(method, labelled examples) -> percent. The paper's COMP RW has no variants: its number stands beside each."""
+"""(method, labelled examples) -> percent. The paper's COMP RW has no variants: its number is given beside each."""
 PAPER_SHOTS = 4
 METHODS = ("full", "oracle_t1", "oracle_b1", "standard", "prompt_selection", "calib_plus", "comp_rw", "heldout_t1")
 ROW = ["model", "dtype", "step", "method", "variant", "n_labelled", "shots"]
@@ -37,8 +38,8 @@ def paper_tables(results: Place) -> pl.DataFrame:
     """One row per (model, dtype, step, method, variant, n_labelled, shots).
 
     Returns:
-        A column per task in the paper's order, others after them; average (over the paper's tasks that are there, or
-        over all tasks where none of them is), n_tasks (that many), paper (the paper's average; null where there is
+        A column per task in the paper's order, others after them; average (over the paper's tasks in the results,
+        or over all tasks where none of them is), n_tasks (that many), paper (the paper's average; null where there is
         none). Methods that are not in the results have no row.
 
     Raises:
@@ -50,7 +51,7 @@ def paper_tables(results: Place) -> pl.DataFrame:
     wide = means.pivot("task", index=ROW, values="accuracy")
     averaged = tasks or others
     if not averaged:
-        raise StoreError(f"{results} holds no scores of an untouched model; sweep one without a control")
+        raise StoreError(f"{results} holds scores of controls only; sweep the models without a control too")
     paper = pl.struct("model", "method", "n_labelled", "shots").map_elements(_paper_average, pl.Float64)
     return (
         wide.with_columns(

@@ -1,8 +1,8 @@
-"""Where do the numbers come from? Checkpoints with their commits, flags, failures and the checks they passed."""
+"""Where do the numbers come from? Checkpoints with their commits, flags, failures and the errors of their checks."""
 
 import polars as pl
 
-from analysis.reading.loading import STATE, flagged
+from analysis.reading.result_tables import CHECKPOINT, flagged_checkpoints
 from dynamics.results.metadata import saved_plans
 from dynamics.results.places import Place
 from dynamics.results.store import open_store, read_units
@@ -19,7 +19,7 @@ def provenance(results: Place) -> pl.DataFrame:
     """
     units = read_units(open_store(results))
     done = pl.col("status") == "done"
-    table = units.group_by(STATE).agg(
+    table = units.group_by(CHECKPOINT).agg(
         revision=_distinct("revision"),
         tokens_seen=pl.col("tokens_seen").first(),
         commit_sha=_distinct("commit_sha"),
@@ -31,11 +31,11 @@ def provenance(results: Place) -> pl.DataFrame:
         devices=_distinct("device"),
         versions=_distinct("versions", "; "),
     )
-    marked = table.join(_flags(units, results), on=STATE, how="left").with_columns(
+    with_flags = table.join(_flags(units, results), on=CHECKPOINT, how="left").with_columns(
         pl.col("flags").fill_null(""), pl.col("counts").fill_null(True) & (pl.col("n_units") > 0)
     )
-    first = [*STATE, "revision", "tokens_seen", "commit_sha", "flags", "counts"]
-    return marked.select(*first, pl.exclude(first)).sort(STATE)
+    first = [*CHECKPOINT, "revision", "tokens_seen", "commit_sha", "flags", "counts"]
+    return with_flags.select(*first, pl.exclude(first)).sort(CHECKPOINT)
 
 
 def plans(results: Place) -> dict[str, str]:
@@ -44,11 +44,11 @@ def plans(results: Place) -> dict[str, str]:
 
 
 def _flags(units: pl.DataFrame, results: Place) -> pl.DataFrame:
-    """Of a folder without a finished unit nothing is flagged: `flagged` reads finished ones."""
+    """The flagged checkpoints; none where no unit is finished, since only finished ones are read."""
     if (units["status"] == "done").any():
-        return flagged(results)
-    return units.clear().select(*STATE, flags=pl.lit(""), counts=pl.lit(True))
+        return flagged_checkpoints(results)
+    return units.clear().select(*CHECKPOINT, flags=pl.lit(""), counts=pl.lit(True))
 
 
-def _distinct(column: str, between: str = " ") -> pl.Expr:
-    return pl.col(column).drop_nulls().unique().sort().str.join(between)
+def _distinct(column: str, separator: str = " ") -> pl.Expr:
+    return pl.col(column).drop_nulls().unique().sort().str.join(separator)

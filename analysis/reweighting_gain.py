@@ -2,13 +2,14 @@
 
 Full needs no labels beyond the demonstrations; Calib+ (`calib_plus`), COMP RW (`comp_rw`) and held-out T1
 (`heldout_t1`, variant `train_rows`) use `n_labelled` of them. Held-out T1 in its variant `split_half` is chosen on
-half of the test rows: not for use, but T1 without its optimism.
+half of the test rows: no method to use, but T1 without its optimism.
 """
 
 import polars as pl
 
-from analysis.reading.accuracies import method_scores, n_labels
-from analysis.reading.answers import GROUP
+from analysis.reading.accuracies import method_scores
+from analysis.reading.groups import GROUP
+from analysis.reading.task_facts import n_labels
 from dynamics.results.places import Place
 
 METHODS = ("full", "calib_plus", "comp_rw", "heldout_t1")

@@ -8,16 +8,14 @@ import re
 
 import polars as pl
 
-from analysis.leads import leads
-from analysis.onsets import onsets
-from analysis.reading.answers import GROUP, groups
+from analysis.curve_tables import curve_table
+from analysis.reading.groups import GROUP, GROUP_SCHEMA, Schema, groups
 from dynamics.results.places import Place
 
 CURVE = ["curve", "variant", "n_labelled", "criterion"]
 _SIZE = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(m|b)(?![a-z0-9])", re.IGNORECASE)
-SCHEMA = {
-    **dict.fromkeys(GROUP, pl.String),
-    "n_shots": pl.Int64,
+SCHEMA: Schema = {
+    **GROUP_SCHEMA,
     "n_parameters": pl.Int64,
     **dict.fromkeys(("curve", "variant"), pl.String),
     "n_labelled": pl.Int64,
@@ -34,8 +32,8 @@ SCHEMA = {
 
 def n_parameters(model: str) -> int | None:
     """The size in a model's name: `EleutherAI/pythia-1.4b` -> 1_400_000_000; None without one."""
-    found = _SIZE.search(model.rsplit("/", 1)[-1])
-    return round(float(found[1]) * (10**6 if found[2].lower() == "m" else 10**9)) if found else None
+    match = _SIZE.search(model.rsplit("/", 1)[-1])
+    return round(float(match[1]) * (10**6 if match[2].lower() == "m" else 10**9)) if match else None
 
 
 def scaling(results: Place) -> pl.DataFrame:
@@ -46,20 +44,20 @@ def scaling(results: Place) -> pl.DataFrame:
         over Full in doublings with lead_low, lead_high and bound (null for Full itself); onset in steps with onset_low,
         onset_high and censored; tokens_per_step, and the onset in tokens (`onset_tokens`, `_low`, `_high`; null where
         the suite's tokens are not known); last_step. The columns mean what they do in `leads` and `onsets`. Empty
-        where fewer than two sizes are there.
+        with fewer than two sizes.
     """
-    sizes = {model: n_parameters(model) for model in {str(group[0]) for group in groups(results)}}
-    sized = pl.DataFrame(
-        {"model": sorted(sizes), "n_parameters": [sizes[model] for model in sorted(sizes)]},
+    models = sorted({group.model for group in groups(results)})
+    sizes = pl.DataFrame(
+        {"model": models, "n_parameters": [n_parameters(model) for model in models]},
         schema={"model": pl.String, "n_parameters": pl.Int64},
     ).drop_nulls()
-    if sized["n_parameters"].n_unique() < 2:
+    if sizes["n_parameters"].n_unique() < 2:
         return pl.DataFrame(schema=SCHEMA)
     key = [*GROUP, *CURVE]
-    ahead = leads(results).select(*key, "lead", "bound", lead_low="low", lead_high="high")
-    when = onsets(results).rename({"t": "onset", "low": "onset_low", "high": "onset_high"})
+    leads = curve_table("leads", results).select(*key, "lead", "bound", lead_low="low", lead_high="high")
+    onsets = curve_table("onsets", results).rename({"t": "onset", "low": "onset_low", "high": "onset_high"})
     ratio = (pl.col("tokens_seen") / pl.col("step")).filter(pl.col("step") > 0).max().over("model")
-    table = when.join(ahead, on=key, how="left").join(sized, on="model").with_columns(tokens_per_step=ratio)
+    table = onsets.join(leads, on=key, how="left").join(sizes, on="model").with_columns(tokens_per_step=ratio)
     in_tokens = [
         (pl.col(name) * pl.col("tokens_per_step")).alias(name.replace("onset", "onset_tokens"))
         for name in ("onset", "onset_low", "onset_high")

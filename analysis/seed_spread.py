@@ -1,17 +1,19 @@
-"""How far do trainings with other seeds lie apart? Curves of the same model, mean and range over seeds.
+"""How far apart are trainings with other seeds? Curves of the same model, mean and range over seeds.
 
 T1, B1 and held-out T1 (chosen on one half of the test rows, scored on the other) choose components anew in every
-training: what is compared is the best of each, not the component at one place, which is another one in every seed.
+training: the best of each is compared, not the component at one place, which is another one in every seed.
 """
 
 import polars as pl
 
-from analysis.reading.accuracies import method_scores, n_labels
+from analysis.reading.accuracies import method_scores
+from analysis.reading.groups import GROUP
 from analysis.reading.seeds import families
+from analysis.reading.task_facts import n_labels
 from dynamics.results.places import Place
 
 CURVES = {"full": "Full", "oracle_t1": "T1", "oracle_b1": "B1", "heldout_t1": "Held-out T1"}
-SETTING = ["dtype", "control", "task", "n_shots"]
+SETTING = [name for name in GROUP if name != "model"]
 
 
 def seed_spread(results: Place) -> pl.DataFrame:
@@ -27,13 +29,13 @@ def seed_spread(results: Place) -> pl.DataFrame:
         (pl.col("method") != "heldout_t1") | (pl.col("variant") == "split_half"),
         pl.col("accuracy").is_not_null(),
     )
-    of_training = scores.group_by("model", *SETTING, "step", "method").agg(pl.col("accuracy").mean())
-    trainings = of_training.collect(engine="streaming").join(n_labels(results), on=["model", "task"], how="left")
-    found = families(trainings["model"])
-    tables = [_over_seeds(trainings.filter(pl.col("model").is_in(mine)), *key) for key, mine in found.items()]
-    empty = _over_seeds(trainings.clear(), "", "")
-    together = [table.filter(pl.col("n_seeds").max().over(SETTING) > 1) for table in tables]
-    return pl.concat([empty, *together]).sort("model", "varies", *SETTING, "curve", "step")
+    means = scores.group_by("model", *SETTING, "step", "method").agg(pl.col("accuracy").mean())
+    trainings = means.collect(engine="streaming").join(n_labels(results), on=["model", "task"], how="left")
+    tables = [_over_seeds(trainings.clear(), "", "")]
+    for (base, varies), models in families(trainings["model"]).items():
+        table = _over_seeds(trainings.filter(pl.col("model").is_in(models)), base, varies)
+        tables.append(table.filter(pl.col("n_seeds").max().over(SETTING) > 1))
+    return pl.concat(tables).sort("model", "varies", *SETTING, "curve", "step")
 
 
 def _over_seeds(trainings: pl.DataFrame, base: str, varies: str) -> pl.DataFrame:

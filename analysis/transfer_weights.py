@@ -5,35 +5,35 @@ attention biases and constant where the variant keeps them. Tasks are paired if 
 
 - `matched = "task"`: the mean of the source's weights over its prompts, on every prompt of the target; on the diagonal
   the mean over the task's own prompts.
-- `matched = "prompt"`: for out-of-distribution tasks that take another task's demonstrations
-  (`analysis.reading.pairs.TRANSFERS`), each prompt's weights on the target's prompt of the same template and seed.
+- `matched = "prompt"`: for out-of-distribution tasks that take another task's demonstrations (`demonstrations_of` in
+  `units`), each prompt's weights on the target's prompt of the same template and seed.
 
 Contributions are read once, some rows at a time, so that memory does not grow with them.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
-from analysis.reading.accuracies import method_scores, n_labels
-from analysis.reading.answers import GROUP, groups
-from analysis.reading.loading import counted
-from analysis.reading.pairs import TRANSFERS
-from analysis.transfer import SETTING
+from analysis.reading.accuracies import method_scores
+from analysis.reading.groups import GROUP_SCHEMA, Group, constant_columns
+from analysis.reading.result_tables import valid_rows
+from analysis.reading.task_facts import SETTING, comparable_groups, n_labels, transfer_sources
 from dynamics import scores
 from dynamics.components import candidate_indices
-from dynamics.methods.variants import VARIANTS
+from dynamics.results.contributions import contribution_arrays
 from dynamics.results.places import Place
 
 ROWS_AT_ONCE = 512
 PROMPT = ["template", "demo_seed"]
 FIT = ["variant", "n_labelled"]
 VECTOR = ["source", "matched", *FIT, "keeps_remainder", "of_template", "of_seed", "n_source_prompts"]
+"""What identifies a vector of weights; of_template and of_seed are null for the mean over a task's prompts."""
 _MEANS = ("transfer_rw", "own_rw", "full", "gain")
 _SCORED = {
-    **dict.fromkeys(SETTING, pl.String),
-    "n_shots": pl.Int64,
+    **{name: GROUP_SCHEMA[name] for name in SETTING},
     "step": pl.Int64,
     "source": pl.String,
     "target": pl.String,
@@ -56,29 +56,23 @@ def transfer_weights(results: Place) -> pl.DataFrame:
         the target's prompts, each with its _sd; n_prompts, n_source_prompts (whose weights are averaged), chance.
         Empty where results hold no weights.
     """
-    labels = n_labels(results)
-    frames = [frame for setting in _settings(results, labels) for frame in _setting(results, setting)]
-    scored = pl.concat([pl.DataFrame(schema=_SCORED), *frames])
-    beside = method_scores(results).select(*SETTING, "step", "task", *PROMPT, "method", *FIT, "accuracy").collect()
-    prompt = [*SETTING, "step", "target", *PROMPT]
-    beside = beside.rename({"task": "target"})
-    full = beside.filter(method="full").select(*prompt, full="accuracy").unique(prompt)
-    own = beside.filter(method="comp_rw").select(*prompt, *FIT, own_rw="accuracy").unique([*prompt, *FIT])
-    table = scored.join(full, on=prompt, how="left").join(own, on=[*prompt, *FIT], how="left")
-    table = table.with_columns(gain=pl.col("transfer_rw") - pl.col("full"))
+    sources = transfer_sources(results)
+    scored = [frame for tasks in comparable_groups(results) for frame in _scored(results, tasks, sources)]
+    table = _beside_own_and_full(pl.concat([pl.DataFrame(schema=_SCORED), *scored]), results)
     means = [value for name in _MEANS for value in (pl.col(name).mean(), pl.col(name).std().alias(f"{name}_sd"))]
-    keys = [*SETTING, "step", "source", "target", "matched", *FIT]
     sizes = [pl.len().cast(pl.Int64).alias("n_prompts"), pl.col("n_source_prompts").first()]
-    chance = labels.select("model", target="task", chance=1 / pl.col("n_labels"))
-    averaged = table.group_by(keys).agg(*means, *sizes).join(chance, on=["model", "target"], how="left")
+    averaged = table.group_by(*SETTING, "step", "source", "target", "matched", *FIT).agg(*means, *sizes)
+    chance = n_labels(results).select("model", target="task", chance=1 / pl.col("n_labels"))
+    averaged = averaged.join(chance, on=["model", "target"], how="left")
     return averaged.sort(*SETTING, "matched", "source", "target", *FIT, "step")
 
 
-def vectors(weights: pl.DataFrame) -> pl.DataFrame:
+def weight_vectors(weights: pl.DataFrame, lenders: Iterable[str]) -> pl.DataFrame:
     """The weight vectors of one step that are applied: each task's mean, and of some tasks every prompt's own.
 
     Args:
-        weights: rows of `reweightings` with the task as `source`, and keeps_remainder.
+        weights: rows of `reweightings` with the task as `source`.
+        lenders: the tasks whose demonstrations others take.
 
     Returns:
         One row per vector: `VECTOR`, and a column of weights per component.
@@ -88,95 +82,79 @@ def vectors(weights: pl.DataFrame) -> pl.DataFrame:
     mean = mean.with_columns(
         of_template=pl.lit(None, pl.String), of_seed=pl.lit(None, pl.Int64), matched=pl.lit("task")
     )
-    own = weights.filter(pl.col("source").is_in(list(TRANSFERS.values())))
-    own = own.rename({"template": "of_template", "demo_seed": "of_seed"})
-    own = own.with_columns(n_source_prompts=pl.lit(1, pl.Int64), matched=pl.lit("prompt"))
+    by_prompt = weights.filter(pl.col("source").is_in(list(lenders)))
+    by_prompt = by_prompt.rename({"template": "of_template", "demo_seed": "of_seed"})
+    by_prompt = by_prompt.with_columns(n_source_prompts=pl.lit(1, pl.Int64), matched=pl.lit("prompt"))
     columns = [*VECTOR, "component", "weight"]
-    both = pl.concat([mean.select(columns), own.select(columns)])
+    both = pl.concat([mean.select(columns), by_prompt.select(columns)])
     return both.pivot("component", index=VECTOR, values="weight").sort(VECTOR)
 
 
-def apply(found: pl.DataFrame, batch: pl.DataFrame) -> np.ndarray:
-    """What each vector's answers earn on some rows of `contributions`: (row, vector), ties 1/n_tied.
+def credit_of_weights(vectors: pl.DataFrame, rows: pl.DataFrame) -> np.ndarray:
+    """Credit at the gold label of each vector's answers on rows of `contributions`: (row, vector), ties 1/n_tied.
 
     Raises:
         ValueError: a component has no weight.
     """
-    names = batch["components"][0].split(" ")
-    kept = candidate_indices(names)
-    rest = sorted(set(range(len(names))) - set(kept))
-    parts = batch["contributions"].explode().to_numpy().reshape(len(batch), len(names), -1).astype(float)
-    weights = found.select([names[i] for i in kept]).to_numpy()
+    arrays = contribution_arrays(rows)
+    candidates = candidate_indices(arrays.components)
+    others = sorted(set(range(len(arrays.components))) - set(candidates))
+    parts = arrays.contributions.astype(float)
+    weights = vectors.select([arrays.components[i] for i in candidates]).to_numpy()
     if np.isnan(weights).any():
         raise ValueError("some components of the target have no weight; weights and contributions are of other models")
-    constant = batch["constant"].explode().to_numpy().reshape(len(batch), -1)
-    remainder = parts[:, rest].sum(1) + constant
-    logits = weights @ parts[:, kept] + found["keeps_remainder"].to_numpy()[:, None] * remainder[:, None]
-    gold = batch["gold"].to_numpy()
-    return scores.at_gold(scores.credit(logits), gold)
+    remainder = parts[:, others].sum(1) + arrays.constant
+    logits = weights @ parts[:, candidates] + vectors["keeps_remainder"].to_numpy()[:, None] * remainder[:, None]
+    return scores.at_gold(scores.credit(logits), rows["gold"].to_numpy())
 
 
-def _settings(results: Place, labels: pl.DataFrame) -> list[list[tuple]]:
-    """Groups that differ in their task only and have equally many labels."""
-    there = pl.DataFrame(groups(results), schema=GROUP, orient="row").join(labels, on=["model", "task"], how="left")
-    by = there.partition_by(*SETTING, "n_labels", maintain_order=True)
-    return [mine.select(GROUP).rows() for mine in by]
+def _beside_own_and_full(scored: pl.DataFrame, results: Place) -> pl.DataFrame:
+    """Each prompt's score beside that of its own weights and of the full model."""
+    prompt = [*SETTING, "step", "target", *PROMPT]
+    stored = method_scores(results).select(*SETTING, "step", "task", *PROMPT, "method", *FIT, "accuracy").collect()
+    stored = stored.rename({"task": "target"})
+    full = stored.filter(method="full").select(*prompt, full="accuracy").unique(prompt)
+    own = stored.filter(method="comp_rw").select(*prompt, *FIT, own_rw="accuracy").unique([*prompt, *FIT])
+    table = scored.join(full, on=prompt, how="left").join(own, on=[*prompt, *FIT], how="left")
+    return table.with_columns(gain=pl.col("transfer_rw") - pl.col("full"))
 
 
-def _setting(results: Place, mine: list[tuple]) -> Iterator[pl.DataFrame]:
-    """Scores of every vector on every target, step by step."""
-    keys = dict(zip(GROUP, mine[0], strict=True))
-    tasks = [group[GROUP.index("task")] for group in mine]
-    rows = _of_setting(counted(results, "reweightings"), keys).filter(pl.col("task").is_in(tasks))
-    contributions = _of_setting(counted(results, "contributions"), keys).filter(pl.col("split") == "test")
-    weights = rows.with_columns(keeps_remainder=_keeps_remainder()).filter(pl.col("keeps_remainder").is_not_null())
-    for step in weights.select("step").unique().collect(engine="streaming")["step"].sort():
-        at = weights.filter(pl.col("step") == step).rename({"task": "source"})
+def _scored(results: Place, tasks: Sequence[Group], sources: Mapping[str, str]) -> Iterator[pl.DataFrame]:
+    """Scores of every vector on every target among groups that differ in their task only, step by step."""
+    setting = {name: value for name, value in tasks[0].keys.items() if name in SETTING}
+    same_setting = [pl.col(name) == value for name, value in setting.items()]
+    in_tasks = pl.col("task").is_in([group.task for group in tasks])
+    fitted = valid_rows(results, "reweightings").filter(*same_setting, in_tasks)
+    contributions = valid_rows(results, "contributions").filter(*same_setting, pl.col("split") == "test")
+    for step in fitted.select("step").unique().collect(engine="streaming")["step"].sort():
+        weights = fitted.filter(pl.col("step") == step).rename({"task": "source"})
         columns = ["source", *FIT, "keeps_remainder", *PROMPT, "component", "weight"]
-        found = vectors(at.select(columns).collect(engine="streaming"))
-        for task in tasks:
-            on_task = contributions.filter(pl.col("task") == task, pl.col("step") == step)
-            scored = _on_target(on_task, _applied_to(task, found))
+        vectors = weight_vectors(weights.select(columns).collect(engine="streaming"), sources.values())
+        for group in tasks:
+            rows = contributions.filter(pl.col("task") == group.task, pl.col("step") == step)
+            applicable = (pl.col("matched") == "task") | (pl.col("source") == sources.get(group.task, ""))
+            scored = _on_target(rows, vectors.filter(applicable))
             if scored is not None:
-                fixed = [pl.lit(keys[name]).cast(_SCORED[name]).alias(name) for name in SETTING]
-                at_step = pl.lit(step, pl.Int64)
-                yield scored.with_columns(*fixed, step=at_step, target=pl.lit(task)).select(*_SCORED)
+                keys = {**setting, "step": step, "target": group.task}
+                yield scored.with_columns(constant_columns(keys)).select(*_SCORED)
 
 
-def _applied_to(task: str, found: pl.DataFrame) -> pl.DataFrame:
-    of_target = pl.col("matched") == "task"
-    if task in TRANSFERS:
-        of_target |= pl.col("source") == TRANSFERS[task]
-    return found.filter(of_target)
-
-
-def _on_target(rows: pl.LazyFrame, found: pl.DataFrame) -> pl.DataFrame | None:
+def _on_target(rows: pl.LazyFrame, vectors: pl.DataFrame) -> pl.DataFrame | None:
     """Accuracy of every vector on every prompt of a task at a step; None without contributions."""
-    columns = [*PROMPT, "gold", "components", "contributions", "constant"]
-    earned: dict[tuple, np.ndarray] = {}
-    n_rows: dict[tuple, int] = {}
+    columns = [*PROMPT, "gold", "components", "contributions", "constant", "full"]
+    credit: dict[tuple, np.ndarray | int] = defaultdict(int)
+    n_rows: dict[tuple, int] = defaultdict(int)
     for batch in rows.select(columns).collect_batches(chunk_size=ROWS_AT_ONCE, engine="streaming"):
-        for prompt, mine in batch.partition_by(*PROMPT, as_dict=True).items():
-            earned[prompt] = earned.get(prompt, 0) + apply(found, mine).sum(0)
-            n_rows[prompt] = n_rows.get(prompt, 0) + len(mine)
+        for prompt, of_prompt in batch.partition_by(*PROMPT, as_dict=True).items():
+            credit[prompt] += credit_of_weights(vectors, of_prompt).sum(0)
+            n_rows[prompt] += len(of_prompt)
     scored = [
-        found.select(VECTOR).with_columns(
+        vectors.select(VECTOR).with_columns(
             template=pl.lit(prompt[0]),
             demo_seed=pl.lit(prompt[1], pl.Int64),
-            transfer_rw=earned[prompt] / n_rows[prompt],
+            transfer_rw=credit[prompt] / n_rows[prompt],
         )
-        for prompt in sorted(earned)
+        for prompt in sorted(credit)
     ]
     same_prompt = (pl.col("of_template") == pl.col("template")) & (pl.col("of_seed") == pl.col("demo_seed"))
     return pl.concat(scored).filter((pl.col("matched") == "task") | same_prompt) if scored else None
-
-
-def _of_setting(rows: pl.LazyFrame, keys: dict) -> pl.LazyFrame:
-    return rows.filter(*[pl.col(name) == keys[name] for name in SETTING])
-
-
-def _keeps_remainder() -> pl.Expr:
-    """As recorded; where an older file does not say, the built-in variants are known by name."""
-    known = {name: variant.reweighting.keep_remainder for name, variant in VARIANTS.items()}
-    by_name = pl.col("variant").replace_strict(known, default=None, return_dtype=pl.Boolean)
-    return pl.coalesce("keeps_remainder", by_name)

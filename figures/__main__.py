@@ -1,4 +1,4 @@
-"""`python -m figures [NAME] --results DIR --out DIR2`: draw one figure, or all and a page that shows them."""
+"""`python -m figures [NAME] --results DIR --out DIR2`: draws one figure, or all of them and a page that shows them."""
 
 from typing import Annotated
 
@@ -7,13 +7,13 @@ import typer
 import analysis
 from dynamics.command_line import user_errors_exit_2
 from dynamics.results.places import place
-from figures import FIGURES, Drawn, draw, draw_if_there
+from figures import FIGURES, DrawnFigure, draw, draw_if_available
 from figures.report import write_report
 
 
 def main(
     results: Annotated[str, typer.Option(help="folder that a sweep wrote, or its s3:// or gs:// URI")],
-    out: Annotated[str | None, typer.Option(help="folder or URI for all it draws; default RESULTS/figures")] = None,
+    out: Annotated[str | None, typer.Option(help="folder or URI for the pictures; default RESULTS/figures")] = None,
     name: Annotated[str | None, typer.Argument(help=f"one of: {', '.join(FIGURES)}; all if left out")] = None,
 ) -> None:
     """Regenerate figures from the Parquet results; with all of them, index.html: figures, tables and provenance."""
@@ -21,14 +21,14 @@ def main(
         store = place(results)
         folder = place(out) if out else store / "figures"
         if name:
-            _say(draw(name, store, folder))
+            _print_files(draw(name, store, folder))
             return
         analysis.load(store, "units")
-        drawn = [_say(draw_if_there(each, store, folder)) for each in FIGURES]
+        drawn = [_print_files(draw_if_available(figure, store, folder)) for figure in FIGURES]
         typer.echo(write_report(drawn, store, folder))
 
 
-def _say(drawn: Drawn) -> Drawn:
+def _print_files(drawn: DrawnFigure) -> DrawnFigure:
     for path in drawn.files:
         typer.echo(path)
     if drawn.missing:

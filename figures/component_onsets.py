@@ -1,55 +1,55 @@
 """When does each head and MLP emerge? Lollipops, the earliest first."""
 
-from typing import Any
-
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import FigureOf, style, wording
-from figures.onsets import lollipop
+from figures.captions import format_number, join_panels, panel_name
+from figures.layout import panel_pages
+from figures.onsets import plot_lollipop
+from figures.spec import FigureSpec
+from figures.style import PANEL, Look
+from figures.training_axis import set_step_axis
 
 CRITERION = "null of any component"
-MOST = 16
-KINDS: dict[str, dict[str, Any]] = {
+MAX_COMPONENTS = 16
+KINDS: dict[str, Look] = {
     "head": {"color": "#0072B2", "marker": "o"},
     "mlp": {"color": "#D55E00", "marker": "s"},
 }
 
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
-    """One panel per task and number of shots: the earliest components to stay above what luck gives any of them."""
-    several = table["model"].n_unique() > 1
-    panels = table.filter(criterion=CRITERION).partition_by(style.PANEL, maintain_order=True)
-    pages = style.pages("component_onsets", panels, 6)
-    return {name: _page(page, several_models=several) for name, page in pages.items()}
-
-
-def _page(panels: list[pl.DataFrame], *, several_models: bool) -> Figure:
+    """One panel per task and number of shots: the earliest components to stay above the null of all of them."""
+    panels = table.filter(criterion=CRITERION).partition_by(PANEL, maintain_order=True)
     n_rows = max(len(earliest(panel)) for panel in panels)
-    figure, grid = style.panel_grid(len(panels), height=0.85 + 0.13 * n_rows, sharey=False, most_columns=2)
-    for axes, panel in zip(grid, panels, strict=True):
-        _panel(axes, panel)
-        title = style.panel_title(panel.row(0, named=True), several_models=several_models)
-        style.title(axes, f"{title}: {panel['emerges'].sum()} of {len(panel)} emerge", labels=0.8)
-    style.x_label(figure, "training step (log scale); bars: 95 % intervals; right: accuracy at the last step")
-    style.legend_above(figure, grid, {"head": "attention head", "mlp": "MLP"})
-    return figure
+    return panel_pages(
+        "component_onsets",
+        panels,
+        _panel,
+        lambda panel: f"{panel_name(panel, table)}: {panel['emerges'].sum()} of {len(panel)} emerge",
+        legend={"head": "attention head", "mlp": "MLP"},
+        x_label="training step (log scale); bars: 95 % intervals; right: accuracy at the last step",
+        per_page=6,
+        max_columns=2,
+        height=0.85 + 0.13 * n_rows,
+        sharey=False,
+        tick_label_width=0.8,
+    )
 
 
 def earliest(panel: pl.DataFrame) -> pl.DataFrame:
-    """The components that emerge, earliest first, at most `MOST`."""
-    found = panel.filter("emerges")
-    return found.sort("t", "final", descending=[False, True], nulls_last=False).head(MOST)
+    """The components that emerge, earliest first, at most `MAX_COMPONENTS`."""
+    emerged = panel.filter("emerges")
+    return emerged.sort("t", "final", descending=[False, True], nulls_last=False).head(MAX_COMPONENTS)
 
 
 def _panel(axes: Axes, panel: pl.DataFrame) -> None:
     rows = earliest(panel)
-    style.step_axis(axes, [0, panel["last_step"][0]])
-    left, right = axes.get_xlim()
+    set_step_axis(axes, [0, panel["last_step"][0]])
     for y, row in enumerate(rows.iter_rows(named=True)):
-        lollipop(axes, row, y, KINDS[row["kind"]], (left, right), hollow=False)
-        final = wording.number(row["final"])
+        plot_lollipop(axes, row, y, KINDS[row["kind"]], hollow=False)
+        final = format_number(row["final"])
         axes.annotate(final, (1, y), (3, 0), ("axes fraction", "data"), "offset points", fontsize=5.5, va="center")
     for kind, look in KINDS.items():
         axes.plot([], [], linestyle="none", label=kind, **look)
@@ -59,23 +59,24 @@ def _panel(axes: Axes, panel: pl.DataFrame) -> None:
 
 def caption(table: pl.DataFrame) -> str:
     """How many emerge, and which one is first."""
-    said = []
-    for panel in table.filter(criterion=CRITERION).partition_by(style.PANEL, maintain_order=True):
+    panels = []
+    for panel in table.filter(criterion=CRITERION).partition_by(PANEL, maintain_order=True):
         rows = earliest(panel)
-        title = wording.name(panel, table)
+        name = panel_name(panel, table)
         if rows.is_empty():
-            said.append(f"{title}: none of {len(panel)}")
+            panels.append(f"{name}: none of {len(panel)}")
             continue
         first = rows.row(0, named=True)
-        when = "before the first step" if first["t"] is None else f"at step {first['t']:.0f}"
-        said.append(f"{title}: {panel['emerges'].sum()} of {len(panel)}, {first['component']} first, {when}")
+        onset = "before the first step" if first["t"] is None else f"at step {first['t']:.0f}"
+        panels.append(f"{name}: {panel['emerges'].sum()} of {len(panel)}, {first['component']} first, {onset}")
     return (
-        "Onset of every head's and MLP's mean accuracy over prompts: from here on above what permuted labels give any "
-        f"of them at any step with probability 1 %; at most {MOST} are drawn. {wording.by_panel(said)}."
+        "Onset of every head's and MLP's mean accuracy over prompts: from here on above the band that any component "
+        f"exceeds at any step with probability 1 % where labels are permuted; at most {MAX_COMPONENTS} are drawn. "
+        f"{join_panels(panels)}."
     )
 
 
-FIGURE = FigureOf(
+FIGURE = FigureSpec(
     analysis="component_onsets",
     question="When does each head and MLP emerge?",
     draw=draw,

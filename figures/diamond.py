@@ -7,47 +7,49 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from figures import FigureOf, style
+from figures.captions import panel_name
+from figures.layout import pages
+from figures.spec import FigureSpec
+from figures.style import PANEL, TWO_COLUMNS
+from figures.training_axis import format_step, plot_chance
 
-MOST_STEPS = 7
+MAX_STEPS = 7
 COLOURS, SPAN = "cividis_r", Normalize(0.25, 1)
 MARKERS = {"head": ("o", 9.0), "mlp": ("s", 15.0)}
 
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
-    """One row per task and number of shots, one column per step; at most `MOST_STEPS` steps, evenly among those there.
+    """One row per task and number of shots, one column per step; at most `MAX_STEPS` steps, evenly spaced.
 
-    A dot is a head, a square an MLP, each a mean over prompts; the grey outline is what the axes allow.
+    A dot is a head, a square an MLP, each a mean over prompts; the grey outline is what balanced rows allow.
     """
-    several = table["model"].n_unique() > 1
-    shown = spread(table["step"].unique().sort().to_list())
-    pages = style.pages("diamond", table.partition_by(style.PANEL, maintain_order=True), 6)
-    return {name: _page(page, shown, several_models=several) for name, page in pages.items()}
+    steps = spread(table["step"].unique().sort().to_list())
+    panels = {panel_name(panel, table): panel for panel in table.partition_by(PANEL, maintain_order=True)}
+    by_page = pages("diamond", list(panels.items()), 6)
+    return {name: _page(dict(page), steps) for name, page in by_page.items()}
 
 
-def _page(panels: list[pl.DataFrame], shown: list[int], *, several_models: bool) -> Figure:
-    figure = Figure(figsize=(min(style.TWO_COLUMNS, 1.6 + 1.05 * len(shown)), 0.5 + 1.25 * len(panels)))
+def _page(panels: dict[str, pl.DataFrame], shown: list[int]) -> Figure:
+    figure = Figure(figsize=(min(TWO_COLUMNS, 1.6 + 1.05 * len(shown)), 0.5 + 1.25 * len(panels)))
     grid = figure.subplots(len(panels), len(shown), squeeze=False, sharey=True, sharex="row")
-    for row, panel in zip(grid, panels, strict=True):
-        first = panel.row(0, named=True)
+    for row, (name, panel) in zip(grid, panels.items(), strict=True):
+        n_labels = panel["n_labels"][0]
         for axes, step in zip(row, shown, strict=True):
-            _panel(axes, panel.filter(step=step), first["n_labels"])
-        title = style.panel_title(first, several_models=several_models)
-        row[0].annotate(title, (0, 1), (0, 18), "axes fraction", "offset points", fontsize=8, annotation_clip=False)
-        for axes, step in zip(row, shown, strict=True):
-            axes.set_title(f"step {style.format_step(step)}", loc="left", fontsize=7)
-        middle = "share answered with label 1" if first["n_labels"] == 2 else "share of the label answered most"
-        row[len(row) // 2].set_xlabel(middle, fontsize=7)
+            _panel(axes, panel.filter(step=step), n_labels)
+            axes.set_title(f"step {format_step(step)}", loc="left", fontsize=7)
+        row[0].annotate(name, (0, 1), (0, 18), "axes fraction", "offset points", fontsize=8, annotation_clip=False)
+        share = "share answered with label 1" if n_labels == 2 else "share of the label answered most"
+        row[len(row) // 2].set_xlabel(share, fontsize=7)
     figure.supylabel("test accuracy")
     bar = figure.colorbar(ScalarMappable(SPAN, COLOURS), ax=grid, shrink=0.8, aspect=30, pad=0.01)
     bar.set_label("share of each prompt's most frequent answer (1: label-biased)")
     return figure
 
 
-def spread(steps: list[int], most: int = MOST_STEPS) -> list[int]:
-    """The first and the last step and others evenly between them, at most `most` in all."""
-    places = np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int))
-    return [steps[i] for i in places]
+def spread(steps: list[int], max_steps: int = MAX_STEPS) -> list[int]:
+    """The first and the last step and others evenly between them, at most `max_steps` in all."""
+    indices = np.unique(np.linspace(0, len(steps) - 1, min(max_steps, len(steps))).round().astype(int))
+    return [steps[i] for i in indices]
 
 
 def _panel(axes: Axes, rows: pl.DataFrame, n_labels: int) -> None:
@@ -66,7 +68,7 @@ def _panel(axes: Axes, rows: pl.DataFrame, n_labels: int) -> None:
             linewidths=0.3,
             edgecolors="0.2",
         )
-    style.chance_line(axes, 1 / n_labels)
+    plot_chance(axes, 1 / n_labels)
     low = 0 if n_labels == 2 else 1 / n_labels
     axes.set_xticks([low, 1], ["0" if n_labels == 2 else f"1/{n_labels}", "1"])
     axes.set_yticks([0, 0.5, 1])
@@ -83,19 +85,19 @@ def _outline(axes: Axes, n_labels: int) -> None:
 
 
 def caption(table: pl.DataFrame) -> str:
-    """Which steps are shown, and what the axes mean."""
+    """The axes, and how many steps are shown."""
     steps = table["step"].unique().sort().to_list()
-    shown = f" {len(spread(steps))} of {len(steps)} steps are shown." if len(steps) > MOST_STEPS else ""
+    shown = f" {len(spread(steps))} of {len(steps)} steps are shown." if len(steps) > MAX_STEPS else ""
     return (
-        "Every component (dot: head, square: MLP) by what it answers and how often it is right, means over prompts: "
+        "Every component (dot: head, square: MLP) by its answers and its accuracy, means over prompts: "
         "good components at the top, bad ones at the bottom, label-biased ones in the corners at chance; the outline "
         f"is what balanced test rows allow.{shown}"
     )
 
 
-FIGURE = FigureOf(
+FIGURE = FigureSpec(
     analysis="diamond",
-    question="Are components right, wrong, or always of one opinion?",
+    question="Are components right, wrong, or do they always give the same answer?",
     draw=draw,
     caption=caption,
 )

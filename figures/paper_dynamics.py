@@ -5,7 +5,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.paper_dynamics import CURVES
-from figures import FigureOf, style, wording
+from figures.captions import format_number, panel_title
+from figures.layout import legend_above, pages, panel_grid, set_title, set_x_label
+from figures.spec import FigureSpec
+from figures.style import CURVES as LOOKS
+from figures.style import NULL_COLOUR, PANEL
+from figures.training_axis import STEP_LABEL, format_step, plot_chance, plot_curve, set_accuracy_axis, set_training_axis
 
 _LEGEND = {
     "T1": "T1: best component",
@@ -20,53 +25,49 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
 
     Without a run, the paper's points alone.
     """
-    runs = table.partition_by(style.PANEL, maintain_order=True)
-    return {
-        name: _page(run, compared=run["mean"].is_not_null().any())
-        for name, (run,) in style.pages("paper_dynamics", runs, 1).items()
-    }
+    runs = table.partition_by(PANEL, maintain_order=True)
+    return {name: _page(run) for name, (run,) in pages("paper_dynamics", runs, 1).items()}
 
 
-def _page(run: pl.DataFrame, *, compared: bool) -> Figure:
-    figure, grid = style.panel_grid(2 if compared else 1, height=2.5, sharey=False)
+def _page(run: pl.DataFrame) -> Figure:
+    compared = run["mean"].is_not_null().any()
+    figure, grid = panel_grid(2 if compared else 1, height=2.5, sharey=False)
     _curves(grid[0], run)
     if compared:
-        style.title(grid[0], f"{style.panel_title(run.row(0, named=True), several_models=True)}; hollow: the paper")
+        set_title(grid[0], f"{panel_title(run.row(0, named=True), name_model=True)}; hollow: the paper")
         _differences(grid[1], run)
-        style.title(grid[1], "run less paper, in SDs over prompts")
+        set_title(grid[1], "run less paper, in SDs over prompts")
     else:
-        style.title(grid[0], "pythia-6.9b: agnews, 4-shot, as published (no run here)")
-    style.x_label(figure, style.STEP_LABEL)
-    style.legend_above(figure, grid, _LEGEND, columns=2)
+        set_title(grid[0], "pythia-6.9b: agnews, 4-shot, as published (no run here)")
+    set_x_label(figure, STEP_LABEL)
+    legend_above(figure, grid, _LEGEND)
     return figure
 
 
 def _curves(axes: Axes, run: pl.DataFrame) -> None:
     for curve in CURVES:
-        rows, look = run.filter(curve=curve), style.CURVES[curve]
-        ours, theirs = rows.filter(pl.col("mean").is_not_null()), rows.filter(pl.col("published").is_not_null())
+        rows, look = run.filter(curve=curve), LOOKS[curve]
+        own, published = rows.filter(pl.col("mean").is_not_null()), rows.filter(pl.col("published").is_not_null())
         hollow = {**look, "markerfacecolor": "white", "linewidth": 0.7}
-        style.curve(
-            axes, theirs, hollow, curve if ours.is_empty() else f"{curve}, paper", y="published", sd="published_sd"
-        )
-        style.curve(axes, ours, look, curve, y="mean", sd="sd")
-    style.chance_line(axes, 0.25)
-    style.time_axis(axes, run)
-    axes.set_ylim(-0.02, 1.02)
+        label = curve if own.is_empty() else f"{curve}, paper"
+        plot_curve(axes, published, hollow, label, y="published", sd="published_sd")
+        plot_curve(axes, own, look, curve, y="mean", sd="sd")
+    plot_chance(axes, 0.25)
+    set_accuracy_axis(axes, run)
     axes.set_ylabel("test accuracy")
 
 
 def _differences(axes: Axes, run: pl.DataFrame) -> None:
     for curve in CURVES:
         rows = run.filter(pl.col("curve") == curve, pl.col("in_sds").is_not_null())
-        style.curve(axes, rows, style.CURVES[curve], curve, y="in_sds", sd=None)
-    axes.axhspan(-1, 1, color=style.NULL_COLOUR, alpha=0.35, linewidth=0, zorder=0)
-    style.chance_line(axes, 0)
-    style.time_axis(axes, run)
+        plot_curve(axes, rows, LOOKS[curve], curve, y="in_sds", sd=None)
+    axes.axhspan(-1, 1, color=NULL_COLOUR, alpha=0.35, linewidth=0, zorder=0)
+    plot_chance(axes, 0)
+    set_training_axis(axes, run)
 
 
 def caption(table: pl.DataFrame) -> str:
-    """Where the run lies furthest from the paper, or that there is no run."""
+    """The largest difference between the run and the paper, or that there is no run."""
     source = (
         "Published means (arXiv 2406.13131), 7 of the paper's 32 checkpoints; band: its SD, published for Full only."
     )
@@ -77,12 +78,12 @@ def caption(table: pl.DataFrame) -> str:
     far = compared.sort(pl.col("in_sds").abs(), descending=True).row(0, named=True)
     return (
         f"{source} Grey on the right: within one SD over prompts (the paper's for Full where it is above zero, "
-        f"else the run's own). Furthest apart: {far['curve']} at step {style.format_step(far['step'])}, "
-        f"{wording.number(far['mean'])} against {wording.number(far['published'])} ({far['in_sds']:+.1f} SD)."
+        f"else the run's own). Largest difference: {far['curve']} at step {format_step(far['step'])}, "
+        f"{format_number(far['mean'])} against {format_number(far['published'])} ({far['in_sds']:+.1f} SD)."
     )
 
 
-FIGURE = FigureOf(
+FIGURE = FigureSpec(
     analysis="paper_dynamics",
     question="Does Pythia-6.9B on AGNews show the paper's training dynamics?",
     draw=draw,

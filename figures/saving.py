@@ -1,23 +1,23 @@
-"""One layout, every format: the same picture as PNG, SVG and PDF, the same bytes for the same input."""
+"""Rendering: the same picture as PNG, SVG and PDF, the same bytes for the same input."""
 
 from io import BytesIO
 
 from matplotlib.figure import Figure
 
 METADATA: dict[str, dict[str, None] | None] = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-"""Format -> what is left out of it: the time it was made."""
+"""Format -> metadata that are left out of it: the time it was made."""
 
 
 def rendered(name: str, figure: Figure) -> dict[str, bytes]:
     """A figure in every format of `METADATA`: file name -> bytes.
 
-    The layout is solved once and kept, so that all formats show the same and none pays for it again.
+    The layout is solved once, so that all formats show the same and only one pays for it.
     """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     files = {}
     for suffix, metadata in METADATA.items():
-        drawn = BytesIO()
-        figure.savefig(drawn, format=suffix, metadata=metadata)
-        files[f"{name}.{suffix}"] = drawn.getvalue()
+        buffer = BytesIO()
+        figure.savefig(buffer, format=suffix, metadata=metadata)
+        files[f"{name}.{suffix}"] = buffer.getvalue()
     return files

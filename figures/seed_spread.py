@@ -1,12 +1,15 @@
-"""How far trainings with other seeds lie apart: mean and range over seeds."""
+"""How far apart are trainings with other seeds? Mean and range over seeds."""
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import FigureOf, style, wording
+from figures.captions import SEEDS_PANEL, format_number, join_panels, seeds_name
+from figures.layout import panel_pages
+from figures.spec import FigureSpec
+from figures.style import CURVES
+from figures.training_axis import format_step, plot_curve, plot_interval, set_accuracy_axis
 
-PANEL = ["model", "varies", *style.PANEL[1:]]
 ORDER = ("B1", "Held-out T1", "Full", "T1")
 _LEGEND = {
     "T1": "T1: each training's best component",
@@ -18,56 +21,33 @@ _LEGEND = {
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
     """One panel per model, what its seeds change, task and shots: mean over seeds, shaded from lowest to highest."""
-    pages = style.pages("seed_spread", table.partition_by(PANEL, maintain_order=True), 9)
-    return {name: _page(page) for name, page in pages.items()}
-
-
-def _page(panels: list[pl.DataFrame]) -> Figure:
-    figure, grid = style.panel_grid(len(panels))
-    for axes, panel in zip(grid, panels, strict=True):
-        _panel(axes, panel)
-        style.title(axes, title(panel), size=7.5)
-    figure.supylabel("test accuracy, mean over prompts")
-    style.x_label(figure, style.STEP_LABEL)
-    style.legend_above(figure, grid, _LEGEND)
-    return figure
-
-
-def title(panel: pl.DataFrame) -> str:
-    """`pythia-160m: sst2, 4-shot (10 seeds)`."""
-    first = panel.row(0, named=True)
-    return f"{style.panel_title(first, several_models=True)} ({panel['n_seeds'].max()} {first['varies']}s)"
+    panels = table.partition_by(SEEDS_PANEL, maintain_order=True)
+    y_label = "test accuracy, mean over prompts"
+    return panel_pages("seed_spread", panels, _panel, seeds_name, legend=_LEGEND, y_label=y_label, title_size=7.5)
 
 
 def _panel(axes: Axes, panel: pl.DataFrame) -> None:
     for curve in ORDER:
-        rows, look = panel.filter(curve=curve).sort("step"), style.CURVES[curve]
-        style.curve(axes, rows, look, curve, y="mean", sd=None)
-        after, zero = rows.filter(pl.col("step") > 0), rows.filter(pl.col("step") == 0)
-        x = style.step_position(after["step"].to_numpy())
-        low, high = after["low"].to_numpy(), after["high"].to_numpy()
-        axes.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
-        x = style.step_position(zero["step"].to_numpy())
-        axes.vlines(x, zero["low"].to_numpy(), zero["high"].to_numpy(), color=look["color"], linewidth=0.8)
-    style.chance_line(axes, panel["chance"][0])
-    style.time_axis(axes, panel)
-    axes.set_ylim(-0.02, 1.02)
+        rows = panel.filter(curve=curve)
+        plot_curve(axes, rows, CURVES[curve], curve, y="mean", sd=None)
+        plot_interval(axes, rows, CURVES[curve])
+    set_accuracy_axis(axes, panel)
 
 
 def caption(table: pl.DataFrame) -> str:
-    """Where the full model's range over seeds is widest."""
+    """The step at which the full model's range over seeds is widest."""
     widest = []
-    for panel in table.filter(curve="Full").partition_by(PANEL, maintain_order=True):
+    for panel in table.filter(curve="Full").partition_by(SEEDS_PANEL, maintain_order=True):
         row = panel.sort(pl.col("high") - pl.col("low"), descending=True).row(0, named=True)
-        ends = f"{wording.number(row['low'])} to {wording.number(row['high'])}"
-        widest.append(f"{title(panel)}: {ends} at step {style.format_step(row['step'])}")
+        ends = f"{format_number(row['low'])} to {format_number(row['high'])}"
+        widest.append(f"{seeds_name(panel)}: {ends} at step {format_step(row['step'])}")
     return (
         "Accuracy of the same model trained with other seeds: mean over seeds, shaded from the lowest to the highest. "
-        f"The full model's range is widest at {wording.by_panel(widest)}."
+        f"The full model's range is widest at {join_panels(widest)}."
     )
 
 
-FIGURE = FigureOf(
+FIGURE = FigureSpec(
     analysis="seed_spread",
     question="How far apart are trainings with other seeds?",
     draw=draw,

@@ -1,11 +1,12 @@
-"""Answers of known truth: components and a full model that learn at known times, or never, as steps store them."""
+"""Simulated answers: components and a full model that learn at known times, or never, as steps store them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.reading.answers import Asked, StepAnswers
+from analysis.reading.answers import AnswerReader, CommonPrompts, StepAnswers
+from analysis.reading.groups import Group
 from analysis.statistics.onset import log2_steps
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 160, 256, 512, 1024)
@@ -42,41 +43,45 @@ class Design:
     persistence: float = 0.7
 
     @property
-    def asked(self) -> Asked:
-        """What every step is asked."""
+    def common(self) -> CommonPrompts:
+        """The prompts and examples that every step has."""
         prompts = tuple(f"t{t}/{s}" for t in range(self.n_templates) for s in range(self.n_seeds))
         ids = tuple(f"{i:05d}" for i in range(self.n_examples))
-        group = ("simulated", "float32", "none", "toy", 4)
-        return Asked(group, STEPS, prompts, ids, dict.fromkeys(STEPS, len(prompts)))
+        group = Group("simulated", "float32", "none", "toy", 4)
+        return CommonPrompts(group, STEPS, prompts, ids, dict.fromkeys(STEPS, len(prompts)))
 
 
-def draw(design: Design, seed: int) -> dict[int, StepAnswers]:
-    """One sweep's answers, step by step; the full model is drawn like one more component."""
+def simulate(design: Design, seed: int) -> dict[int, StepAnswers]:
+    """One sweep's answers by step; the full model is simulated like one more component."""
     rng = np.random.default_rng(seed)
-    asked = design.asked
+    common = design.common
     gold = (np.arange(design.n_examples) % design.n_labels).astype(np.uint8)
-    at = np.array([*design.learns_at, design.full_at])
-    knows_from = at + _shifts(design, rng, len(at))
-    shape = knows_from.shape
+    learns_at = np.array([*design.learns_at, design.full_at])
+    known_from = learns_at + _shifts(design, rng, len(learns_at))
+    shape = known_from.shape
     wrong = (gold[:, None] + rng.integers(1, design.n_labels, shape)) % design.n_labels
-    answer = np.where(rng.random(shape) < design.known, gold[:, None], wrong).astype(np.uint8)
+    known = np.where(rng.random(shape) < design.known, gold[:, None], wrong).astype(np.uint8)
     guess = rng.integers(0, design.n_labels, shape, np.uint8)
-    found = {}
+    answers = {}
     for step, position in zip(STEPS, log2_steps(STEPS), strict=True):
-        again = rng.random(shape) < design.persistence
-        guess = np.where(again, guess, rng.integers(0, design.n_labels, shape, np.uint8))
-        said = np.where(position > knows_from, answer, guess)
+        keeps_guess = rng.random(shape) < design.persistence
+        guess = np.where(keeps_guess, guess, rng.integers(0, design.n_labels, shape, np.uint8))
+        labels = np.where(position > known_from, known, guess)
         names = tuple(f"L0H{i}" for i in range(len(design.learns_at)))
-        found[step] = StepAnswers(
-            asked.group, step, None, asked.prompts, names, asked.example_id, gold, design.n_labels,
-            said[..., :-1], None, said[..., -1], None,
+        answers[step] = StepAnswers(
+            common.group, step, None, common.prompts, names, common.example_id, gold, design.n_labels,
+            labels[..., :-1], None, labels[..., -1], None,
         )  # fmt: skip
-    return found
+    return answers
 
 
-def reading(found: dict[int, StepAnswers]):
-    """As `analysis.statistics.curves.curves_of` reads."""
-    return lambda steps: [found[step] for step in steps]
+def reader(answers: dict[int, StepAnswers]) -> AnswerReader:
+    """Simulated answers as `analysis.statistics.curves.component_curves` reads them."""
+
+    def read(steps: Sequence[int]) -> Iterator[StepAnswers]:
+        return (answers[step] for step in steps)
+
+    return read
 
 
 def _shifts(design: Design, rng: np.random.Generator, n: int) -> np.ndarray:
@@ -84,8 +89,8 @@ def _shifts(design: Design, rng: np.random.Generator, n: int) -> np.ndarray:
     t, s, e = design.n_templates, design.n_seeds, design.n_examples
 
     def both(sd: float, shape: Sequence[int]) -> np.ndarray:
-        shared, own = rng.normal(0, sd, (*shape, 1)), rng.normal(0, sd, (*shape, n))
-        return np.sqrt(1 - design.own) * shared + np.sqrt(design.own) * own
+        shared, single = rng.normal(0, sd, (*shape, 1)), rng.normal(0, sd, (*shape, n))
+        return np.sqrt(1 - design.own) * shared + np.sqrt(design.own) * single
 
     template = np.linspace(-1, 1, t)[:, None, None, None] * design.of_template
     seed = both(design.of_seed, (1, s, 1))

@@ -40,6 +40,8 @@ def add_unit(
     n_skipped: int = 0,
     flags: Sequence[str] = (),
     content_hash: str | None = None,
+    contrasts_with: str | None = None,
+    demonstrations_of: str | None = None,
     **keys: object,
 ) -> None:
     """Write one unit whose candidates answer `answers` (example, candidate) and whose full model answers `full`.
@@ -48,6 +50,7 @@ def add_unit(
         n_skipped: how many of the last examples did not fit the context.
         flags, content_hash: of the checkpoint; a hash of its own unless given.
         scores: further rows of `prompt_scores`: method, and where they differ from the defaults variant, n_labelled...
+        contrasts_with, demonstrations_of: what the task says of its templates and its demonstrations.
         weights: (variant, n_labelled, one weight per candidate) of each fit.
         keys: what differs from the defaults: model, step, control, task, template, demo_seed, n_shots.
     """
@@ -93,6 +96,8 @@ def add_unit(
         "part": [part_id([keys["unit_id"]])],
         "flags": [list(flags)],
         "content_hash": [content_hash or f"{keys['model']}-{keys['step']}"],
+        "contrasts_with": [contrasts_with],
+        "demonstrations_of": [demonstrations_of],
     }
     write_units(store, table("units", keys, record), tables)
 
@@ -100,6 +105,7 @@ def add_unit(
 def _weight_rows(keys: Mapping[str, object], variant: str, n_labelled: int, weights: Sequence[float]) -> pa.Table:
     names = [component.name for component in COMPONENTS if component.is_candidate]
     shared = {"variant": variant, "n_labelled": n_labelled, "train_loss": 0.5, "epochs": 10}
+    shared["keeps_remainder"] = variant == "default"
     return table("reweightings", {**keys, **shared}, {"component": names, "weight": weights})
 
 

@@ -1,1 +1,1 @@
-"""What the analyses read: result tables that count, answers and accuracies as arrays, which prompts belong together."""
+"""What the analyses read: valid result tables, groups, answers and accuracies as arrays, facts about tasks."""

@@ -1,28 +1,21 @@
 """The `predictions` table as arrays: what every component and the full model answered, step by step."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
-from analysis.reading.loading import counted
-from dynamics import scores
+from analysis.reading.credit import credit, credit_counts, credit_unit
+from analysis.reading.groups import Group, groups
+from analysis.reading.result_tables import valid_rows
 from dynamics.components import candidate_indices
 from dynamics.errors import StoreError
 from dynamics.results.places import Place
 
-GROUP = ["model", "dtype", "control", "task", "n_shots"]
-"""What one curve is drawn for; prompts (template, demo_seed) are what it is averaged over."""
-CURVE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    **dict.fromkeys(GROUP, pl.String),
-    "n_shots": pl.Int64,
-    "curve": pl.String,
-    "variant": pl.String,
-    "n_labelled": pl.Int64,
-}
-"""Columns that tell one curve from all others."""
+READ_BYTES, CACHE_BYTES = 200e6, 600e6
+PROMPT = pl.format("{}/{}", "template", "demo_seed").alias("prompt")
+"""Name of a prompt, `template/seed`."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +23,11 @@ class StepAnswers:
     """Answers at one step of one group, as stored: a label each, and the few ties.
 
     Attributes:
-        group: the values of `GROUP`.
+        group: whose.
         step, tokens_seen: when.
         prompts: (prompt,) names, `template/seed`, sorted.
         components: (component,) names of the candidates: heads and MLPs.
-        example_id: (example,) sorted; examples that every prompt was asked.
+        example_id: (example,) sorted; the examples that every prompt has.
         gold: (example,), the same for all prompts.
         n_labels: number of label words.
         labels: (prompt, example, component) uint8, the label answered; the first in a tie.
@@ -43,7 +36,7 @@ class StepAnswers:
         full_labels, full_tied: (prompt, example), the same for the full model.
     """
 
-    group: tuple
+    group: Group
     step: int
     tokens_seen: int | None
     prompts: tuple[str, ...]
@@ -64,198 +57,217 @@ class StepAnswers:
     @property
     def credit(self) -> np.ndarray:
         """(prompt, example, component, label) float64, 1/n_tied at every label answered: 8 bytes for each."""
-        return _credit(self.labels, self.tied, self.n_labels)
+        return credit(self.labels, self.tied, self.n_labels)
 
     @property
-    def full(self) -> np.ndarray:
+    def full_credit(self) -> np.ndarray:
         """(prompt, example, label) float64, the full model's credit."""
-        return _credit(self.full_labels, self.full_tied, self.n_labels)
+        return credit(self.full_labels, self.full_tied, self.n_labels)
+
+    @property
+    def credit_unit(self) -> int:
+        """The unit of whole-number credit (`analysis.reading.credit`) that fits all components' ties."""
+        return credit_unit(self.tied)
+
+    def credit_counts(self, prompt: int, unit: int) -> np.ndarray:
+        """(example, component, label) of one prompt, `unit` times the credit."""
+        tied = None if self.tied is None else self.tied[prompt]
+        return credit_counts(self.labels[prompt], tied, self.n_labels, unit)
+
+    def of_prompts(self, prompts: Sequence[str]) -> "StepAnswers":
+        """The answers to some prompts."""
+        index = [self.prompts.index(prompt) for prompt in prompts]
+        return replace(
+            self,
+            prompts=tuple(prompts),
+            labels=self.labels[index],
+            tied=None if self.tied is None else self.tied[index],
+            full_labels=self.full_labels[index],
+            full_tied=None if self.full_tied is None else self.full_tied[index],
+        )
 
 
-def earned(labels: np.ndarray, tied: np.ndarray | None, n_labels: int, unit: int = 1) -> np.ndarray:
-    """Credit as whole numbers, `unit` times 1/n_tied, so that sums over examples are exact.
-
-    Args:
-        labels, tied: (...), as in `StepAnswers`.
-        unit: a multiple of every n_tied, from `unit_of`.
-
-    Returns:
-        (..., label) uint8, or int64 where a unit does not fit; in memory one label after the other.
-    """
-    planes = np.empty((n_labels, *labels.shape), np.uint8 if unit < 256 else np.int64)
-    for label in range(n_labels):
-        np.equal(labels, label, out=planes[label], casting="unsafe")
-    planes *= planes.dtype.type(unit)
-    if tied is not None and tied.any():
-        cells = tied > 0
-        share = unit // np.bitwise_count(tied[cells])
-        for label in range(n_labels):
-            planes[label][cells] = ((tied[cells] >> np.uint32(label)) & 1) * share
-    return np.moveaxis(planes, 0, -1)
-
-
-def unit_of(*tied: np.ndarray | None) -> int:
-    """The least number that every number of tied labels divides; 1 where nothing ties."""
-    patterns = [np.unique(bits) for bits in tied if bits is not None]
-    return math.lcm(*{max(1, int(bits).bit_count()) for found in patterns for bits in found})
-
-
-def _credit(labels: np.ndarray, tied: np.ndarray | None, n_labels: int) -> np.ndarray:
-    return np.eye(n_labels)[labels] if tied is None else scores.decode(labels, tied, n_labels)
+AnswerReader = Callable[[Sequence[int]], Iterator[StepAnswers]]
+"""Steps -> their answers, in that order."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What every step of a group was asked: a curve must not change what it averages.
+class CommonPrompts:
+    """The prompts and examples that every step of a group has: a curve must not change what it averages.
 
     Attributes:
-        group: the values of `GROUP`.
+        group: whose.
         steps: (step,) ascending.
         prompts: names of the prompts that every step has, sorted.
-        example_id: ids of the examples that all of them were asked at every step, sorted.
-        prompts_at: step -> number of prompts there.
+        example_id: ids of the examples that each of them has at every step, sorted.
+        n_prompts_at: step -> number of prompts there, common or not.
     """
 
-    group: tuple
+    group: Group
     steps: tuple[int, ...]
     prompts: tuple[str, ...]
     example_id: tuple[str, ...]
-    prompts_at: dict[int, int]
+    n_prompts_at: dict[int, int]
 
 
-def groups(results: Place) -> list[tuple]:
-    """The groups there are, sorted."""
-    return counted(results, "units").select(GROUP).unique().sort(GROUP).collect().rows()
+def split_prompt(name: str) -> tuple[str, int]:
+    """`paper/3` -> (template, demo_seed)."""
+    template, seed = name.rsplit("/", 1)
+    return template, int(seed)
 
 
-def asked(results: Place, group: tuple) -> Asked | None:
+def common_prompts(results: Place, group: Group) -> CommonPrompts | None:
     """Prompts and examples that every step of a group has; None where there is none."""
     rows = _predictions(results, group).select("step", PROMPT, "example_id").collect(engine="streaming")
     steps = rows["step"].unique().sort().to_list()
     by_prompt = rows.group_by("prompt").agg(n=pl.col("step").n_unique())
     prompts = by_prompt.filter(n=len(steps))["prompt"].sort().to_list()
-    common = rows.filter(pl.col("prompt").is_in(prompts))
-    counted = common.group_by("example_id").len().filter(len=len(steps) * len(prompts))
-    if counted.is_empty():
+    of_prompts = rows.filter(pl.col("prompt").is_in(prompts))
+    examples = of_prompts.group_by("example_id").len().filter(len=len(steps) * len(prompts))
+    if examples.is_empty():
         return None
-    at = dict(rows.group_by("step").agg(pl.col("prompt").n_unique()).iter_rows())
-    return Asked(group, tuple(steps), tuple(prompts), tuple(counted["example_id"].sort().to_list()), at)
+    n_prompts_at = dict(rows.group_by("step").agg(pl.col("prompt").n_unique()).iter_rows())
+    return CommonPrompts(group, tuple(steps), tuple(prompts), tuple(examples["example_id"].sort()), n_prompts_at)
 
 
-def all_answers(results: Place) -> Iterator[StepAnswers]:
+def all_common_prompts(results: Place) -> Iterator[CommonPrompts]:
+    """The common prompts of every group that has any.
+
+    Raises:
+        StoreError: none has.
+    """
+    is_empty = True
+    for group in groups(results):
+        common = common_prompts(results, group)
+        if common is not None:
+            is_empty = False
+            yield common
+    if is_empty:
+        raise StoreError(f"{results} holds no predictions of heads and MLPs that every step has; resume the sweep")
+
+
+def read_all_answers(results: Place) -> Iterator[StepAnswers]:
     """Every group's answers at every step.
 
     Raises:
         StoreError: no finished unit has predictions of components.
     """
-    found = False
+    is_empty = True
     for group in groups(results):
-        for at in answers(results, group):
-            found = True
-            yield at
-    if not found:
+        for answers in read_answers(results, group):
+            is_empty = False
+            yield answers
+    if is_empty:
         raise StoreError(f"{results} holds no predictions of heads and MLPs; sweep units that are decomposed")
 
 
-def answers(
-    results: Place, group: tuple, only: Asked | None = None, steps: Sequence[int] | None = None
+def read_answers(
+    results: Place, group: Group, common: CommonPrompts | None = None, steps: Sequence[int] | None = None
 ) -> Iterator[StepAnswers]:
     """The group's test answers, one step at a time, so that memory holds one step only.
 
-    An example that some prompt of the step could not be asked (too long for the context) is left out of all of them,
-    so that every prompt is scored on the same rows; a step without a row left is left out.
+    An example that some prompt of the step lacks (too long for the context) is left out of all of them, so that every
+    prompt is scored on the same rows; a step without any row is left out.
 
     Args:
-        only: prompts and examples to read; without, all that a step has.
+        common: prompts and examples to read; without, all that a step has.
         steps: which, in this order; without, all in ascending order.
     """
     rows = _predictions(results, group)
     if steps is None:
-        steps = only.steps if only else rows.select(pl.col("step").unique().sort()).collect()["step"].to_list()
-    if only is not None:
-        rows = rows.filter(PROMPT.is_in(only.prompts), pl.col("example_id").is_in(only.example_id))
-    for step, at in _by_step(rows, steps):
-        there = _asked_everywhere(at)
-        if len(there):
-            yield _step(there, group, step)
+        steps = common.steps if common else rows.select(pl.col("step").unique().sort()).collect()["step"].to_list()
+    if common is not None:
+        rows = rows.filter(PROMPT.is_in(common.prompts), pl.col("example_id").is_in(common.example_id))
+    for step, of_step in _read_steps(rows, steps):
+        shared = _shared_by_all_prompts(of_step)
+        if len(shared):
+            yield _step_answers(shared, group, step)
 
 
-def readable_again(results: Place, common: Asked) -> Callable[[Sequence[int]], Iterator[StepAnswers]]:
-    """Steps -> their answers, for who reads more than once: steps are kept in memory, up to `KEPT_BYTES` of them."""
-    kept: dict[int, StepAnswers] = {}
+def read_together(results: Place, groups: Sequence[Group]) -> Iterator[list[StepAnswers]]:
+    """The answers of all groups that have a step, for every step that two or more have; one step is held at a time."""
+    streams = [read_answers(results, group) for group in groups]
+    heads = [next(stream, None) for stream in streams]
+    while any(heads):
+        step = min(head.step for head in heads if head)
+        at_step = [head for head in heads if head and head.step == step]
+        if len(at_step) > 1:
+            yield at_step
+        heads = [
+            next(stream, None) if head and head.step == step else head
+            for head, stream in zip(heads, streams, strict=True)
+        ]
+
+
+def cached_reader(results: Place, common: CommonPrompts) -> AnswerReader:
+    """A reader for more than one pass: it keeps steps in memory, up to `CACHE_BYTES` of them."""
+    cache: dict[int, StepAnswers] = {}
 
     def read(steps: Sequence[int]) -> Iterator[StepAnswers]:
         """The steps' answers, from memory or from the files."""
-        others = answers(results, common.group, common, [step for step in steps if step not in kept])
+        from_files = read_answers(results, common.group, common, [step for step in steps if step not in cache])
         for step in steps:
-            at = kept[step] if step in kept else next(others)
-            if step not in kept and sum(one.n_bytes for one in kept.values()) + at.n_bytes <= KEPT_BYTES:
-                kept[step] = at
-            yield at
+            answers = cache[step] if step in cache else next(from_files)
+            if step not in cache and sum(cached.n_bytes for cached in cache.values()) + answers.n_bytes <= CACHE_BYTES:
+                cache[step] = answers
+            yield answers
 
     return read
 
 
-def _by_step(rows: pl.LazyFrame, steps: Sequence[int]) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Each step's rows; the first alone, then as many at once as `READ_BYTES` holds: opening files takes its time."""
-    left, n_at_once = list(steps), 1
-    while left:
-        now, left = left[:n_at_once], left[n_at_once:]
-        read = rows.filter(pl.col("step").is_in(now)).collect(engine="streaming")
-        n_at_once = max(1, int(READ_BYTES * len(now) / max(1, read.estimated_size())))
-        parts = read.partition_by("step", as_dict=True)
-        del read
-        yield from ((step, parts.pop((step,))) for step in now if (step,) in parts)
+def _read_steps(rows: pl.LazyFrame, steps: Sequence[int]) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Each step's rows; the first step alone, then as many at once as `READ_BYTES` holds: opening files takes time."""
+    remaining, n_at_once = list(steps), 1
+    while remaining:
+        batch, remaining = remaining[:n_at_once], remaining[n_at_once:]
+        frame = rows.filter(pl.col("step").is_in(batch)).collect(engine="streaming")
+        n_at_once = max(1, int(READ_BYTES * len(batch) / max(1, frame.estimated_size())))
+        by_step = frame.partition_by("step", as_dict=True)
+        del frame
+        yield from ((step, by_step.pop((step,))) for step in batch if (step,) in by_step)
 
 
-READ_BYTES, KEPT_BYTES = 200e6, 600e6
-PROMPT = pl.format("{}/{}", "template", "demo_seed").alias("prompt")
+def _predictions(results: Place, group: Group) -> pl.LazyFrame:
+    """The group's test rows that hold answers of components."""
+    rows = valid_rows(results, "predictions")
+    return rows.filter(group.matches, pl.col("split") == "test", pl.col("components").is_not_null())
 
 
-def _predictions(results: Place, group: tuple) -> pl.LazyFrame:
-    mine = pl.all_horizontal(pl.col(name) == value for name, value in zip(GROUP, group, strict=True))
-    there = mine, pl.col("split") == "test", pl.col("components").is_not_null()
-    return counted(results, "predictions").filter(*there)
-
-
-def _asked_everywhere(rows: pl.DataFrame) -> pl.DataFrame:
+def _shared_by_all_prompts(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of the examples that every prompt has."""
     n_prompts = rows.select("template", "demo_seed").n_unique()
     return rows.filter(pl.len().over("example_id") == n_prompts)
 
 
-def _step(rows: pl.DataFrame, group: tuple, step: int) -> StepAnswers:
+def _step_answers(rows: pl.DataFrame, group: Group, step: int) -> StepAnswers:
     rows = rows.with_columns(PROMPT).sort("prompt", "example_id")
     prompts = tuple(rows["prompt"].unique().sort())
     names = rows["components"][0].split(" ")
-    keep = candidate_indices(names)
+    candidates = candidate_indices(names)
     shape = (len(prompts), len(rows) // len(prompts))
     gold = rows["gold"].to_numpy().reshape(shape)
     if (gold != gold[0]).any() or rows["example_id"].n_unique() != shape[1]:
         raise StoreError(
-            f"prompts of {dict(zip(GROUP, group, strict=True))} at step {step} have different test rows, so no curve "
-            "is their mean; sweep them with one n_test into one folder"
+            f"Prompts of {group.keys} at step {step} have different test rows, so no curve is their mean; sweep them "
+            "with one n_test into one folder"
         )
+
+    def by_component(lists: pl.Series) -> np.ndarray:
+        """A list column, one entry per component, as (prompt, example, candidate)."""
+        return lists.explode().to_numpy().reshape(*shape, len(names))[..., candidates]
+
     tied, full_tied = rows["tied"], rows["full_tied"]
-    no_ties = [0] * len(names)
     return StepAnswers(
         group=group,
         step=step,
         tokens_seen=rows["tokens_seen"][0],
         prompts=prompts,
-        components=tuple(names[i] for i in keep),
+        components=tuple(names[i] for i in candidates),
         example_id=tuple(rows["example_id"][: shape[1]]),
         gold=gold[0],
         n_labels=int(rows["n_labels"][0]),
-        labels=_matrix(rows["predictions"], len(names)).reshape(*shape, -1)[..., keep],
-        tied=_matrix(tied.fill_null(no_ties), len(names)).reshape(*shape, -1)[..., keep]
-        if tied.null_count() < len(tied)
-        else None,
+        labels=by_component(rows["predictions"]),
+        tied=None if tied.is_null().all() else by_component(tied.fill_null([0] * len(names))),
         full_labels=rows["full"].to_numpy().reshape(shape),
-        full_tied=full_tied.fill_null(0).to_numpy().reshape(shape) if full_tied.null_count() < len(full_tied) else None,
+        full_tied=None if full_tied.is_null().all() else full_tied.fill_null(0).to_numpy().reshape(shape),
     )
-
-
-def _matrix(lists: pl.Series, width: int) -> np.ndarray:
-    """A list column of equal lengths as (row, width)."""
-    return lists.explode().to_numpy().reshape(-1, width)

@@ -1,7 +1,7 @@
-"""Which models are trainings of one another with another seed: PolyPythias' names, and any that follow them.
+"""Families of models that differ in a training seed only: PolyPythias' names, and any that follow them.
 
 `pythia-160m-seed3` is `pythia-160m` with other initial weights and another order of the data, `-data-seed2` with
-another order only, `-weight-seed1` with other weights only. The model without a suffix belongs to each of the three.
+another order only, `-weight-seed1` with other weights only. The model without a suffix is in all three families.
 """
 
 import re
@@ -15,10 +15,10 @@ def families(models: Iterable[str]) -> dict[tuple[str, str], list[str]]:
 
     `varies` is `seed`, `data-seed` or `weight-seed`.
     """
-    there = sorted(set(models))
-    found: dict[tuple[str, str], list[str]] = {}
-    for model in there:
+    names = sorted(set(models))
+    with_suffix: dict[tuple[str, str], list[str]] = {}
+    for model in names:
         if match := _SUFFIX.search(model):
-            found.setdefault((model[: match.start()], match["varies"]), []).append(model)
-    with_base = {key: [key[0]] * (key[0] in there) + mine for key, mine in sorted(found.items())}
-    return {key: mine for key, mine in with_base.items() if len(mine) > 1}
+            with_suffix.setdefault((model[: match.start()], match["varies"]), []).append(model)
+    with_base = {key: [key[0]] * (key[0] in names) + members for key, members in sorted(with_suffix.items())}
+    return {key: members for key, members in with_base.items() if len(members) > 1}

@@ -1,1 +1,1 @@
-"""What several analyses compute alike: nulls, choices, curves, resampling, onsets, sources of variance."""
+"""What several analyses compute alike: nulls, choices of components, curves, the bootstrap, onsets, variances."""

@@ -1,18 +1,18 @@
-"""Which label each component answers on the rows of each gold label; accuracy, shares and recalls follow."""
+"""Confusion counts of every component, by answer and gold label; accuracy, label shares and recalls from them."""
 
 import numpy as np
 
-from analysis.reading.answers import StepAnswers, earned, unit_of
+from analysis.reading.answers import StepAnswers
 
 
-def confusion(at: StepAnswers) -> np.ndarray:
-    """Number of test rows by answer and gold label, one prompt held at a time.
+def confusion(answers: StepAnswers) -> np.ndarray:
+    """Number of test rows by answer and gold label; memory holds one prompt's credit at a time.
 
     Returns:
         (prompt, component, answered, gold); ties count 1/n_tied.
     """
-    unit = unit_of(at.tied)
-    return np.stack([_of_prompt(at, prompt, unit) for prompt in range(len(at.prompts))]) / unit
+    unit = answers.credit_unit
+    return np.stack([_of_prompt(answers, prompt, unit) for prompt in range(len(answers.prompts))]) / unit
 
 
 def accuracy(counts: np.ndarray) -> np.ndarray:
@@ -31,8 +31,8 @@ def recalls(counts: np.ndarray) -> np.ndarray:
     return np.diagonal(counts, axis1=-2, axis2=-1) / np.where(rows > 0, rows, np.nan)
 
 
-def _of_prompt(at: StepAnswers, prompt: int, unit: int) -> np.ndarray:
+def _of_prompt(answers: StepAnswers, prompt: int, unit: int) -> np.ndarray:
     """(component, answered, gold), `unit` times the counts."""
-    tied = None if at.tied is None else at.tied[prompt]
-    mine = earned(at.labels[prompt], tied, at.n_labels, unit)
-    return np.stack([mine[at.gold == label].sum(0, dtype=np.int32) for label in range(at.n_labels)], -1)
+    credit = answers.credit_counts(prompt, unit)
+    by_gold = [credit[answers.gold == label].sum(0, dtype=np.int32) for label in range(answers.n_labels)]
+    return np.stack(by_gold, -1)

@@ -1,4 +1,4 @@
-"""What luck gives: the best and the worst of all components on permuted labels, with the permutations of the curves."""
+"""The null of the best and the worst component: their accuracy on permuted labels, and thresholds from it."""
 
 import math
 from collections.abc import Iterator
@@ -6,26 +6,28 @@ from functools import lru_cache
 
 import numpy as np
 
-from analysis.reading.answers import StepAnswers, earned, unit_of
-from analysis.statistics.relabelling import Permuted, halves_of, permuted
+from analysis.reading.answers import StepAnswers
+from analysis.statistics.replicates import Permuted, halves_of, permuted
 
 
-def lucky_and_unlucky(at: StepAnswers) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Accuracy of the best and of the worst component under every permutation, (permutation,) each, by prompt."""
-    ways = _permuted(tuple(at.gold.tolist()), at.example_id, at.n_labels)
-    unit = unit_of(at.tied)
-    for prompt in range(len(at.prompts)):
-        tied = None if at.tied is None else at.tied[prompt]
-        mine = earned(at.labels[prompt], tied, at.n_labels, unit)
-        extremes = [_extremes(block) for block in ways.blocks([prompt], [mine])]
-        best, worst = np.concatenate(extremes, 1)[:, 1:] / (unit * len(at.gold))
+def permuted_extremes(answers: StepAnswers) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Accuracy of the best and of the worst component under every permutation, (permutation,) each, by prompt.
+
+    The permutations are those of the null of the curves (`analysis.statistics.curves`).
+    """
+    permutations = _permuted(tuple(answers.gold.tolist()), answers.example_id, answers.n_labels)
+    unit = answers.credit_unit
+    for prompt in range(len(answers.prompts)):
+        blocks = permutations.blocks([prompt], [answers.credit_counts(prompt, unit)])
+        extremes = [_extremes(block) for block in blocks]
+        best, worst = np.concatenate(extremes, 1)[:, 1:] / (unit * len(answers.gold))
         yield best, worst
 
 
 def _extremes(counts: np.ndarray) -> np.ndarray:
-    """(half, 1, replicate, component) -> (2, replicate), the most and the least on both halves."""
-    whole = counts[0, 0] + counts[1, 0]
-    return np.stack([whole.max(1), whole.min(1)])
+    """(half, 1, replicate, component) -> (2, replicate), the largest and the smallest of both halves together."""
+    total = counts[0, 0] + counts[1, 0]
+    return np.stack([total.max(1), total.min(1)])
 
 
 @lru_cache(maxsize=2)
@@ -42,11 +44,11 @@ def family_thresholds(best: np.ndarray, worst: np.ndarray, level: float) -> tupl
     So with labels that mean nothing, the chance that any component of a prompt is called good is at most `level`.
 
     Args:
-        best, worst: (permutation,) of one prompt, from `lucky_and_unlucky`.
-        level: probability of one or more false finds among all components of a prompt.
+        best, worst: (permutation,) of one prompt, from `permuted_extremes`.
+        level: probability of one or more false discoveries among all components of a prompt.
 
     Returns:
-        Upper and lower threshold: strictly beyond counts.
+        Upper and lower threshold; a component must lie strictly beyond.
     """
     k = int(level * (1 + len(best)) + 1e-9)
     if k < 1:

@@ -1,8 +1,8 @@
-"""When does a curve exceed a level and stay above it? The arithmetic of onsets, in log2 of steps.
+"""Onsets: when a curve exceeds a level and stays above it, in log2 of steps; bands and percentile intervals.
 
 A curve has *emerged* when its last step is above the level; its onset is the first step from which on no step is below.
-Between the last step below and the first above, the crossing is interpolated linearly in log2(step). Step 0 stands one
-doubling before the first positive step.
+Between the last step below and the first above, the crossing is interpolated linearly in log2(step). Step 0 is placed
+one doubling before the first positive step.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SAME = 1e-9
+TOLERANCE = 1e-9
 """Accuracies are counts over rows: they differ by far more than this or not at all."""
 CONFIDENCE = 0.95
 NEVER = np.inf
@@ -44,8 +44,13 @@ def to_step(log2: float, steps: Sequence[int]) -> float | None:
     return 0.0 if log2 <= zero else float(2**log2)
 
 
+def censoring(step: int) -> str:
+    """The index of an onset in words: `never` (-1), `before` the first checkpoint (0), or empty."""
+    return "never" if step < 0 else "before" if step == 0 else ""
+
+
 def onset(axis: np.ndarray, last_first: Iterable[np.ndarray]) -> Onset:
-    """Onsets from margins above the level, walked back from the last step, so that one step is held at a time.
+    """Onsets from margins above the level, from the last step backwards, so that one step is held at a time.
 
     Args:
         axis: (step,) from `log2_steps`.
@@ -53,18 +58,18 @@ def onset(axis: np.ndarray, last_first: Iterable[np.ndarray]) -> Onset:
     """
     margins = iter(last_first)
     later = np.asarray(next(margins), float)
-    alive = later > SAME
-    step = np.where(alive, len(axis) - 1, -1)
+    stays_above = later > TOLERANCE
+    step = np.where(stays_above, len(axis) - 1, -1)
     log2 = np.full(later.shape, NEVER)
     for i, margin in zip(range(len(axis) - 2, -1, -1), margins, strict=True):
-        above = margin > SAME
-        ends = alive & ~above
-        share = np.where(ends, -margin / np.where(ends, later - margin, 1), 0)
-        log2 = np.where(ends, axis[i] + np.clip(share, 0, 1) * (axis[i + 1] - axis[i]), log2)
-        alive = alive & above
-        step = np.where(alive, i, step)
+        above = margin > TOLERANCE
+        crosses = stays_above & ~above
+        share = np.where(crosses, -margin / np.where(crosses, later - margin, 1), 0)
+        log2 = np.where(crosses, axis[i] + np.clip(share, 0, 1) * (axis[i + 1] - axis[i]), log2)
+        stays_above = stays_above & above
+        step = np.where(stays_above, i, step)
         later = np.asarray(margin, float)
-    return Onset(step, np.where(alive, -np.inf, log2))
+    return Onset(step, np.where(stays_above, -np.inf, log2))
 
 
 def onset_of(axis: np.ndarray, margins: np.ndarray) -> Onset:
@@ -85,23 +90,23 @@ def band(null: np.ndarray, level: float) -> np.ndarray:
         (step, ...): strictly above counts.
     """
     mean, sd = null.mean(-1), null.std(-1)
-    return mean + sd * widest(highest(null, mean, sd).max(0), level)
+    return mean + sd * upper_quantile(standardised(null, mean, sd).max(0), level)
 
 
-def highest(null: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+def standardised(null: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
     """Permuted curves in SDs above their mean, 0 where nothing varies: (..., permutation)."""
-    varies = sd > SAME
+    varies = sd > TOLERANCE
     return np.where(varies[..., None], (null - mean[..., None]) / np.where(varies, sd, 1)[..., None], 0)
 
 
-def widest(maxima: np.ndarray, level: float) -> np.ndarray:
+def upper_quantile(maxima: np.ndarray, level: float) -> np.ndarray:
     """The k-th largest of N maxima (..., permutation), k = floor(level (1 + N)).
 
     Raises:
         ValueError: too few permutations for the level.
     """
     n = maxima.shape[-1]
-    k = int(level * (1 + n) + SAME)
+    k = int(level * (1 + n) + TOLERANCE)
     if k < 1:
         raise ValueError(f"level {level} needs at least {int(np.ceil(1 / level)) - 1} permutations, not {n}")
     return np.partition(maxima, n - k, axis=-1)[..., n - k]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.reading.answers import all_answers
+from analysis.reading.answers import read_all_answers
 from dynamics.errors import StoreError
 from tests.stores import add_unit, answering, new_store
 
@@ -17,13 +17,13 @@ def test_examples_that_one_prompt_lacks_are_left_out_of_all(tmp_path: Path) -> N
     store = new_store(tmp_path / "out")
     for seed, n_skipped in ((0, 0), (1, 4)):
         add_unit(store, answering([0.5] * 10, GOLD, seed), GOLD, demo_seed=seed, n_skipped=n_skipped)
-    (at,) = all_answers(store.root)
-    assert at.credit.shape == (2, 36, 10, 2)
-    assert at.gold.tolist() == GOLD[:36].tolist()
+    (answers,) = read_all_answers(store.root)
+    assert answers.credit.shape == (2, 36, 10, 2)
+    assert answers.gold.tolist() == GOLD[:36].tolist()
     for name in ("emergence", "component_kinds", "diamond"):
         assert analysis.run(name, store.root)["n_examples"].unique().to_list() == [36]
 
 
-def test_a_store_without_answers_is_refused(tmp_path: Path) -> None:
+def test_a_store_without_answers_raises(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds no finished unit"):
-        list(all_answers(new_store(tmp_path / "none").root))
+        list(read_all_answers(new_store(tmp_path / "none").root))

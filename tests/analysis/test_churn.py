@@ -29,8 +29,8 @@ def test_planted_changes_of_place_are_found(tmp_path: Path) -> None:
         for seed in (0, 1):
             add_unit(store, answering(right.tolist(), GOLD, seed), GOLD, step=step, demo_seed=seed)
     table = analysis.run("churn", store.root)
-    found = {(row["step"], row["against"]): row for row in table.to_dicts()}
-    assert {key: row["other_step"] for key, row in found.items()} == {
+    by_pair = {(row["step"], row["against"]): row for row in table.to_dicts()}
+    assert {key: row["other_step"] for key, row in by_pair.items()} == {
         (1, "final"): 4,
         (2, "final"): 4,
         (2, "previous"): 1,
@@ -38,9 +38,9 @@ def test_planted_changes_of_place_are_found(tmp_path: Path) -> None:
         (4, "previous"): 2,
     }
     for key, agreement in (((1, "final"), -1), ((2, "previous"), -1), ((2, "final"), 1), ((4, "previous"), 1)):
-        assert found[key]["rank_correlation"] == pytest.approx(agreement)
-        assert found[key]["iou"] == (agreement + 1) / 2
-        assert (found[key]["n_prompts"], found[key]["top"], found[key]["n_components"]) == (2, 5, 10)
+        assert by_pair[key]["rank_correlation"] == pytest.approx(agreement)
+        assert by_pair[key]["iou"] == (agreement + 1) / 2
+        assert (by_pair[key]["n_prompts"], by_pair[key]["top"], by_pair[key]["n_components"]) == (2, 5, 10)
 
 
 def test_prompts_that_a_step_lacks_are_left_out_of_all_steps(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_prompts_that_a_step_lacks_are_left_out_of_all_steps(tmp_path: Path) -> 
     assert table["rank_correlation"].to_list() == pytest.approx([1, 1, 1])
 
 
-def test_components_that_all_answer_at_chance_agree_as_luck_does(tmp_path: Path) -> None:
+def test_components_that_all_answer_at_chance_agree_by_chance(tmp_path: Path) -> None:
     store = new_store(tmp_path / "out")
     for step in (1, 2):
         for seed in range(60):

@@ -1,4 +1,4 @@
-"""Good, bad and label-biased: planted kinds are found, luck is not called good, levels hold."""
+"""Good, bad and label-biased: planted kinds are found, guessing is not called good, levels hold."""
 
 from pathlib import Path
 
@@ -9,20 +9,20 @@ import pytest
 import analysis
 from analysis.component_kinds import LEVEL, masks
 from analysis.reading.answers import StepAnswers
-from analysis.statistics.null import family_thresholds, lucky_and_unlucky
+from analysis.reading.groups import Group
+from analysis.statistics.null import family_thresholds, permuted_extremes
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(200) % 2
 
 
-def at(answers: np.ndarray, gold: np.ndarray = GOLD) -> StepAnswers:
+def one_prompt(answers: np.ndarray, gold: np.ndarray = GOLD) -> StepAnswers:
     """One prompt whose components answer `answers` (example, component)."""
     n_labels = gold.max() + 1
     names = tuple(f"L0H{i}" for i in range(answers.shape[1]))
     ids = tuple(f"{i:05d}" for i in range(len(gold)))
-    return StepAnswers(
-        ("toy",), 0, None, ("paper/0",), names, ids, gold, n_labels, answers[None], None, gold[None], None
-    )
+    group = Group("toy", "float32", "none", "toy", 4)
+    return StepAnswers(group, 0, None, ("paper/0",), names, ids, gold, n_labels, answers[None], None, gold[None], None)
 
 
 def test_planted_kinds_are_found() -> None:
@@ -32,8 +32,8 @@ def test_planted_kinds_are_found() -> None:
     answers[:8, 3] = 1  # 4 % of the rows
     answers[:, 4] = 0
     answers[:12, 4] = 1  # 6 % of the rows
-    found, above, below = masks(at(answers))
-    names = {kind: np.flatnonzero(mask[0]).tolist() for kind, mask in found.items()}
+    by_kind, above, below = masks(one_prompt(answers))
+    names = {kind: np.flatnonzero(mask[0]).tolist() for kind, mask in by_kind.items()}
     assert names == {
         "good": [0],
         "bad": [1],
@@ -47,7 +47,7 @@ def test_planted_kinds_are_found() -> None:
 
 def test_thresholds_are_those_of_an_obvious_count() -> None:
     rng = np.random.default_rng(0)
-    [(best, worst)] = lucky_and_unlucky(at(rng.integers(0, 3, (60, 5)).astype(np.uint8), np.arange(60) % 3))
+    [(best, worst)] = permuted_extremes(one_prompt(rng.integers(0, 3, (60, 5)).astype(np.uint8), np.arange(60) % 3))
     assert len(best) == len(worst) == 1000
     above, below = family_thresholds(best, worst, LEVEL)
     for accuracy in np.unique([best, worst]):
@@ -56,15 +56,15 @@ def test_thresholds_are_those_of_an_obvious_count() -> None:
         assert (accuracy > above, accuracy < below) == (as_good, as_bad)
 
 
-def test_guessing_components_are_called_good_at_the_level_said() -> None:
+def test_guessing_components_are_called_good_at_the_nominal_level() -> None:
     rng = np.random.default_rng(3)
-    calls = [masks(at(rng.integers(0, 2, (200, 12))))[0] for _ in range(100)]
+    calls = [masks(one_prompt(rng.integers(0, 2, (200, 12))))[0] for _ in range(100)]
     for kind in ("good", "bad"):
         n_false = sum(call[kind].any() for call in calls)
         assert n_false <= 11  # 100 draws at 5 %: 12 or more has probability .004
 
 
-def test_too_few_permutations_are_refused() -> None:
+def test_too_few_permutations_raise() -> None:
     with pytest.raises(ValueError, match=r"needs at least 19 permutations, not 10"):
         family_thresholds(np.zeros(10), np.zeros(10), 0.05)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.reading.answers import StepAnswers
+from analysis.reading.groups import Group
 from analysis.statistics.confusion import accuracy, confusion, recalls, shares
 from dynamics.scores import credit, encode
 
@@ -16,15 +17,16 @@ def test_counts_equal_a_loop(*, ties: bool) -> None:
     labels, tied = encode(values.astype(float))
     names, ids = tuple("abcd"), tuple(f"{i:05d}" for i in range(30))
     tied = tied if ties else None
-    at = StepAnswers(("toy",), 0, None, ("p/0", "p/1"), names, ids, gold, 4, labels, tied, labels[..., 0], None)
-    found, expected = confusion(at), np.zeros((2, 4, 4, 4))
-    earned = credit(values.astype(float))
-    for p, i, j, y in np.ndindex(earned.shape):
-        expected[p, j, y, gold[i]] += earned[p, i, j, y]
-    np.testing.assert_allclose(found, expected)
+    group = Group("toy", "float32", "none", "toy", 4)
+    answers = StepAnswers(group, 0, None, ("p/0", "p/1"), names, ids, gold, 4, labels, tied, labels[..., 0], None)
+    counts, expected = confusion(answers), np.zeros((2, 4, 4, 4))
+    fractions = credit(values.astype(float))
+    for p, i, j, y in np.ndindex(fractions.shape):
+        expected[p, j, y, gold[i]] += fractions[p, i, j, y]
+    np.testing.assert_allclose(counts, expected)
     np.testing.assert_allclose(
-        accuracy(found), np.take_along_axis(earned, gold[None, :, None, None], 3)[..., 0].mean(1)
+        accuracy(counts), np.take_along_axis(fractions, gold[None, :, None, None], 3)[..., 0].mean(1)
     )
-    np.testing.assert_allclose(shares(found), earned.mean(1))
-    np.testing.assert_allclose(recalls(found)[..., 1], earned[:, gold == 1][..., 1].mean(1))
-    assert np.isnan(recalls(found)[..., 3]).all()
+    np.testing.assert_allclose(shares(counts), fractions.mean(1))
+    np.testing.assert_allclose(recalls(counts)[..., 1], fractions[:, gold == 1][..., 1].mean(1))
+    assert np.isnan(recalls(counts)[..., 3]).all()

@@ -20,13 +20,15 @@ def test_a_change_of_wording_that_upsets_the_model_and_not_its_best_component(tm
             if template == "contrast":
                 answers[:, 1:] = 1  # only the best component keeps its accuracy
             full = answering([right], GOLD, seed)[:, 0]
-            add_unit(store, answers, GOLD, full=full, template=template, demo_seed=seed)
+            partner = "paper" if template == "contrast" else None
+            keys = {"template": template, "demo_seed": seed, "contrasts_with": partner}
+            add_unit(store, answers, GOLD, full=full, **keys)
     table = analysis.run("contrast", store.root)
     pair = table.filter(template="paper", partner="contrast")
-    found = {r["curve"]: (r["accuracy"], r["partner_accuracy"], r["gap"], r["contrastive"]) for r in pair.to_dicts()}
-    assert found["Full"] == pytest.approx((0.8, 0.55, 0.25, True))
-    assert found["T1"] == pytest.approx((0.9, 0.9, 0.0, True))
-    assert found["top-5"] == pytest.approx((0.7, (0.9 + 4 * 0.5) / 5, 0.12, True))
+    curves = {r["curve"]: (r["accuracy"], r["partner_accuracy"], r["gap"], r["contrastive"]) for r in pair.to_dicts()}
+    assert curves["Full"] == pytest.approx((0.8, 0.55, 0.25, True))
+    assert curves["T1"] == pytest.approx((0.9, 0.9, 0.0, True))
+    assert curves["top-5"] == pytest.approx((0.7, (0.9 + 4 * 0.5) / 5, 0.12, True))
     others = table.filter(~pl.col("contrastive")).select("template", "partner").unique().rows()
     assert len(others) == 4
     assert table["n_seeds"].unique().to_list() == [2]
@@ -47,8 +49,8 @@ def test_numbers_follow_from_the_score_tables(results: Path) -> None:
         pl.col("task") == "sentiment", pl.col("step") == 4, pl.col("method") == "full", pl.col("template") == "cue"
     )
     expected = full.select(pl.col("accuracy").mean()).collect().item()
-    mine = table.filter(task="sentiment", step=4, template="plain", partner="cue", curve="Full")
-    assert mine["partner_accuracy"].item() == pytest.approx(expected)
+    full_curve = table.filter(task="sentiment", step=4, template="plain", partner="cue", curve="Full")
+    assert full_curve["partner_accuracy"].item() == pytest.approx(expected)
 
 
 def test_one_template_gives_an_empty_table(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from typer.testing import CliRunner
 
 import analysis
 from analysis.__main__ import app
-from analysis.reading.answers import StepAnswers, answers, earned, groups
-from analysis.statistics.null import lucky_and_unlucky
-from analysis.statistics.relabelling import all_counts, halves_of, permuted
+from analysis.reading.answers import StepAnswers, read_answers
+from analysis.reading.credit import credit_counts
+from analysis.reading.groups import Group, groups
+from analysis.statistics.null import permuted_extremes
+from analysis.statistics.replicates import all_counts, halves_of, permuted
 from dynamics.errors import PlanError
 from dynamics.scores import credit, encode
 
@@ -59,38 +61,39 @@ def test_last_t1_meets_t1_at_the_last_step(results: Path) -> None:
     assert table["T1"].to_list() == pytest.approx(table["Last-T1"].to_list())
 
 
-def test_the_best_by_luck_is_that_of_permuting_labels_one_at_a_time() -> None:
+def test_the_permuted_best_is_that_of_permuting_labels_one_at_a_time() -> None:
     rng = np.random.default_rng(0)
     gold = np.arange(12) % 3
     shares = credit(rng.integers(0, 3, (12, 4, 3)))  # small integers, so that ties of two and three occur
     labels, tied = encode(shares)
     ids = tuple(f"{i:02d}" for i in range(12))
     names = tuple(f"L0H{j}" for j in range(4))
-    at = StepAnswers(("toy",), 0, None, ("a/0",), names, ids, gold, 3, labels[None], tied[None], gold[None], None)
-    [(best, worst)] = lucky_and_unlucky(at)
+    group = Group("toy", "float32", "none", "toy", 4)
+    answers = StepAnswers(group, 0, None, ("a/0",), names, ids, gold, 3, labels[None], tied[None], gold[None], None)
+    [(best, worst)] = permuted_extremes(answers)
     halves = halves_of(gold, ids)
-    way = permuted(gold, halves, 3)
+    permutations = permuted(gold, halves, 3)
     for p in range(1, 1001, 97):
-        by_half = [way.one_hot[h][p].reshape(3, -1).argmax(0) for h in (0, 1)]
-        found = [
+        by_half = [permutations.one_hot[h][p].reshape(3, -1).argmax(0) for h in (0, 1)]
+        accuracies = [
             sum(
                 shares[i, j, y] for half, ys in zip(halves, by_half, strict=True) for i, y in zip(half, ys, strict=True)
             )
             for j in range(4)
         ]
-        assert best[p - 1] == pytest.approx(max(found) / 12)
-        assert worst[p - 1] == pytest.approx(min(found) / 12)
+        assert best[p - 1] == pytest.approx(max(accuracies) / 12)
+        assert worst[p - 1] == pytest.approx(min(accuracies) / 12)
 
 
 def test_a_planted_component_leaves_the_null_and_noise_does_not() -> None:
     """Positive and negative control: 20 guessing components, then one that is right 80 % of the time."""
     rng = np.random.default_rng(1)
     gold = np.arange(200) % 2
-    way = permuted(gold, (np.arange(100), np.arange(100, 200)), 2)
+    permutations = permuted(gold, (np.arange(100), np.arange(100, 200)), 2)
     inside = 0
     for _ in range(50):
         guesses = rng.integers(0, 2, (200, 20))
-        null = all_counts(way, 0, earned(guesses, None, 2)).sum(0)[1:].max(1) / 200
+        null = all_counts(permutations, 0, credit_counts(guesses, None, 2)).sum(0)[1:].max(1) / 200
         best = (guesses == gold[:, None]).mean(0).max()
         inside += bool(best <= np.quantile(null, 0.99))
         guesses[:, 7] = np.where(rng.random(200) < 0.8, gold, 1 - gold)
@@ -100,20 +103,21 @@ def test_a_planted_component_leaves_the_null_and_noise_does_not() -> None:
 
 def test_answers_hold_one_row_per_prompt_and_example(results: Path) -> None:
     group = groups(results)[0]
-    at = next(iter(answers(results, group)))
-    assert at.credit.shape == (len(at.prompts), len(at.gold), len(at.components), at.full.shape[-1])
-    assert np.bincount(at.gold).tolist() == [len(at.gold) // 2] * 2
-    np.testing.assert_allclose(at.credit.sum(-1), 1)
+    answers = next(read_answers(results, group))
+    n_prompts, n_examples, n_components = len(answers.prompts), len(answers.gold), len(answers.components)
+    assert answers.credit.shape == (n_prompts, n_examples, n_components, answers.n_labels)
+    assert np.bincount(answers.gold).tolist() == [n_examples // 2] * 2
+    np.testing.assert_allclose(answers.credit.sum(-1), 1)
 
 
 def test_heatmap_averages_over_prompts(results: Path) -> None:
     table = analysis.run("component_heatmap", results)
     assert table.filter(task="sentiment")["n_prompts"].unique().to_list() == [6]
-    one = table.filter(task="sentiment", step=4, component="L1H2")
-    mine = analysis.load(results, "component_scores").filter(
+    cell = table.filter(task="sentiment", step=4, component="L1H2")
+    scores = analysis.load(results, "component_scores").filter(
         pl.col("task") == "sentiment", pl.col("step") == 4, pl.col("component") == "L1H2", pl.col("split") == "test"
     )
-    assert one["accuracy"].item() == pytest.approx(mine.select(pl.col("accuracy").mean()).collect().item())
+    assert cell["accuracy"].item() == pytest.approx(scores.select(pl.col("accuracy").mean()).collect().item())
 
 
 ABOUT_OTHER_RESULTS = {"paper_dynamics", "precision", "scaling", "seed_matching", "seed_spread"}
@@ -128,9 +132,9 @@ def test_the_command_prints_and_writes_every_analysis(name: str, results: Path, 
     assert len(pl.read_csv(tmp_path / f"{name}.csv")) == len(analysis.run(name, results))
 
 
-def test_unknown_names_and_folders_are_refused(tmp_path: Path, results: Path) -> None:
+def test_unknown_names_and_folders_raise(tmp_path: Path, results: Path) -> None:
     with pytest.raises(PlanError, match="unknown analysis 'emergance'; did you mean 'emergence'"):
         analysis.run("emergance", results)
-    refused = CliRunner().invoke(app, ["emergence", "--results", str(tmp_path)])
-    assert refused.exit_code == 2
-    assert "holds no results; run `python -m jobs.sweep" in refused.output
+    ended = CliRunner().invoke(app, ["emergence", "--results", str(tmp_path)])
+    assert ended.exit_code == 2
+    assert "holds no results; run `python -m jobs.sweep" in ended.output

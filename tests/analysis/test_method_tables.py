@@ -55,22 +55,22 @@ def test_paper_tables_average_over_the_papers_tasks_beside_the_papers_numbers(pl
     assert rows["oracle_t1", "", 0, 12]["paper"] is None
 
 
-def test_other_models_have_no_paper_column_filled_and_controls_alone_are_refused(results: Path, tmp_path: Path) -> None:
+def test_other_models_have_no_paper_column_filled_and_controls_alone_raise(results: Path, tmp_path: Path) -> None:
     table = analysis.run("paper_tables", results)
     assert table["paper"].null_count() == len(table)
     assert table["step"].unique().to_list() == [4]
     assert table.filter(shots=4)["n_tasks"].unique().to_list() == [1]
     store = new_store(tmp_path / "out")
     add_unit(store, answering([0.5] * 10, TWO), TWO, control="random_init")
-    with pytest.raises(StoreError, match="holds no scores of an untouched model"):
+    with pytest.raises(StoreError, match="holds scores of controls only"):
         analysis.run("paper_tables", store.root)
 
 
 def test_gain_is_paired_with_the_full_model_of_the_same_prompt(planted: Path) -> None:
     table = analysis.run("reweighting_gain", planted).filter(task="sst2", n_shots=4)
-    mine = table.filter(method="comp_rw", variant="default").row(0, named=True)
-    assert (mine["accuracy"], mine["gain"], mine["n_prompts"]) == pytest.approx((0.75, 0.15, 2))
-    assert mine["gain_sd"] == pytest.approx(np.std([0.1, 0.2], ddof=1))
+    gains = table.filter(method="comp_rw", variant="default").row(0, named=True)
+    assert (gains["accuracy"], gains["gain"], gains["n_prompts"]) == pytest.approx((0.75, 0.15, 2))
+    assert gains["gain_sd"] == pytest.approx(np.std([0.1, 0.2], ddof=1))
     calibrated = table.filter(method="calib_plus").row(0, named=True)
     assert (calibrated["accuracy"], calibrated["n_prompts"], calibrated["n_missing"]) == (0.65, 1, 1)
     assert calibrated["reason"] == "overlong"

@@ -1,4 +1,4 @@
-"""Onsets and leads of planted curves: found at their step, kept as never, silent on shuffled labels."""
+"""Onsets and leads of planted curves: at their step, never where they never emerge, none on shuffled labels."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from analysis.false_emergence import rows as false_rows
 from analysis.leads import rows as lead_rows
 from analysis.leads import sign_test
 from analysis.onsets import rows as onset_rows
-from analysis.statistics.curves import curves_of
-from analysis.statistics.tally import design_of
-from tests.learning import STEPS, Design, draw, reading
+from analysis.statistics.curve_accuracies import design_of
+from analysis.statistics.curves import component_curves
+from tests.learning import STEPS, Design, reader, simulate
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(100) % 2
@@ -38,13 +38,13 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_planted_curves_emerge_at_their_steps(planted: Path) -> None:
     table = analysis.run("onsets", planted).filter(criterion="null")
-    at = {row["curve"]: row for row in table.iter_rows(named=True)}
-    assert {name: at[name]["step"] for name in ("Full", "T1", "Held-out T1", "Cross-seed T1", "Last-T1")} == {
+    by_curve = {row["curve"]: row for row in table.iter_rows(named=True)}
+    assert {name: by_curve[name]["step"] for name in ("Full", "T1", "Held-out T1", "Cross-seed T1", "Last-T1")} == {
         "Full": 16, "T1": 4, "Held-out T1": 4, "Cross-seed T1": 4, "Last-T1": 4,
     }  # fmt: skip
-    assert 2 < at["T1"]["t"] <= 4
-    assert at["T1"]["low"] <= at["T1"]["t"] <= at["T1"]["high"]
-    assert at["Full"]["n_prompts_emerged"] == at["Full"]["n_prompts"] == 3
+    assert 2 < by_curve["T1"]["t"] <= 4
+    assert by_curve["T1"]["low"] <= by_curve["T1"]["t"] <= by_curve["T1"]["high"]
+    assert by_curve["Full"]["n_prompts_emerged"] == by_curve["Full"]["n_prompts"] == 3
     assert table["censored"].unique().to_list() == [""]
 
 
@@ -60,14 +60,14 @@ def test_the_lead_counts_doublings_and_prompts(planted: Path) -> None:
 def test_only_the_planted_component_emerges(planted: Path) -> None:
     table = analysis.run("component_onsets", planted).filter(criterion="null of any component")
     assert table.filter(pl.col("emerges"))["component"].to_list() == ["L0H3"]
-    found = table.filter(component="L0H3").row(0, named=True)
-    assert found["step"] == 4
-    assert found["low"] <= found["t"] <= found["high"]
+    onset = table.filter(component="L0H3").row(0, named=True)
+    assert onset["step"] == 4
+    assert onset["low"] <= onset["t"] <= onset["high"]
     never = table.filter(component="L1MLP").row(0, named=True)
     assert (never["step"], never["t"], never["high"], never["censored"]) == (None, None, None, "never")
 
 
-def test_every_curve_says_what_it_was_chosen_on(planted: Path) -> None:
+def test_every_curve_names_the_rows_it_was_chosen_on(planted: Path) -> None:
     table = analysis.run("emergence", planted)
     assert table.filter(pl.col("curve") != "Full")["selected_on"].null_count() == 0
     assert (table["low"] <= table["mean"] + 1e-9).all()
@@ -97,9 +97,9 @@ def test_a_full_model_that_never_emerges_leaves_the_lead_open(tmp_path: Path) ->
 
 def test_shuffled_labels_do_not_emerge_more_often_than_the_level() -> None:
     """250 shuffles of a sweep that learns, of every curve; beside it, components that never learn anything."""
-    found = draw(Design(n_seeds=3, n_examples=100), seed=5)
     design = Design(n_seeds=3, n_examples=100)
-    group = curves_of(reading(found), design.asked, design_of(found[STEPS[0]], n=400))
+    answers = simulate(design, seed=5)
+    group = component_curves(reader(answers), design.common, design_of(answers[STEPS[0]], n=400))
     for row in false_rows(group):
         assert row["n_shuffled"] >= 200
         assert row["n_emerged"] <= row["n_ever_above"]
@@ -109,8 +109,8 @@ def test_shuffled_labels_do_not_emerge_more_often_than_the_level() -> None:
 
 def test_guessing_emerges_nowhere() -> None:
     design = Design(learns_at=(np.inf,) * 5, full_at=np.inf, n_seeds=3, n_examples=100)
-    found = draw(design, seed=6)
-    group = curves_of(reading(found), design.asked, design_of(found[STEPS[0]], n=300))
+    answers = simulate(design, seed=6)
+    group = component_curves(reader(answers), design.common, design_of(answers[STEPS[0]], n=300))
     assert not any(row["emerges"] for row in onset_rows(group) if row["criterion"] in ("null", "half"))
     assert {row["bound"] for row in lead_rows(group) if row["criterion"] == "null"} == {"undefined"}
 
@@ -122,22 +122,22 @@ def test_sign_test_and_binomial_tail() -> None:
     assert as_many_or_more(1, 250, 0.01) == pytest.approx(1 - 0.99**250)
 
 
-def test_fits_have_curves_and_without_their_answers_accuracies_only(tmp_path: Path) -> None:
-    """Rows that an older version wrote lack the answers: a mean, and neither interval nor onset."""
-    with_answers, without = tmp_path / "new", tmp_path / "old"
-    for root, drop in ((with_answers, False), (without, True)):
-        store = new_store(root)
-        for step in (1, 2):
-            for seed in SEEDS:
-                said = answering([0.9], GOLD, seed)[:, 0]
-                row = {"method": "comp_rw", "variant": "default", "n_labelled": 24, "accuracy": 0.9, "fit_id": "f"}
-                row |= {} if drop else {"predictions": said.tolist()}
-                answers = np.random.default_rng(seed).integers(0, 2, (100, 10))
-                add_unit(store, answers, GOLD, step=step, demo_seed=seed, scores=[row])
-    new, old = (analysis.run("emergence", root).filter(curve="COMP RW") for root in (with_answers, without))
-    assert new["mean"].to_list() == old["mean"].to_list() == pytest.approx([0.9, 0.9])
-    assert new["band"].null_count() == new["low"].null_count() == 0
-    assert old["band"].null_count() == old["low"].null_count() == len(old) == 2
-    assert "COMP RW" in analysis.run("onsets", with_answers)["curve"].to_list()
-    assert "COMP RW" not in analysis.run("onsets", without)["curve"].to_list()
-    assert new["selected_on"].unique().to_list() == ["train"]
+def test_fits_have_curves_where_their_answers_are_stored(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "out")
+    for step in (1, 2):
+        for seed in SEEDS:
+            labels = answering([0.9], GOLD, seed)[:, 0]
+            fit = {"variant": "default", "n_labelled": 24, "accuracy": 0.9, "fit_id": "f"}
+            scores = [
+                {"method": "comp_rw", **fit, "predictions": labels.tolist()},
+                {"method": "calib_plus", **fit, "accuracy": None, "reason": "overlong"},
+            ]
+            answers = np.random.default_rng(seed).integers(0, 2, (100, 10))
+            add_unit(store, answers, GOLD, step=step, demo_seed=seed, scores=scores)
+    table = analysis.run("emergence", store.root)
+    fit = table.filter(curve="COMP RW")
+    assert fit["mean"].to_list() == pytest.approx([0.9, 0.9])
+    assert fit["band"].null_count() == fit["low"].null_count() == 0
+    assert fit["selected_on"].unique().to_list() == ["train"]
+    assert "COMP RW" in analysis.run("onsets", store.root)["curve"].to_list()
+    assert "Calib+" not in table["curve"].to_list()

@@ -21,11 +21,11 @@ def test_a_run_is_compared_where_both_have_the_step(tmp_path: Path) -> None:
             keys = {"model": "EleutherAI/pythia-6.9b", "task": "agnews", "step": step, "demo_seed": seed}
             add_unit(store, answers, GOLD, full=answering([full], GOLD)[:, 0], **keys)
     table = analysis.run("paper_dynamics", store.root)
-    at = table.filter(step=512).rows_by_key("curve", named=True, unique=True)
-    assert at["Full"]["difference"] == pytest.approx(0.35 - 0.273)
-    assert (at["Full"]["in_sds"], at["Full"]["sd_of"]) == (pytest.approx((0.35 - 0.273) / 0.016), "paper")
-    assert at["T1"]["mean"] == pytest.approx(0.5)
-    assert at["T1"]["sd_of"] is None
+    by_curve = table.filter(step=512).rows_by_key("curve", named=True, unique=True)
+    assert by_curve["Full"]["difference"] == pytest.approx(0.35 - 0.273)
+    assert (by_curve["Full"]["in_sds"], by_curve["Full"]["sd_of"]) == (pytest.approx((0.35 - 0.273) / 0.016), "paper")
+    assert by_curve["T1"]["mean"] == pytest.approx(0.5)
+    assert by_curve["T1"]["sd_of"] is None
     zero = table.filter(step=0, curve="Full").row(0, named=True)
     assert (zero["published_sd"], zero["sd_of"]) == (0, "run")
     assert zero["in_sds"] == pytest.approx((0.35 - 0.25) / np.std([0.3, 0.4], ddof=1))
@@ -33,7 +33,7 @@ def test_a_run_is_compared_where_both_have_the_step(tmp_path: Path) -> None:
     assert table.filter(step=5000)["mean"].null_count() == 4
 
 
-def test_without_a_run_the_paper_stands_alone(results: Path) -> None:
+def test_without_a_run_there_are_the_papers_rows_only(results: Path) -> None:
     table = analysis.run("paper_dynamics", results)
     assert len(table) == len(published()) == 28
     assert table["mean"].null_count() == table["in_sds"].null_count() == 28

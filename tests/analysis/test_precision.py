@@ -1,4 +1,4 @@
-"""Planted answers in two dtypes: what is changed in one is what the table says."""
+"""Planted answers in two dtypes: the table shows the planted changes."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.stores import N_CANDIDATES, add_unit, answering, new_store
 GOLD = np.arange(40) % 2
 
 
-def test_what_was_changed_is_what_is_seen(tmp_path: Path) -> None:
+def test_planted_changes_are_measured(tmp_path: Path) -> None:
     """In bfloat16 candidate 0 answers 4 of 40 rows otherwise, and the full model 2."""
     store = new_store(tmp_path)
     answers = answering([1.0, *[0.5] * (N_CANDIDATES - 1)], GOLD)
@@ -42,10 +42,10 @@ def test_only_steps_and_prompts_of_both_count(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4):
         add_unit(store, answers, GOLD, step=step, dtype="float16")
     add_unit(store, answers, GOLD, step=4, dtype="float16", demo_seed=7)
-    found = analysis.run("precision", tmp_path)
-    assert found["step"].to_list() == [2, 4]
-    assert found["n_prompts"].to_list() == [1, 1]
-    assert found["component_agreement"].to_list() == [1, 1]
+    table = analysis.run("precision", tmp_path)
+    assert table["step"].to_list() == [2, 4]
+    assert table["n_prompts"].to_list() == [1, 1]
+    assert table["component_agreement"].to_list() == [1, 1]
 
 
 def test_one_dtype_alone_has_no_rows(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_one_dtype_alone_has_no_rows(tmp_path: Path) -> None:
     assert analysis.run("precision", tmp_path).is_empty()
 
 
-def test_other_test_rows_are_refused(tmp_path: Path) -> None:
+def test_other_test_rows_raise(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     for dtype, gold in (("float32", GOLD), ("float16", 1 - GOLD)):
         add_unit(store, answering([0.5] * N_CANDIDATES, gold), gold, dtype=dtype)
@@ -62,14 +62,14 @@ def test_other_test_rows_are_refused(tmp_path: Path) -> None:
 
 
 def test_two_sweeps_into_one_folder(tmp_path: Path, suite_folder: Path) -> None:
-    """The tiny suite in bfloat16 beside its float32 results: both are there, and nearly all answers agree."""
+    """The tiny suite in bfloat16 beside its float32 results: both have rows, and nearly all answers agree."""
     tasks = [{"name": "sentiment", "templates": ["plain"], "demo_seeds": 1, "n_shots": [4], "n_test": 40}]
     for dtype in ("float32", "bfloat16"):
         plan = write_plan(tmp_path / f"{dtype}.toml", suite_folder, tasks=tasks, dtype=dtype, name=dtype)
         ended = CliRunner().invoke(app, [str(plan), "--out", str(tmp_path / "out"), "--executor", "inline"])
         assert ended.exit_code == 0, ended.output
-    found = analysis.run("precision", tmp_path / "out")
-    assert found["dtype"].unique().to_list() == ["bfloat16"]
-    assert found["step"].to_list() == [0, 4]
-    assert found["component_agreement"].min() > 0.8
-    assert found["component_agreement"].min() < 1
+    table = analysis.run("precision", tmp_path / "out")
+    assert table["dtype"].unique().to_list() == ["bfloat16"]
+    assert table["step"].to_list() == [0, 4]
+    assert table["component_agreement"].min() > 0.8
+    assert table["component_agreement"].min() < 1

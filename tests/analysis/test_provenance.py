@@ -22,7 +22,7 @@ def test_every_checkpoint_has_a_row_with_its_checks(results: Path) -> None:
     assert "torch" in table["versions"][0]
 
 
-def test_flagged_checkpoints_are_there_and_do_not_count(tmp_path: Path) -> None:
+def test_flagged_checkpoints_are_listed_as_invalid(tmp_path: Path) -> None:
     store = new_store(tmp_path / "out")
     for step, flags in ((1, ["duplicate"]), (2, ["duplicate"]), (8, [])):
         add_unit(store, answering([0.5] * 10, GOLD), GOLD, step=step, flags=flags)

@@ -1,4 +1,4 @@
-"""Seeds: which models belong together, how far they lie apart, and components found again under another index."""
+"""Seeds: families of models, their spread, and components matched under another index."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 
 import analysis
 from analysis.reading.seeds import families
-from analysis.seed_matching import alternating, half, kappas, match
+from analysis.seed_matching import alternating_halves, half, kappas, match
 from tests.stores import N_CANDIDATES, add_unit, answering, new_store
 
 GOLD = np.arange(80) % 2
@@ -30,8 +30,8 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_families_are_named_by_their_suffix() -> None:
-    found = families(["a-seed2", "a", "a-seed1", "b-data-seed1", "b-data-seed3", "c-seed1", "d", "a-seeded"])
-    assert found == {("a", "seed"): ["a", "a-seed1", "a-seed2"], ("b", "data-seed"): ["b-data-seed1", "b-data-seed3"]}
+    by_base = families(["a-seed2", "a", "a-seed1", "b-data-seed1", "b-data-seed3", "c-seed1", "d", "a-seeded"])
+    assert by_base == {("a", "seed"): ["a", "a-seed1", "a-seed2"], ("b", "data-seed"): ["b-data-seed1", "b-data-seed3"]}
 
 
 def test_spread_is_over_seeds_not_prompts(trainings: Path) -> None:
@@ -44,7 +44,7 @@ def test_spread_is_over_seeds_not_prompts(trainings: Path) -> None:
     assert table.filter(curve="T1")["mean"].to_list() == pytest.approx([0.9, 0.9])
 
 
-def test_components_are_found_again_under_another_index(trainings: Path) -> None:
+def test_components_are_matched_under_another_index(trainings: Path) -> None:
     row = analysis.run("seed_matching", trainings).filter(step=4).row(0, named=True)
     assert row["kappa_matched"] == pytest.approx(1)
     assert row["kappa_same_place"] < 0.5
@@ -57,7 +57,7 @@ def test_unrelated_answers_match_no_better_than_any_pair() -> None:
     rng = np.random.default_rng(0)
     gold = np.arange(400) % 2
     models = [np.eye(2)[rng.integers(0, 2, (1, 400, 8))] for _ in range(2)]
-    which = alternating(gold)
+    which = alternating_halves(gold)
     (one, one_scored), (other, other_scored) = (
         [half(credit[:, which == h], gold[which == h]) for h in (0, 1)] for credit in models
     )
@@ -66,7 +66,7 @@ def test_unrelated_answers_match_no_better_than_any_pair() -> None:
     assert abs(kappas(one_scored, other_scored)[np.arange(8), matched].mean()) < 0.05
 
 
-def test_what_is_matched_by_luck_is_not_reported_as_likeness(tmp_path: Path) -> None:
+def test_matches_by_chance_are_not_reported_as_agreement(tmp_path: Path) -> None:
     store = new_store(tmp_path / "out")
     rng = np.random.default_rng(1)
     gold = np.arange(200) % 2
@@ -87,7 +87,7 @@ def test_kappa_is_cohens_and_nothing_for_components_of_one_answer() -> None:
 
 def test_halves_are_as_balanced_as_the_whole() -> None:
     gold = np.array([0, 1, 0, 1, 0, 1, 1, 1])
-    which = alternating(gold)
+    which = alternating_halves(gold)
     assert [np.bincount(gold[which == h]).tolist() for h in (0, 1)] == [[2, 3], [1, 2]]
 
 

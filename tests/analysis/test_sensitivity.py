@@ -54,14 +54,14 @@ def test_every_component_has_its_own_sources(planted: Path) -> None:
     assert mean["estimate"].to_list() == pytest.approx([table[source].mean() for source in SOURCES])
 
 
-def test_negative_estimates_are_truncated_and_said(results: Path) -> None:
+def test_negative_estimates_are_truncated_and_marked(results: Path) -> None:
     table = analysis.run("sensitivity", results)
     negative = table.filter(pl.col("estimate") < 0)
     assert len(negative) > 0
     assert negative["variance"].unique().to_list() == [0]
     assert negative["truncated"].all()
-    kept = table.filter(pl.col("estimate") >= 0)
-    assert kept["variance"].to_list() == kept["estimate"].to_list()
+    positive = table.filter(pl.col("estimate") >= 0)
+    assert positive["variance"].to_list() == positive["estimate"].to_list()
     shares = table.filter(pl.col("share").is_not_null()).group_by("task", "n_shots", "step", "subject")
     np.testing.assert_allclose(shares.agg(pl.col("share").sum())["share"], 1)
 

@@ -1,4 +1,4 @@
-"""The final top five backwards: planted careers, ties, and luck against all permutations."""
+"""The final top five backwards: planted careers, ties, and chance against all permutations."""
 
 from itertools import permutations
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.survival import by_luck, membership
+from analysis.survival import membership, overlap_by_chance
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(200) % 2
@@ -21,12 +21,12 @@ def test_membership_shares_the_last_places_among_the_tied() -> None:
     assert membership(accuracy[:, :2], 5).tolist() == [[1, 1]] * 3
 
 
-def test_luck_is_the_mean_over_all_permutations() -> None:
+def test_chance_is_the_mean_over_all_permutations() -> None:
     rng = np.random.default_rng(0)
     for _ in range(5):
         final, top = (membership(rng.integers(0, 3, (1, 6)) / 3, 3) for _ in range(2))
-        drawn = [np.minimum(final, top[:, list(order)]).sum() for order in permutations(range(6))]
-        assert by_luck(final, top)[0] == pytest.approx(np.mean(drawn))
+        overlaps = [np.minimum(final, top[:, list(order)]).sum() for order in permutations(range(6))]
+        assert overlap_by_chance(final, top)[0] == pytest.approx(np.mean(overlaps))
 
 
 def test_planted_careers(tmp_path: Path) -> None:

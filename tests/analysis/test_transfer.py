@@ -9,6 +9,7 @@ import analysis
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(100) % 2
+YELP = {"task": "yelp", "demonstrations_of": "sst2"}
 SOURCE = {0: [0.9, 0.6] + [0.5] * 8, 1: [0.6, 0.8] + [0.5] * 8}
 TARGET = {0: [0.7, 0.3, 0.75] + [0.5] * 7, 1: [0.2, 0.65, 0.6] + [0.5] * 7}
 """Per seed: the source's best component is 0, then 1; the target's 2, then 1."""
@@ -20,7 +21,7 @@ def planted(tmp_path: Path) -> Path:
     for seed in (0, 1):
         add_unit(store, answering(SOURCE[seed], GOLD, seed), GOLD, task="sst2", demo_seed=seed)
         full = answering([0.55], GOLD)[:, 0]
-        add_unit(store, answering(TARGET[seed], GOLD, seed), GOLD, full=full, task="yelp", demo_seed=seed)
+        add_unit(store, answering(TARGET[seed], GOLD, seed), GOLD, full=full, demo_seed=seed, **YELP)
     return store.root
 
 
@@ -36,21 +37,21 @@ def test_the_published_pair_is_matched_prompt_by_prompt(planted: Path) -> None:
 
 def test_all_ordered_pairs_are_matched_by_the_mean_over_prompts(planted: Path) -> None:
     table = analysis.run("transfer", planted).filter(matched="task")
-    found = {(row["source"], row["target"]): row for row in table.to_dicts()}
-    assert len(found) == 4
-    there = found["sst2", "yelp"]  # means of the source: .75, .7; of the target: .45, .475, .675
-    assert there["component"] == "L0H0"
-    assert there["transfer_1"] == pytest.approx(0.45)
-    assert there["oracle_1"] == pytest.approx(0.675)
-    assert found["yelp", "sst2"]["component"] == "L0H2"
+    by_pair = {(row["source"], row["target"]): row for row in table.to_dicts()}
+    assert len(by_pair) == 4
+    row = by_pair["sst2", "yelp"]  # means of the source: .75, .7; of the target: .45, .475, .675
+    assert row["component"] == "L0H0"
+    assert row["transfer_1"] == pytest.approx(0.45)
+    assert row["oracle_1"] == pytest.approx(0.675)
+    assert by_pair["yelp", "sst2"]["component"] == "L0H2"
     for task in ("sst2", "yelp"):
-        assert found[task, task]["transfer_1"] == found[task, task]["oracle_1"]
+        assert by_pair[task, task]["transfer_1"] == by_pair[task, task]["oracle_1"]
 
 
 def test_other_numbers_of_labels_or_shots_and_missing_prompts_are_not_paired(tmp_path: Path) -> None:
     store = new_store(tmp_path / "out")
     add_unit(store, answering([0.5] * 10, GOLD), GOLD, task="sst2", demo_seed=0)
-    add_unit(store, answering([0.5] * 10, GOLD), GOLD, task="yelp", demo_seed=1)
+    add_unit(store, answering([0.5] * 10, GOLD), GOLD, demo_seed=1, **YELP)
     add_unit(store, answering([0.5] * 10, GOLD), GOLD, task="rte", n_shots=0)
     four = np.arange(100) % 4
     add_unit(store, answering([0.5] * 10, four), four, task="agnews")

@@ -1,4 +1,4 @@
-"""Weights on stored contributions: planted winners, the fit's own accuracy again, and old files."""
+"""Weights on stored contributions: planted winners, and the fit's own accuracy."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 import analysis
-from analysis.transfer_weights import VECTOR, apply
+from analysis.transfer_weights import VECTOR, credit_of_weights
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(100) % 2
@@ -35,6 +35,7 @@ def planted(tmp_path: Path) -> Path:
             GOLD,
             full=full,
             task="yelp",
+            demonstrations_of="sst2",
             demo_seed=seed,
             weights=fits,
             scores=own,
@@ -53,13 +54,13 @@ def test_the_published_pair_is_matched_prompt_by_prompt(planted: Path) -> None:
 
 def test_all_pairs_take_the_mean_over_the_sources_prompts(planted: Path) -> None:
     table = analysis.run("transfer_weights", planted).filter(matched="task")
-    found = {(row["source"], row["target"]): row for row in table.to_dicts()}
-    assert len(found) == 4
-    # Two components with weight 1/2: where they disagree the logits tie, which earns 1/2.
-    assert found["sst2", "yelp"]["transfer_rw"] == pytest.approx((0.7 + 0.2 + 0.3 + 0.6) / 4)
-    assert found["yelp", "sst2"]["transfer_rw"] == pytest.approx(0.9)
-    assert found["yelp", "yelp"]["transfer_rw"] == pytest.approx(0.5)
-    assert found["sst2", "yelp"]["n_source_prompts"] == 2
+    by_pair = {(row["source"], row["target"]): row for row in table.to_dicts()}
+    assert len(by_pair) == 4
+    # Two components with weight 1/2: where they disagree the logits tie, which counts 1/2.
+    assert by_pair["sst2", "yelp"]["transfer_rw"] == pytest.approx((0.7 + 0.2 + 0.3 + 0.6) / 4)
+    assert by_pair["yelp", "sst2"]["transfer_rw"] == pytest.approx(0.9)
+    assert by_pair["yelp", "yelp"]["transfer_rw"] == pytest.approx(0.5)
+    assert by_pair["sst2", "yelp"]["n_source_prompts"] == 2
 
 
 def test_a_prompts_own_weights_give_the_sweeps_own_accuracy(results: Path) -> None:
@@ -70,17 +71,19 @@ def test_a_prompts_own_weights_give_the_sweeps_own_accuracy(results: Path) -> No
     assert weights["keeps_remainder"].to_list() == (weights["variant"] == "default").to_list()
     unset = pl.lit(None).alias
     for row in scored.drop_nulls("accuracy").iter_rows(named=True):
-        mine = weights.filter(unit_id=row["unit_id"], variant=row["variant"], n_labelled=row["n_labelled"])
-        mine = mine.with_columns(*[unset(name) for name in VECTOR if name not in mine.columns])
-        wide = mine.pivot("component", index=VECTOR, values="weight")
-        assert apply(wide, contributions.filter(unit_id=row["unit_id"])).mean() == pytest.approx(row["accuracy"])
+        own = weights.filter(unit_id=row["unit_id"], variant=row["variant"], n_labelled=row["n_labelled"])
+        own = own.with_columns(*[unset(name) for name in VECTOR if name not in own.columns])
+        wide = own.pivot("component", index=VECTOR, values="weight")
+        assert credit_of_weights(wide, contributions.filter(unit_id=row["unit_id"])).mean() == pytest.approx(
+            row["accuracy"]
+        )
 
 
-def test_the_remainder_stays_where_the_variant_keeps_it(tmp_path: Path) -> None:
-    """Weights of zero leave the embedding, which always says label 0, or nothing but ties."""
+def test_the_remainder_is_kept_where_the_variant_keeps_it(tmp_path: Path) -> None:
+    """Weights of zero leave the embedding, which always answers label 0, or nothing but ties."""
     store = new_store(tmp_path / "out")
     gold = np.array([0] * 30 + [1] * 10)
-    fits = [("default", 12, [0.0] * 10), ("paper", 12, [0.0] * 10), ("unknown", 12, [0.0] * 10)]
+    fits = [("default", 12, [0.0] * 10), ("paper", 12, [0.0] * 10)]
     add_unit(store, answering([0.5] * 10, gold), gold, weights=fits)
     table = analysis.run("transfer_weights", store.root)
     assert dict(table.select("variant", "transfer_rw").rows()) == {"default": 0.75, "paper": 0.5}

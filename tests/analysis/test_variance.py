@@ -53,12 +53,12 @@ def test_sampling_covariance_equals_numpy_within_labels() -> None:
     rng = np.random.default_rng(2)
     gold = np.array([0] * 12 + [1] * 8)
     hits = rng.integers(0, 2, (4, 20, 3)).astype(float)
-    found = sampling_covariance(hits, gold)
+    covariance = sampling_covariance(hits, gold)
     for subject in range(3):
         by_label = [np.cov(hits[:, gold == y, subject]) * n / 20**2 for y, n in ((0, 12), (1, 8))]
-        np.testing.assert_allclose(found[subject], sum(by_label))
-    alone = sampling_covariance(hits, np.array([0] * 18 + [1, 2]))
-    assert np.isfinite(alone).all()
+        np.testing.assert_allclose(covariance[subject], sum(by_label))
+    with_single_rows = sampling_covariance(hits, np.array([0] * 18 + [1, 2]))
+    assert np.isfinite(with_single_rows).all()
 
 
 def test_test_rows_are_taken_out_of_the_sources() -> None:
@@ -86,11 +86,11 @@ def test_test_rows_are_taken_out_of_the_sources() -> None:
 def test_planted_variances_are_recovered() -> None:
     rng = np.random.default_rng(4)
     gold = np.arange(400) % 2
-    found = []
+    estimates = []
     for _ in range(400):
         accuracy = 0.6 + np.repeat(rng.normal(scale=0.1, size=3), 5) + np.tile(rng.normal(scale=0.05, size=5), 3)
         hits = (rng.random((15, 400, 1)) < accuracy[:, None, None]).astype(float)
         split = split_variance(GRID, hits, gold)
-        found.append([float(v[0]) for v in split.estimates.values() if v is not None])
-    mean, error = np.mean(found, 0), np.std(found, 0) / 20
+        estimates.append([float(v[0]) for v in split.estimates.values() if v is not None])
+    mean, error = np.mean(estimates, 0), np.std(estimates, 0) / 20
     assert (np.abs(mean[:3] - [0.01, 0.0025, 0]) < 4 * error[:3]).all()

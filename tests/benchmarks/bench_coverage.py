@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.statistics.choosing import CROSS_SEED, FULL, HELD_OUT, LAST, T1
+from analysis.statistics.component_choice import CROSS_SEED, FULL, HELD_OUT, LAST, T1
 from tests.coverage import coverage
 from tests.learning import Design
 

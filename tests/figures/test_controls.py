@@ -1,4 +1,4 @@
-"""The figure of controls: one row per method, every number where the table says; other figures leave controls out."""
+"""The figure of controls: one row per method, every number as in the table; other figures leave controls out."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_every_method_has_a_row_with_trained_and_controls(planted: Path) -> None
     figure = controls.draw(table)["controls"]
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["rte, 4-shot", "sst2, 4-shot"]
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert names == ["Full", "COMP RW, K = 24, default", "Held-out T1, split half", "T1", "B1"]
+    assert names == ["Full", "COMP RW, default, K = 24", "Held-out T1, split half", "T1", "B1"]
     for axes, task in zip(figure.axes, ("rte", "sst2"), strict=True):
         full = table.filter(task=task, method="full")
         assert points(axes, "D")[0] == pytest.approx(full["trained_accuracy"][0]) == pytest.approx(0.9)
@@ -54,10 +54,10 @@ def test_every_method_has_a_row_with_trained_and_controls(planted: Path) -> None
     assert [t.get_text() for t in legend.get_texts()] == ["trained", "random weights", "shuffled labels", "guessing"]
 
 
-def test_other_figures_show_the_untouched_model_and_their_csv_everything(planted: Path, tmp_path: Path) -> None:
+def test_other_figures_leave_controls_out_and_their_csv_keeps_them(planted: Path, tmp_path: Path) -> None:
     table = analysis.run("emergence", planted)
-    assert figures.untouched(table)["control"].unique().to_list() == ["none"]
+    assert figures.without_controls(table)["control"].unique().to_list() == ["none"]
     only_controls = table.filter(pl.col("control") != "none")
-    assert figures.untouched(only_controls).equals(only_controls)
+    assert figures.without_controls(only_controls).equals(only_controls)
     figures.draw("emergence", planted, tmp_path)
     assert pl.read_csv(tmp_path / "emergence.csv")["control"].n_unique() == 4

@@ -7,8 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 import analysis
-from figures import component_heatmap, emergence, style
+from figures import component_heatmap, emergence
 from figures.__main__ import app
+from figures.layout import panel_grid
+from figures.style import CURVES, KINDS, ONE_COLUMN, PAIRS, TWO_COLUMNS
+from figures.training_axis import format_step, set_step_axis, step_position
 
 
 def test_emergence_draws_the_means_it_was_given(results: Path) -> None:
@@ -18,11 +21,11 @@ def test_emergence_draws_the_means_it_was_given(results: Path) -> None:
     panel = table.filter(task="sentiment")
     assert axes[0].get_title(loc="left") == "sentiment, 4-shot (6 prompts)"
     for curve in emergence.ORDER:
-        look = style.CURVES[curve]
-        drawn = [line for line in axes[0].lines if line.get_color() == look["color"] and line.get_marker() != "None"]
-        points = {float(x): float(y) for line in drawn for x, y in zip(*line.get_data(), strict=True)}
+        look = CURVES[curve]
+        lines = [line for line in axes[0].lines if line.get_color() == look["color"] and line.get_marker() != "None"]
+        points = {float(x): float(y) for line in lines for x, y in zip(*line.get_data(), strict=True)}
         expected = panel.filter(curve=curve).sort("step")
-        assert sorted(points) == sorted(style.step_position(expected["step"].to_numpy()).tolist())
+        assert sorted(points) == sorted(step_position(expected["step"].to_numpy()).tolist())
         assert [points[x] for x in sorted(points)] == pytest.approx(expected["mean"].to_list())
 
 
@@ -36,29 +39,29 @@ def test_heatmap_rows_are_components_from_the_first_layer_up(results: Path) -> N
 
 
 def test_step_zero_stands_apart_and_powers_of_two_evenly() -> None:
-    positions = style.step_position([0, 1, 2, 4, 512])
+    positions = step_position([0, 1, 2, 4, 512])
     assert positions.tolist()[1:] == [0, 1, 2, 9]
     assert positions[0] < -1
-    assert [style.format_step(s) for s in (0, 512, 1000, 1024, 143000)] == ["0", "512", "1k", "1024", "143k"]
+    assert [format_step(s) for s in (0, 512, 1000, 1024, 143000)] == ["0", "512", "1k", "1024", "143k"]
 
 
-@pytest.mark.parametrize(("last", "most"), [(4, 4), (1024, 7), (143_000, 7)])
-def test_labels_of_the_step_axis_stay_few(last: int, most: int) -> None:
-    axes = style.panel_grid(1)[1][0]
-    style.step_axis(axes, [0, 1, last])
+@pytest.mark.parametrize(("last", "max_labels"), [(4, 4), (1024, 7), (143_000, 7)])
+def test_labels_of_the_step_axis_stay_few(last: int, max_labels: int) -> None:
+    axes = panel_grid(1)[1][0]
+    set_step_axis(axes, [0, 1, last])
     shown = [label.get_text() for label in axes.get_xticklabels() if label.get_text()]
     assert shown[:2] == ["0", "1"]
-    assert 3 <= len(shown) <= most
+    assert 3 <= len(shown) <= max_labels
 
 
-def test_the_command_refuses_what_it_does_not_know(results: Path, tmp_path: Path) -> None:
-    refused = CliRunner().invoke(app, ["emergense", "--results", str(results), "--out", str(tmp_path)])
-    assert refused.exit_code == 2
-    assert "unknown figure 'emergense'; did you mean 'emergence'" in refused.output
+def test_the_command_rejects_an_unknown_figure(results: Path, tmp_path: Path) -> None:
+    ended = CliRunner().invoke(app, ["emergense", "--results", str(results), "--out", str(tmp_path)])
+    assert ended.exit_code == 2
+    assert "unknown figure 'emergense'; did you mean 'emergence'" in ended.output
 
 
 def test_every_curve_has_a_look_of_its_own() -> None:
-    for family in (style.CURVES, style.KINDS, style.PAIRS):
+    for family in (CURVES, KINDS, PAIRS):
         looks = [(look["color"], look["marker"], look["linestyle"]) for look in family.values()]
         assert len(set(looks)) == len(looks)
-    assert not np.isnan([style.ONE_COLUMN, style.TWO_COLUMNS]).any()
+    assert not np.isnan([ONE_COLUMN, TWO_COLUMNS]).any()

@@ -1,8 +1,7 @@
-"""What can be checked of a picture without eyes: every word of it is on the canvas, and no title runs into another."""
+"""Layout: every word of a picture is on the canvas, and no title runs into another."""
 
 from itertools import combinations, product
 from pathlib import Path
-from pkgutil import resolve_name
 
 import numpy as np
 import polars as pl
@@ -12,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import analysis
-from figures import FIGURES, FigureOf, style, untouched
+from figures import FIGURES, without_controls
+from figures.style import rc_params
 from tests.stores import add_unit, answering, new_store
 
 ROUNDING = 1.5
@@ -26,11 +26,16 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds of Pythia-6.9B with long names of tasks, several shots, all methods, and a step that is left out."""
     store = new_store(tmp_path_factory.mktemp("crowded") / "out")
     tasks = [("sst2", "paper"), ("sst2", "contrast"), ("yelp", "paper"), ("a_task_of_ones_own", "paper")]
-    of = product(("EleutherAI/pythia-6.9b", "EleutherAI/pythia-6.9b-seed1"), (0, 1, 512, 4000, 143_000), tasks, (0, 1))
-    for model, step, (task, template), seed in of:
+    partners = {"contrast": {"contrasts_with": "paper"}, "yelp": {"demonstrations_of": "sst2"}}
+    cells = product(
+        ("EleutherAI/pythia-6.9b", "EleutherAI/pythia-6.9b-seed1"), (0, 1, 512, 4000, 143_000), tasks, (0, 1)
+    )
+    for model, step, (task, template), seed in cells:
         best = 0.5 + step / 400_000
-        methods = [{"method": m, "variant": v, "n_labelled": k, "accuracy": best} for m, v in FITS for k in (12, 24)]
+        fit = {"accuracy": best, "predictions": answering([best], GOLD, seed)[:, 0].tolist()}
+        methods = [{"method": m, "variant": v, "n_labelled": k, **fit} for m, v in FITS for k in (12, 24)]
         keys = {"model": model, "step": step, "task": task, "template": template, "demo_seed": seed}
+        keys |= partners.get(template, partners.get(task, {}))
         add_unit(
             store,
             answering([best, 0.4] + [0.5] * 8, GOLD, seed),
@@ -46,12 +51,12 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("swept", ["results", "crowded"])
 @pytest.mark.parametrize("name", FIGURES)
 def test_all_words_are_on_the_canvas_and_titles_apart(name: str, swept: str, request: pytest.FixtureRequest) -> None:
-    figure_of: FigureOf = resolve_name(FIGURES[name])
-    table = untouched(analysis.run(figure_of.analysis, request.getfixturevalue(swept)))
+    spec = FIGURES[name]
+    table = without_controls(analysis.run(spec.analysis, request.getfixturevalue(swept)))
     one_model = table.filter(pl.col("model") == pl.col("model").first()) if "model" in table.columns else table
-    with rc_context(style.house()):
-        drawn = [item for rows in (table, one_model) if len(rows) for item in figure_of.draw(rows).items()]
-        for picture, figure in drawn:
+    with rc_context(rc_params()):
+        pictures = [item for rows in (table, one_model) if len(rows) for item in spec.draw(rows).items()]
+        for picture, figure in pictures:
             figure.draw_without_rendering()
             for text in words(figure):
                 box = text.get_window_extent()
@@ -63,7 +68,7 @@ def test_all_words_are_on_the_canvas_and_titles_apart(name: str, swept: str, req
 
 
 def words(figure: Figure) -> list[Text]:
-    """Texts of a figure but its tick labels, which stand where ticks do."""
+    """Texts of a figure but its tick labels, which are placed with the ticks."""
     ticks = {
         label
         for axes in figure.axes
@@ -76,5 +81,5 @@ def words(figure: Figure) -> list[Text]:
 
 def titles(figure: Figure) -> list[Text]:
     """Titles of panels."""
-    said = {axes.get_title(loc="left") for axes in figure.axes}
-    return [text for text in words(figure) if text.get_text() in said]
+    texts = {axes.get_title(loc="left") for axes in figure.axes}
+    return [text for text in words(figure) if text.get_text() in texts]

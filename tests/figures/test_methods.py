@@ -1,4 +1,4 @@
-"""Figures of contrast, transfer and reweighting: what is on the axes, and what is said where there is nothing."""
+"""Figures of contrast, transfer and reweighting: their axes, and the message where there is nothing to draw."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +9,13 @@ import pytest
 from matplotlib.axes import Axes
 
 import analysis
-from figures import contrast, draw, reweighting_gain, style, transfer, transfer_weights
+from figures import contrast, draw, reweighting_gain, transfer, transfer_weights
+from figures.training_axis import step_position
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(100) % 2
 STEPS = (0, 1, 2, 4)
+PARTNERS = {("sst2", "contrast"): {"contrasts_with": "paper"}, ("yelp", "paper"): {"demonstrations_of": "sst2"}}
 METHODS = [
     *[("comp_rw", variant, k) for variant in ("default", "official_code", "paper") for k in (12, 24)],
     *[("calib_plus", variant, k) for variant in ("official_code", "paper") for k in (12, 24)],
@@ -37,23 +39,24 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 answers = answering([best, best - 0.05] + [0.5] * 8, GOLD, seed)
                 full = answering([best - 0.1], GOLD)[:, 0]
                 keys = {"step": step, "task": task, "template": template, "demo_seed": seed}
+                keys |= PARTNERS.get((task, template), {})
                 add_unit(store, answers, GOLD, full=full, scores=rows, **keys)
     return store.root
 
 
-def drawn(axes: Axes, label: str, steps: Sequence[int]) -> list[float]:
+def curve_values(axes: Axes, label: str, steps: Sequence[int]) -> list[float]:
     """y of a curve at steps above 0, by its label."""
     (line,) = [line for line in axes.lines if line.get_label() == label]
     points = dict(zip(*map(np.ndarray.tolist, map(np.asarray, line.get_data())), strict=True))
-    return [points[x] for x in style.step_position(np.array(steps)).tolist()]
+    return [points[x] for x in step_position(np.array(steps)).tolist()]
 
 
 def test_contrast_draws_the_pair_above_each_other(planted: Path) -> None:
     table = analysis.run("contrast", planted)
     axes = contrast.draw(table)["contrast"].axes
     rows = table.filter(template="paper", partner="contrast", curve="T1").sort("step").filter(pl.col("step") > 0)
-    assert drawn(axes[0], "T1", STEPS[1:]) == pytest.approx(rows["accuracy"].to_list())
-    assert drawn(axes[1], "T1", STEPS[1:]) == pytest.approx(rows["partner_accuracy"].to_list())
+    assert curve_values(axes[0], "T1", STEPS[1:]) == pytest.approx(rows["accuracy"].to_list())
+    assert curve_values(axes[1], "T1", STEPS[1:]) == pytest.approx(rows["partner_accuracy"].to_list())
     assert axes[0].get_title(loc="left") == "sst2, 4-shot\nunder “paper”"
 
 
@@ -68,8 +71,8 @@ def test_transfer_draws_the_published_pair_and_the_matrix(planted: Path) -> None
     (axes,) = pictures["transfer"].axes
     assert axes.get_title(loc="left") == "sst2 → yelp, 4-shot (2 prompts)"
     rows = table.filter(matched="prompt").sort("step").filter(pl.col("step") > 0)
-    for curve, column in transfer.CURVES.items():
-        assert drawn(axes, curve, STEPS[1:]) == pytest.approx(rows[column].to_list())
+    for curve, column in transfer.COLUMNS.items():
+        assert curve_values(axes, curve, STEPS[1:]) == pytest.approx(rows[column].to_list())
     matrix = np.asarray(pictures["transfer_matrix"].axes[0].images[0].get_array())
     last = table.filter(matched="task", step=4)
     assert matrix[0, 1] == pytest.approx(last.filter(source="sst2", target="yelp")["transfer_1"].item())
@@ -77,9 +80,9 @@ def test_transfer_draws_the_published_pair_and_the_matrix(planted: Path) -> None
 
 
 def test_transfer_without_a_second_task_says_so(results: Path, tmp_path: Path) -> None:
-    drawn = draw("transfer", results, tmp_path)
-    assert (drawn.pictures, [path.name for path in drawn.files]) == ((), ["transfer.csv"])
-    assert "nothing to transfer" in drawn.missing
+    figure = draw("transfer", results, tmp_path)
+    assert (figure.pictures, [path.name for path in figure.files]) == ((), ["transfer.csv"])
+    assert "nothing to transfer" in figure.missing
 
 
 def test_weights_of_another_task_are_drawn_beside_the_tasks_own() -> None:
@@ -94,8 +97,8 @@ def test_weights_of_another_task_are_drawn_beside_the_tasks_own() -> None:
     ]
     (axes,) = transfer_weights.draw(pl.DataFrame(rows))["transfer_weights"].axes
     assert axes.get_title(loc="left") == "a → b, 4-shot, K = 24"
-    assert drawn(axes, "Transfer-1", [1, 2]) == pytest.approx([0.74, 0.74])
-    assert drawn(axes, "COMP RW", [1, 2]) == pytest.approx([0.9, 0.9])
+    assert curve_values(axes, "Transfer-1", [1, 2]) == pytest.approx([0.74, 0.74])
+    assert curve_values(axes, "COMP RW", [1, 2]) == pytest.approx([0.9, 0.9])
 
 
 def test_gain_has_a_panel_per_number_of_labels_with_every_method(planted: Path) -> None:
@@ -105,7 +108,7 @@ def test_gain_has_a_panel_per_number_of_labels_with_every_method(planted: Path) 
     assert titles == [f"{task}, 4-shot, K = {k}" for task in ("sst2", "yelp") for k in (12, 24)]
     rows = table.filter(task="sst2", method="comp_rw", variant="official_code", n_labelled=24).sort("step")
     expected = rows.filter(pl.col("step") > 0)["accuracy"].to_list()
-    assert drawn(figure.axes[1], "COMP RW, official code", STEPS[1:]) == pytest.approx(expected)
+    assert curve_values(figure.axes[1], "COMP RW, official code", STEPS[1:]) == pytest.approx(expected)
     labels = {str(line.get_label()) for line in figure.axes[0].lines}
     assert {"Full", "Calib+, paper", "Held-out T1, split half", "Held-out T1, train rows"} <= labels
     assert "not in these results" not in str(figure.get_supxlabel())
@@ -119,7 +122,7 @@ def test_gain_draws_what_there_is_and_names_what_is_missing(results: Path) -> No
 
 def test_variants_of_a_method_look_different() -> None:
     looks = {
-        str(sorted(reweighting_gain.look(name, variant).items(), key=str))
+        str(sorted(reweighting_gain.variant_look(name, variant).items(), key=str))
         for name, variant in (
             ("COMP RW", "default"), ("COMP RW", "paper"), ("COMP RW", "official_code"), ("Calib+", "paper"),
             ("Calib+", "official_code"), ("Held-out T1", "train_rows"), ("Held-out T1", "split_half"),

@@ -6,7 +6,8 @@ import pytest
 from matplotlib.axes import Axes
 
 from analysis.scaling import SCHEMA, n_parameters
-from figures import component_onsets, leads, onsets, scaling, style
+from figures import component_onsets, leads, onsets, scaling
+from figures.style import CURVES
 
 GROUP = {"model": "m", "dtype": "float32", "control": "none", "task": "t", "n_shots": 4}
 FIT = {"variant": "", "n_labelled": 0}
@@ -14,9 +15,9 @@ SPAN = {"first_step": 0, "last_step": 64}
 
 
 def row(**columns: object) -> dict[str, object]:
-    """A row of `onsets`, above luck half way at step 8 unless told otherwise."""
-    found = {"t": 8.0, "low": 4.0, "high": 16.0, "censored": "", "criterion": "half", "curve": "T1"}
-    return {**GROUP, **FIT, **SPAN, **found, **columns}
+    """A row of `onsets`, half way at step 8 unless told otherwise."""
+    defaults = {"t": 8.0, "low": 4.0, "high": 16.0, "censored": "", "criterion": "half", "curve": "T1"}
+    return {**GROUP, **FIT, **SPAN, **defaults, **columns}
 
 
 def heads(axes: Axes) -> dict[float, tuple[float, object]]:
@@ -72,18 +73,18 @@ def test_a_lead_is_a_head_and_a_bound_an_arrow() -> None:
     assert heads(axes)[0.16] == (0.5, "o")
     assert heads(axes)[-0.16] == (3.0, ">")
     assert bars(axes, 0.16) == [[0.25, pytest.approx(axes.get_xlim()[1])]]
-    unclaimed = {**half, "low": None, "undefined": None}
-    (axes,) = leads.draw(pl.DataFrame([unclaimed], infer_schema_length=None))["leads"].axes
+    without_interval = {**half, "low": None, "undefined": None}
+    (axes,) = leads.draw(pl.DataFrame([without_interval], infer_schema_length=None))["leads"].axes
     assert bars(axes, 0.16) == []
     assert "t, 4-shot: .50 (.25 to …; 5 seeds ahead, 0 behind, p = .062)" in leads.caption(table)
 
 
-def test_components_stand_in_the_order_of_their_onsets() -> None:
-    found = [
+def test_components_are_in_the_order_of_their_onsets() -> None:
+    rows = [
         row(component=name, kind=kind, t=t, emerges=t is not None, final=0.9, criterion=component_onsets.CRITERION)
         for name, kind, t in (("L0H1", "head", 16.0), ("L0MLP", "mlp", 4.0), ("L1H0", "head", None))
     ]
-    table = pl.DataFrame(found, infer_schema_length=None)
+    table = pl.DataFrame(rows, infer_schema_length=None)
     (axes,) = component_onsets.draw(table)["component_onsets"].axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["L0MLP", "L0H1"]
     assert axes.get_title(loc="left") == "t, 4-shot: 2 of 3 emerge"
@@ -91,7 +92,7 @@ def test_components_stand_in_the_order_of_their_onsets() -> None:
     assert "L0MLP first, at step 4" in component_onsets.caption(table)
 
 
-def test_leads_and_onsets_stand_over_the_size_of_the_model() -> None:
+def test_leads_and_onsets_are_over_the_size_of_the_model() -> None:
     sized = [
         {**GROUP, **FIT, "model": model, "n_parameters": n_parameters(model), "curve": curve, "criterion": "half"}
         | {"lead": lead, "lead_low": lead, "lead_high": lead, "onset_tokens": 1e9, "onset_tokens_low": 5e8}
@@ -121,4 +122,4 @@ def test_a_size_is_read_from_the_models_name_alone(model: str, size: int | None)
 
 
 def test_curves_of_the_analyses_have_a_look() -> None:
-    assert set(onsets.ORDER) | set(scaling.LEADS) | set(scaling.ONSETS) <= set(style.CURVES)
+    assert set(onsets.ORDER) | set(scaling.LEADS) | set(scaling.ONSETS) <= set(CURVES)

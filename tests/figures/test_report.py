@@ -75,10 +75,10 @@ def test_the_page_shows_every_figure_or_says_why_not(page: Path) -> None:
 
 def test_the_same_results_give_the_same_files(page: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["--results", str(page.parents[1]), "--out", str(tmp_path)]).exit_code == 0
-    again = {path.name for path in tmp_path.iterdir()}
-    assert again == {path.name for path in page.parent.iterdir() if not path.name.startswith("probe-")}
-    assert {Path(name).suffix for name in again} == {".csv", ".html", ".pdf", ".png", ".svg"}
-    for name in sorted(again):
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {path.name for path in page.parent.iterdir() if not path.name.startswith("probe-")}
+    assert {Path(name).suffix for name in files} == {".csv", ".html", ".pdf", ".png", ".svg"}
+    for name in sorted(files):
         data = (tmp_path / name).read_bytes()
         assert data
         assert data == (page.parent / name).read_bytes(), name
@@ -109,17 +109,17 @@ def test_a_browser_finds_every_picture_and_no_error(page: Path, width: int, tmp_
     assert len(seen["sorted"]["emergence"]) > 4
 
 
-def test_a_table_says_what_never_changes_once_and_leaves_out_what_is_too_long() -> None:
+def test_a_table_gives_constants_once_and_leaves_out_long_tables() -> None:
     table = pl.DataFrame({"model": ["m", "m"], "x": [0.123456, float("nan")], "y": [None, "</script>"]})
-    shown = report.shown("t", "T", table)
+    shown = report.report_table("t", "T", table)
     assert (shown.constant, shown.columns, shown.length) == ("model = m", ["x", "y"], 2)
     assert shown.rows == [[0.1235, None], [None, "</script>"]]
-    long = report.shown("t", "T", pl.DataFrame({"x": range(report.MOST_CELLS + 1)}))
-    assert (long.rows, long.length) == ([], report.MOST_CELLS + 1)
+    long = report.report_table("t", "T", pl.DataFrame({"x": range(report.MAX_CELLS + 1)}))
+    assert (long.rows, long.length) == ([], report.MAX_CELLS + 1)
 
 
-def test_results_without_any_finished_unit_are_refused(tmp_path: Path) -> None:
+def test_results_without_any_finished_unit_are_an_error(tmp_path: Path) -> None:
     new_store(tmp_path / "out")
-    refused = CliRunner().invoke(app, ["--results", str(tmp_path / "out")])
-    assert refused.exit_code == 2
-    assert "holds no finished unit yet" in refused.output
+    ended = CliRunner().invoke(app, ["--results", str(tmp_path / "out")])
+    assert ended.exit_code == 2
+    assert "holds no finished unit yet" in ended.output

@@ -1,7 +1,7 @@
-"""Whole numbers counted by matrix products, exactly: float32 holds every integer up to 2^24.
+"""Exact whole-number matrix products: float32 holds every integer up to 2^24.
 
 Most counts need far fewer bits, so several columns travel through one product as digits of one number:
-`sum_k w_k (a_k + 2^b c_k) = (sum_k w_k a_k) + 2^b (sum_k w_k c_k)`, taken apart again while no digit overflows.
+`sum_k w_k (a_k + 2^b c_k) = (sum_k w_k a_k) + 2^b (sum_k w_k c_k)`, unpacked while no digit overflows.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ _EXACT_BITS = {np.float32: 24, np.float64: 53}
 
 @dataclass(frozen=True)
 class Digits:
-    """Columns of whole numbers, several in one.
+    """Columns of whole numbers, several packed into one.
 
     Attributes:
         packed: (row, n_columns / digits) floats.
         bits: of one digit.
-        n_columns: how many there are.
+        n_columns: before packing.
     """
 
     packed: np.ndarray
@@ -26,26 +26,26 @@ class Digits:
     n_columns: int
 
 
-def pack(values: np.ndarray, most: int) -> Digits:
-    """Columns (row, column) of whole numbers from 0, made ready for `count`.
+def pack(values: np.ndarray, max_count: int) -> Digits:
+    """Columns (row, column) of whole numbers from 0, ready for `count`.
 
     Args:
-        most: no count that will be asked for exceeds it.
+        max_count: no entry of the product may exceed it.
 
     Raises:
-        ValueError: `most` is beyond 2^53, where float64 stops to count.
+        ValueError: `max_count` is beyond 2^53, the largest whole number up to which float64 is exact.
     """
-    bits = max(1, int(most).bit_length())
+    bits = max(1, int(max_count).bit_length())
     dtype = next((kind for kind, exact in _EXACT_BITS.items() if bits <= exact), None)
     if dtype is None:
-        raise ValueError(f"counts up to {most} are not exact in float64")
+        raise ValueError(f"counts up to {max_count} are not exact in float64")
     n_digits = _EXACT_BITS[dtype] // bits
     n_columns = values.shape[1]
     width = -(-n_columns // n_digits)
     packed = np.zeros((len(values), width), dtype)
     for digit, first in enumerate(range(0, n_columns, width)):
-        mine = values[:, first : first + width]
-        packed[:, : mine.shape[1]] += mine.astype(dtype) * dtype(2.0 ** (bits * digit))
+        columns = values[:, first : first + width]
+        packed[:, : columns.shape[1]] += columns.astype(dtype) * dtype(2.0 ** (bits * digit))
     return Digits(packed, bits, n_columns)
 
 
@@ -59,10 +59,10 @@ def count(weights: np.ndarray, values: Digits, out: np.ndarray) -> None:
     product = floats.astype(f"i{floats.itemsize}")
     width, mask = product.shape[1], (1 << values.bits) - 1
     for digit, first in enumerate(range(0, values.n_columns, width)):
-        mine = out[:, first : first + width]
-        mine[...] = (product[:, : mine.shape[1]] >> (values.bits * digit)) & mask
+        columns = out[:, first : first + width]
+        columns[...] = (product[:, : columns.shape[1]] >> (values.bits * digit)) & mask
 
 
-def holds(most: int) -> np.dtype:
-    """The smallest integer type for counts up to `most`; at least 16 bits, below which nothing is gained."""
-    return np.promote_types(np.uint16, np.min_scalar_type(int(most)))
+def count_dtype(max_count: int) -> np.dtype:
+    """The smallest integer type for counts up to `max_count`; at least 16 bits, below which nothing is gained."""
+    return np.promote_types(np.uint16, np.min_scalar_type(int(max_count)))

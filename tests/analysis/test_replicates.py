@@ -1,11 +1,11 @@
-"""Counting again, against obvious loops: permuted labels, swapped words, examples drawn again; and choices on top."""
+"""Replicates against obvious loops: permuted labels, swapped words, resampled examples; and choices in each."""
 
 import numpy as np
 import pytest
 
-from analysis.reading.answers import earned, unit_of
-from analysis.statistics.choosing import B1, CROSS_SEED, HELD_OUT, T1, choose
-from analysis.statistics.relabelling import Replicates, all_counts, permuted, resampled, swapped
+from analysis.reading.credit import credit_counts, credit_unit
+from analysis.statistics.component_choice import B1, CROSS_SEED, HELD_OUT, T1, choose
+from analysis.statistics.replicates import Replicates, all_counts, permuted, resampled, swapped
 from dynamics import scores
 
 GOLD = (np.arange(24) % 3).astype(np.uint8)
@@ -17,12 +17,12 @@ def answers(seed: int = 0) -> tuple[np.ndarray, int]:
     """(example, component, label) whole numbers with ties of two and three, and their unit."""
     rng = np.random.default_rng(seed)
     labels, tied = scores.encode(rng.integers(0, 3, (24, N_COMPONENTS, N_LABELS)))
-    unit = unit_of(tied)
+    unit = credit_unit(tied)
     assert unit == 6
-    return earned(labels, tied, N_LABELS, unit), unit
+    return credit_counts(labels, tied, N_LABELS, unit), unit
 
 
-def ways() -> dict[str, Replicates]:
+def all_kinds() -> dict[str, Replicates]:
     """One of each kind; two prompts, two seeds."""
     seed_of = np.array([0, 1])
     return {
@@ -33,8 +33,8 @@ def ways() -> dict[str, Replicates]:
 
 
 def test_permuted_labels_are_balanced_in_each_half_and_the_first_are_true() -> None:
-    way = permuted(GOLD, HALVES, N_LABELS, N)
-    for half, one_hot in zip(HALVES, way.one_hot, strict=True):
+    replicates = permuted(GOLD, HALVES, N_LABELS, N)
+    for half, one_hot in zip(HALVES, replicates.one_hot, strict=True):
         labels = one_hot.reshape(N + 1, N_LABELS, len(half)).transpose(0, 2, 1)
         assert (labels.sum(1) == 4).all()
         assert (labels[0].argmax(-1) == GOLD[half]).all()
@@ -43,67 +43,67 @@ def test_permuted_labels_are_balanced_in_each_half_and_the_first_are_true() -> N
 
 def test_permuted_counts_are_what_a_loop_counts() -> None:
     rows, _ = answers()
-    way = permuted(GOLD, HALVES, N_LABELS, N)
-    found = all_counts(way, 0, rows)
+    replicates = permuted(GOLD, HALVES, N_LABELS, N)
+    counts = all_counts(replicates, 0, rows)
     for h, half in enumerate(HALVES):
-        labels = way.one_hot[h].reshape(N + 1, N_LABELS, len(half)).argmax(1)
+        labels = replicates.one_hot[h].reshape(N + 1, N_LABELS, len(half)).argmax(1)
         for r in range(0, N + 1, 7):
             for c in range(N_COMPONENTS):
                 expected = sum(int(rows[half[i], c, labels[r, i]]) for i in range(len(half)))
-                assert found[h, r, c] == expected
+                assert counts[h, r, c] == expected
 
 
 def test_swapped_words_are_exchanged_alike_for_a_seeds_templates() -> None:
     rows, _ = answers()
-    way = swapped(GOLD, HALVES, N_LABELS, np.array([0, 1, 0]), N)
-    assert (way.word[0] == way.word[2]).all()
-    assert (way.word[0] != way.word[1]).any()
-    assert (np.sort(way.word, 1) == np.arange(N_LABELS)[:, None]).all()
+    replicates = swapped(GOLD, HALVES, N_LABELS, np.array([0, 1, 0]), N)
+    assert (replicates.word[0] == replicates.word[2]).all()
+    assert (replicates.word[0] != replicates.word[1]).any()
+    assert (np.sort(replicates.word, 1) == np.arange(N_LABELS)[:, None]).all()
     for r in range(0, N, 7):
-        gold = way.word[1][GOLD, r]
+        gold = replicates.word[1][GOLD, r]
         expected = rows[np.arange(24)[:, None], np.arange(N_COMPONENTS), gold[:, None]]
         for h, half in enumerate(HALVES):
-            assert all_counts(way, 1, rows)[h, r].tolist() == expected[half].sum(0).tolist()
+            assert all_counts(replicates, 1, rows)[h, r].tolist() == expected[half].sum(0).tolist()
 
 
-def test_examples_are_drawn_again_within_label_and_half() -> None:
+def test_examples_are_resampled_within_label_and_half() -> None:
     rows, _ = answers()
-    way = resampled(GOLD, HALVES, N)
+    replicates = resampled(GOLD, HALVES, N)
     for half in HALVES:
         for label in range(N_LABELS):
-            assert (way.weights[:, half[GOLD[half] == label]].sum(1) == 4).all()
+            assert (replicates.weights[:, half[GOLD[half] == label]].sum(1) == 4).all()
     hits = rows[np.arange(24), :, GOLD]
-    expected = np.stack([way.weights[:, half] @ hits[half] for half in HALVES])
-    np.testing.assert_array_equal(all_counts(way, 0, rows), expected)
+    expected = np.stack([replicates.weights[:, half] @ hits[half] for half in HALVES])
+    np.testing.assert_array_equal(all_counts(replicates, 0, rows), expected)
 
 
 @pytest.mark.parametrize("kind", ["permuted", "swapped", "resampled"])
 def test_one_component_followed_counts_what_all_of_them_count(kind: str) -> None:
     rows, _ = answers()
-    way = ways()[kind]
-    counts = all_counts(way, 1, rows).sum(0)
-    chosen = np.random.default_rng(1).integers(0, N_COMPONENTS, len(counts))
-    np.testing.assert_allclose(way.traced(1, rows, chosen), counts[np.arange(len(counts)), chosen])
-    alone = way.alone(np.stack([rows[:, 2], rows[:, 3]]))
-    np.testing.assert_allclose(alone[1], all_counts(way, 1, rows)[..., 3].sum(0))
+    replicates = all_kinds()[kind]
+    counts = all_counts(replicates, 1, rows).sum(0)
+    component = np.random.default_rng(1).integers(0, N_COMPONENTS, len(counts))
+    np.testing.assert_allclose(replicates.traced(1, rows, component), counts[np.arange(len(counts)), component])
+    single = replicates.of_single_answers(np.stack([rows[:, 2], rows[:, 3]]))
+    np.testing.assert_allclose(single[1], all_counts(replicates, 1, rows)[..., 3].sum(0))
 
 
 def test_choices_are_what_a_loop_chooses() -> None:
-    way = permuted(GOLD, HALVES, N_LABELS, N)
+    replicates = permuted(GOLD, HALVES, N_LABELS, N)
     unit = 6
-    counts = np.stack([all_counts(way, 0, answers(seed)[0]) for seed in range(3)], 1)
-    found = choose(counts, [12 * unit, 12 * unit])
+    counts = np.stack([all_counts(replicates, 0, answers(seed)[0]) for seed in range(3)], 1)
+    choice = choose(counts, [12 * unit, 12 * unit])
     share = counts / (12 * unit)
     for p in range(3):
         for r in range(0, N, 11):
             whole, (a, b) = share[:, p, r].mean(0), share[:, p, r]
-            assert found.accuracy[T1][p, r] == pytest.approx(whole.max())
-            assert found.accuracy[B1][p, r] == pytest.approx(whole.min())
-            assert found.best[p, r] == whole.argmax()
-            assert found.accuracy[HELD_OUT][p, r] == pytest.approx((b[a.argmax()] + a[b.argmax()]) / 2)
+            assert choice.accuracy[T1][p, r] == pytest.approx(whole.max())
+            assert choice.accuracy[B1][p, r] == pytest.approx(whole.min())
+            assert choice.best[p, r] == whole.argmax()
+            assert choice.accuracy[HELD_OUT][p, r] == pytest.approx((b[a.argmax()] + a[b.argmax()]) / 2)
             others = share[:, [q for q in range(3) if q != p], r].sum(1)
             crossed = (b[others[0].argmax()] + a[others[1].argmax()]) / 2
-            assert found.accuracy[CROSS_SEED][p, r] == pytest.approx(crossed)
+            assert choice.accuracy[CROSS_SEED][p, r] == pytest.approx(crossed)
 
 
 def test_one_seed_has_no_other_to_choose_on() -> None:
@@ -120,7 +120,7 @@ def test_a_sign_that_seeds_draw_is_found_by_t1_and_not_across_seeds() -> None:
     for seed in range(10):
         labels = rng.integers(0, 2, (200, 4)).astype(np.uint8)
         labels[:, 1], labels[:, 2] = (gold, 1 - gold) if seed % 2 else (1 - gold, gold)
-        counts.append(all_counts(permuted(gold, halves, 2, 1), 0, earned(labels, None, 2)))
-    found = choose(np.stack(counts, 1), [100, 100])
-    assert found.accuracy[T1][:, 0].mean() == found.accuracy[HELD_OUT][:, 0].mean() == 1
-    assert found.accuracy[CROSS_SEED][:, 0].mean() <= 0.5
+        counts.append(all_counts(permuted(gold, halves, 2, 1), 0, credit_counts(labels, None, 2)))
+    choice = choose(np.stack(counts, 1), [100, 100])
+    assert choice.accuracy[T1][:, 0].mean() == choice.accuracy[HELD_OUT][:, 0].mean() == 1
+    assert choice.accuracy[CROSS_SEED][:, 0].mean() <= 0.5

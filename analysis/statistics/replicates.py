@@ -1,0 +1,227 @@
+"""Replicates of the test rows: labels permuted, label words swapped, examples resampled with replacement.
+
+Each kind counts the same thing: the credit of every component on each half of the test rows, as whole numbers. So every
+choice of a component (`analysis.statistics.component_choice`) is repeated in every replicate by the same code that
+makes it on the data.
+
+- `Permuted`: labels shuffled within each half, the same shuffles for every component, prompt and step (components are
+  far from independent). What is reached where predictions have nothing to do with labels. Replicate 0 is not shuffled.
+- `Swapped`: the label words of each demonstration seed exchanged among themselves. What is reached where nothing says
+  which word stands for which class. Meaningful only where seeds draw their label words.
+- `Resampled`: examples drawn with replacement within each label and half, the same draws everywhere.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from analysis.statistics.exact_counts import count, count_dtype, pack
+from dynamics.methods.selection import balanced_halves
+
+N_REPLICATES = 1000
+N_SHUFFLED = 250
+"""Permutations after those of the null; they serve as curves to be tested against it."""
+SEED = 0
+BLOCK = 128
+"""Replicates counted at once: few enough that a template's counts stay in a processor's cache."""
+
+Halves = tuple[np.ndarray, np.ndarray]
+"""Indices of the examples in each half."""
+
+
+def halves_of(gold: np.ndarray, example_id: Sequence[str]) -> Halves:
+    """The two halves that held-out choices are made and scored on: `dynamics.methods.selection.balanced_halves`."""
+    in_first = balanced_halves(gold, np.array(example_id))
+    return np.flatnonzero(in_first), np.flatnonzero(~in_first)
+
+
+class Replicates(Protocol):
+    """One kind of replicates; `credit` is whole numbers, from `analysis.reading.credit.credit_counts`."""
+
+    def blocks(self, prompts: Sequence[int], credit: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """The credit of each component under some prompts, one block of replicates after the other.
+
+        Args:
+            prompts: which.
+            credit: (example, component, label) of each.
+
+        Yields:
+            (half, prompt, replicate, component), of an integer type that holds sums over halves and prompts.
+        """
+        ...
+
+    def traced(self, prompt: int, credit: np.ndarray, component: np.ndarray) -> np.ndarray:
+        """The credit on all rows of one component per replicate: component (replicate,) -> (replicate,)."""
+        ...
+
+    def of_single_answers(self, credit: np.ndarray) -> np.ndarray:
+        """The credit on all rows where each prompt has one answer: (prompt, example, label) -> (prompt, replicate)."""
+        ...
+
+
+def all_counts(replicates: Replicates, prompt: int, credit: np.ndarray) -> np.ndarray:
+    """One prompt's credit in all replicates: (half, replicate, component)."""
+    return np.concatenate([block[:, 0] for block in replicates.blocks([prompt], [credit])], 1)
+
+
+@dataclass(frozen=True)
+class Permuted:
+    """Permuted labels: one-hot by half, (replicate, label x example); the true labels in replicate 0."""
+
+    halves: Halves
+    one_hot: tuple[np.ndarray, np.ndarray]
+
+    def blocks(self, prompts: Sequence[int], credit: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """(half, prompt, replicate, component) each."""
+        del prompts
+        by_half = [[_labels_as_rows(of_prompt[half]) for half in self.halves] for of_prompt in credit]
+        return _products(self.one_hot, by_half, max(map(len, self.halves)) * _max_credit(credit))
+
+    def traced(self, prompt: int, credit: np.ndarray, component: np.ndarray) -> np.ndarray:
+        """(replicate,)."""
+        del prompt
+        parts = zip(self.halves, self.one_hot, strict=True)
+        return np.add.reduce([_one_column(gold, _labels_as_rows(credit[half]), component) for half, gold in parts])
+
+    def of_single_answers(self, credit: np.ndarray) -> np.ndarray:
+        """(prompt, replicate)."""
+        return all_counts(self, 0, credit.transpose(1, 0, 2)).sum(0).T
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """Label words exchanged: word (prompt, label, replicate), the label whose word a label gets."""
+
+    gold: np.ndarray
+    halves: Halves
+    word: np.ndarray
+
+    def blocks(self, prompts: Sequence[int], credit: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """(half, prompt, replicate, component) each."""
+        dtype = count_dtype(len(self.gold) * _max_credit(credit) * len(credit))
+        by_half = [[self._by_gold(of_prompt, half).astype(dtype) for of_prompt in credit] for half in self.halves]
+        for first in range(0, self.word.shape[-1], BLOCK):
+            word = self.word[list(prompts), :, first : first + BLOCK]
+            yield np.stack([[_swap(*pair) for pair in zip(of_half, word, strict=True)] for of_half in by_half])
+
+    def traced(self, prompt: int, credit: np.ndarray, component: np.ndarray) -> np.ndarray:
+        """(replicate,)."""
+        by_gold = self._by_gold(credit, np.arange(len(credit)))
+        return np.add.reduce([by_gold[y][word, component] for y, word in enumerate(self.word[prompt])])
+
+    def of_single_answers(self, credit: np.ndarray) -> np.ndarray:
+        """(prompt, replicate)."""
+        by_prompt = enumerate(credit)
+        return np.stack([all_counts(self, i, of_prompt[:, None])[..., 0].sum(0) for i, of_prompt in by_prompt])
+
+    def _by_gold(self, credit: np.ndarray, half: np.ndarray) -> np.ndarray:
+        """Credit summed over each label's rows: (gold label, answered label, component)."""
+        n_labels = credit.shape[-1]
+        return np.stack([credit[half[self.gold[half] == y]].sum(0, dtype=np.int64).T for y in range(n_labels)])
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Examples drawn with replacement: weights (replicate, example), how often each was drawn."""
+
+    gold: np.ndarray
+    halves: Halves
+    weights: np.ndarray
+
+    def blocks(self, prompts: Sequence[int], credit: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """(half, prompt, replicate, component) each."""
+        del prompts
+        hits = [[self._at_gold(of_prompt)[half] for half in self.halves] for of_prompt in credit]
+        weights = [self.weights[:, half] for half in self.halves]
+        return _products(weights, hits, max(map(len, self.halves)) * _max_credit(credit))
+
+    def traced(self, prompt: int, credit: np.ndarray, component: np.ndarray) -> np.ndarray:
+        """(replicate,)."""
+        del prompt
+        return _one_column(self.weights, self._at_gold(credit), component)
+
+    def of_single_answers(self, credit: np.ndarray) -> np.ndarray:
+        """(prompt, replicate)."""
+        return all_counts(self, 0, credit.transpose(1, 0, 2)).sum(0).T
+
+    def _at_gold(self, credit: np.ndarray) -> np.ndarray:
+        return credit[np.arange(len(credit)), :, self.gold]
+
+
+def permuted(gold: np.ndarray, halves: Halves, n_labels: int, n: int = N_REPLICATES, *, seed: int = SEED) -> Permuted:
+    """Labels shuffled within each half, n times, after the true ones."""
+    rng = np.random.default_rng([seed, 0])
+    shuffled = np.repeat(gold[:, None], n + 1, axis=1).astype(np.uint8)
+    for half in halves:
+        shuffled[half, 1:] = rng.permuted(shuffled[half, 1:], axis=0)
+    eye = np.eye(n_labels, dtype=np.float32)
+    first, second = (eye[shuffled[half].T].transpose(0, 2, 1).reshape(n + 1, -1) for half in halves)
+    return Permuted(halves, (first, second))
+
+
+def swapped(
+    gold: np.ndarray,
+    halves: Halves,
+    n_labels: int,
+    seed_of: np.ndarray,
+    n: int = N_REPLICATES,
+    *,
+    seed: int = SEED,
+) -> Swapped:
+    """Label words of each demonstration seed exchanged at random, n times; templates of a seed share the exchange.
+
+    Args:
+        seed_of: (prompt,) index of each prompt's demonstration seed.
+    """
+    rng = np.random.default_rng([seed, 1])
+    labels = np.broadcast_to(np.arange(n_labels)[:, None], (n_labels, n))
+    by_seed = np.stack([rng.permuted(labels, axis=0) for _ in range(int(seed_of.max()) + 1)])
+    return Swapped(gold, halves, by_seed[seed_of])
+
+
+def resampled(gold: np.ndarray, halves: Halves, n: int = N_REPLICATES, *, seed: int = SEED) -> Resampled:
+    """Examples drawn with replacement, n times, as many of each label in each half as there are."""
+    rng = np.random.default_rng([seed, 2])
+    weights = np.zeros((n, len(gold)), np.float32)
+    for half in halves:
+        for label in np.unique(gold[half]):
+            rows = half[gold[half] == label]
+            weights[:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), n)
+    return Resampled(gold, halves, weights)
+
+
+def _products(
+    weights: Sequence[np.ndarray], values: Sequence[Sequence[np.ndarray]], max_count: int
+) -> Iterator[np.ndarray]:
+    """Weights of each half (replicate, row) times values of each prompt and half (row, component), in blocks."""
+    packed = [[pack(of_half, max_count) for of_half in of_prompt] for of_prompt in values]
+    n_halves, n_components = len(weights), packed[0][0].n_columns
+    dtype = count_dtype(max_count * n_halves * len(values))
+    for first in range(0, len(weights[0]), BLOCK):
+        part = [of_half[first : first + BLOCK] for of_half in weights]
+        block = np.empty((n_halves, len(values), len(part[0]), n_components), dtype)
+        for i, of_prompt in enumerate(packed):
+            for half, digits in enumerate(of_prompt):
+                count(part[half], digits, block[half, i])
+        yield block
+
+
+def _one_column(weights: np.ndarray, values: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """One column of values per replicate: weights (replicate, row), values (row, column) -> (replicate,)."""
+    return np.einsum("rk,kr->r", weights, values[:, column].astype(np.float64))
+
+
+def _labels_as_rows(credit: np.ndarray) -> np.ndarray:
+    """(example, component, label) -> (label x example, component)."""
+    return credit.transpose(2, 0, 1).reshape(-1, credit.shape[1])
+
+
+def _swap(by_gold: np.ndarray, word: np.ndarray) -> np.ndarray:
+    """The credit where each label y has the word of word[y] (label, replicate): (replicate, component)."""
+    return np.add.reduce([by_gold[y][of_label] for y, of_label in enumerate(word)], dtype=by_gold.dtype)
+
+
+def _max_credit(credit: Sequence[np.ndarray]) -> int:
+    return max(int(of_prompt.max(initial=0)) for of_prompt in credit)

@@ -1,0 +1,26 @@
+"""Specification of a figure: the analysis it draws, its pictures and its caption."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """A figure as it is registered: the analysis it draws, and how its table becomes pictures and a caption.
+
+    Attributes:
+        analysis: name of the analysis.
+        question: the question that the figure answers, in one line; its heading in the report.
+        draw: table -> picture name -> figure; empty where the table holds nothing to draw.
+        caption: table -> a description of the pictures, with the numbers that matter.
+        missing: what the results lack, and what to sweep, where there is nothing to draw.
+    """
+
+    analysis: str
+    question: str
+    draw: Callable[[pl.DataFrame], dict[str, Figure]]
+    caption: Callable[[pl.DataFrame], str]
+    missing: str = "These results hold nothing for this figure."
