@@ -103,7 +103,6 @@ def test_imports_run_one_way(path: Path) -> None:
         assert package in LIBRARIES.get(top, {package}), f"{package} may not import {name}"
 
 
-@pytest.mark.xfail(reason="circles are untied one commit at a time", strict=True)
 def test_no_import_circles() -> None:
     modules_of = import_graph()
     assert list(circles(modules_of)) == []
