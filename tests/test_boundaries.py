@@ -218,6 +218,13 @@ def test_constraints_pin_every_dependency_exactly() -> None:
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("jobs/*.md")]
 
 
+def test_the_architecture_page_lists_every_module_with_its_first_line() -> None:
+    listed = dict(re.findall(r"^ *- `([\w/]+\.py)`: (.*)$", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE))
+    files = [p for p in modules() if p.name != "__init__.py"]
+    docstrings = {p.relative_to(ROOT).as_posix(): ast.get_docstring(ast.parse(p.read_text())) or "" for p in files}
+    assert listed == {path: text.splitlines()[0] for path, text in docstrings.items()}
+
+
 @pytest.mark.parametrize("page", sorted(p.relative_to(ROOT).as_posix() for p in PAGES))
 def test_docs_name_only_what_exists(page: str) -> None:
     """Paths and modules in backquotes or links exist; `make` targets are in the Makefile."""

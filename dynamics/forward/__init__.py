@@ -1,0 +1,1 @@
+"""Forward passes: shared demonstrations, the last prompt token, batches and memory."""

@@ -1,0 +1,1 @@
+"""Methods that use K labelled examples: reweighting, calibration, selection, prompting baselines."""

@@ -1,0 +1,1 @@
+"""The reference suite: corpus, recipe, pretraining and the embedded checkpoints."""

@@ -1,0 +1,1 @@
+"""Results on disk: schema, files, checksums, tables, audit."""
