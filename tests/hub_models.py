@@ -81,12 +81,12 @@ def _torch_save(value: object) -> bytes:
 
 def _shards(tensors: Mapping[str, torch.Tensor], stem: str, suffix: str, write, n: int) -> Files:
     names = sorted(tensors)
-    files, where = {}, {}
+    files, weight_map = {}, {}
     for i in range(n):
         shard = f"{stem}-{i + 1:05d}-of-{n:05d}.{suffix}"
-        mine = names[i::n]
-        files[shard] = write({name: tensors[name] for name in mine})
-        where |= dict.fromkeys(mine, shard)
+        in_shard = names[i::n]
+        files[shard] = write({name: tensors[name] for name in in_shard})
+        weight_map |= dict.fromkeys(in_shard, shard)
     size = sum(t.numel() * t.element_size() for t in tensors.values())
-    index = {"metadata": {"total_size": size}, "weight_map": where}
+    index = {"metadata": {"total_size": size}, "weight_map": weight_map}
     return {**files, f"{stem}.{suffix}.index.json": json.dumps(index).encode()}

@@ -84,22 +84,22 @@ def test_drawn_weights_are_the_seeds_own_and_leave_no_trace(checkpoint: Checkpoi
 
 
 def test_nothing_of_the_checkpoint_but_its_shape_is_left(checkpoint: Checkpoint) -> None:
-    trained, drawn = load_model(checkpoint), load_model(random_init(checkpoint, 0), dtype="bfloat16")
-    assert drawn.dtype == torch.bfloat16
-    of_drawn = dict(drawn.named_parameters())
-    assert {n: p.shape for n, p in trained.named_parameters()} == {n: p.shape for n, p in of_drawn.items()}
+    trained, initialised = load_model(checkpoint), load_model(random_init(checkpoint, 0), dtype="bfloat16")
+    assert initialised.dtype == torch.bfloat16
+    random_parameters = dict(initialised.named_parameters())
+    assert {n: p.shape for n, p in trained.named_parameters()} == {n: p.shape for n, p in random_parameters.items()}
     for name, parameter in trained.named_parameters():
-        assert not torch.allclose(parameter, of_drawn[name].float(), atol=1e-2), name
+        assert not torch.allclose(parameter, random_parameters[name].float(), atol=1e-2), name
 
 
-def test_its_hash_says_what_decides_it(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = random_init(checkpoint, 0)
-    assert (one.step, one.tokens_seen, one.revision, one.init_seed) == (0, 0, "random_init-0", 0)
-    assert one.commit_sha == f"init:{one.content_hash}"
-    assert (one.flags, one.notes, str(one)) == ((), (), "tiny random_init-0")
+def test_its_hash_covers_what_determines_it(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    control = random_init(checkpoint, 0)
+    assert (control.step, control.tokens_seen, control.revision, control.init_seed) == (0, 0, "random_init-0", 0)
+    assert control.commit_sha == f"init:{control.content_hash}"
+    assert (control.flags, control.notes, str(control)) == ((), (), "tiny random_init-0")
     others = [random_init(checkpoint, 1), random_init(replace(checkpoint, setup_hash="other"), 0)]
     monkeypatch.setattr("dynamics.checkpoints.version", lambda name: "0" if name == "torch" else version(name))
     others.append(random_init(checkpoint, 0))
-    assert len({one.content_hash, *(other.content_hash for other in others)}) == 4
+    assert len({control.content_hash, *(other.content_hash for other in others)}) == 4
     monkeypatch.undo()
-    assert random_init(replace(checkpoint, content_hash="other weights"), 0).content_hash == one.content_hash
+    assert random_init(replace(checkpoint, content_hash="other weights"), 0).content_hash == control.content_hash

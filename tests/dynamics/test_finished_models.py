@@ -25,12 +25,12 @@ def folder(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> Path:
 
 
 def test_a_models_own_folder_is_one_checkpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (found,) = find_checkpoints("mine", folder=folder)
-    assert (found.model, found.revision, found.step, found.tokens_seen) == ("mine", "my-model", FINISHED, None)
-    assert load_model(found).config.model_type == "gpt_neox"
+    (model,) = find_checkpoints("mine", folder=folder)
+    assert (model.model, model.revision, model.step, model.tokens_seen) == ("mine", "my-model", FINISHED, None)
+    assert load_model(model).config.model_type == "gpt_neox"
     monkeypatch.chdir(folder)
     (here,) = find_checkpoints("mine", folder=Path())
-    assert (here.revision, here.content_hash) == ("my-model", found.content_hash)
+    assert (here.revision, here.content_hash) == ("my-model", model.content_hash)
 
 
 def test_a_models_own_folder_has_no_other_step(folder: Path) -> None:

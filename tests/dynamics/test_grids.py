@@ -68,7 +68,7 @@ def test_tokens_come_from_the_suite_or_from_the_name() -> None:
         ["main", "stage1-step150-tokens1B", "stage1-step101000-tokens424B", "stage2-ingredient1-step1000-tokens5B"],
         "stage1-step{step}-tokens{n}B",
     )
-    assert {step: found.tokens_seen for step, found in olmo.items()} == {150: 10**9, 101_000: 424 * 10**9}
+    assert {step: name.tokens_seen for step, name in olmo.items()} == {150: 10**9, 101_000: 424 * 10**9}
     assert steps_by_name("a/b", ["checkpoint-5"], "checkpoint-{step}")[5].tokens_seen is None
 
 

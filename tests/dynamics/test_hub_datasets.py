@@ -1,4 +1,4 @@
-"""A dataset's file from a local Hub: what passes is tried again, what is damaged is never read."""
+"""A dataset's file from a local Hub: transient errors are retried, what is damaged is never read."""
 
 import io
 from pathlib import Path
@@ -34,14 +34,14 @@ def commit(hub: FakeHub) -> str:
     ],
     ids=lambda fault: f"{fault.kind}-{fault.method}" if fault else "none",
 )
-def test_what_passes_is_tried_again_and_the_rows_are_right(
+def test_transient_errors_are_retried_and_the_rows_are_right(
     hub: FakeHub, commit: str, fault: Fault | None, path: str
 ) -> None:
     hub.faults = [fault] if fault else []
-    found = hub_file(REPO, path, "main")
+    files = hub_file(REPO, path, "main")
     assert fault is None or fault.times == 0
-    assert read_tables(found.paths).equals(TABLE)
-    assert found.place == f"{REPO}@main ({commit}) {path}"
+    assert read_tables(files.paths).equals(TABLE)
+    assert files.place == f"{REPO}@main ({commit}) {path}"
     gets = hub.files[path]
     hub_file(REPO, path, commit)
     assert hub.files[path] == gets
@@ -53,7 +53,7 @@ def test_a_file_that_stays_damaged_is_refused_and_not_kept(hub: FakeHub, tmp_pat
     hub.faults = [Fault("flip", match="/resolve/", times=9)]
     with pytest.raises(PlanError, match=r"cannot get data/.* of dataset owner/rows at revision main .*: hash"):
         hub_file(REPO, path, "main")
-    assert not [found for found in (tmp_path / "cache").rglob("train*") if found.is_file()]
+    assert not [path for path in (tmp_path / "cache").rglob("train*") if path.is_file()]
     hub.faults = []
     assert read_tables(hub_file(REPO, path, "main").paths).equals(TABLE)
 

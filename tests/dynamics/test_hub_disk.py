@@ -34,8 +34,8 @@ def listed(hub: FakeHub, *layouts: models.Files) -> Sequence[HubRevision]:
     """A repository whose steps 0, 1, ... have these files."""
     for step, files in enumerate(layouts):
         hub.add(REPO, f"step{step}", files)
-    found = find_checkpoints(REPO, range(len(layouts)))
-    return [checkpoint.remote for checkpoint in found if checkpoint.remote]
+    checkpoints = find_checkpoints(REPO, range(len(layouts)))
+    return [checkpoint.remote for checkpoint in checkpoints if checkpoint.remote]
 
 
 def content(cache: Path) -> set[str]:
@@ -80,9 +80,9 @@ def test_after_an_error_too(hub: FakeHub, cache: Path) -> None:
 def test_what_the_user_had_stays(hub: FakeHub, cache: Path) -> None:
     """One file of the same commit, and a blob that another commit shows."""
     first, second = listed(hub, models.single(0), models.sharded(1))
-    mine = {"cache_dir": cache, "endpoint": hub.endpoint, "token": False}
-    hf_hub_download(REPO, "config.json", revision=first.commit_sha, **mine)
-    hf_hub_download(REPO, "model-00001-of-00002.safetensors", revision=second.commit_sha, **mine)
+    settings = {"cache_dir": cache, "endpoint": hub.endpoint, "token": False}
+    hf_hub_download(REPO, "config.json", revision=first.commit_sha, **settings)
+    hf_hub_download(REPO, "model-00001-of-00002.safetensors", revision=second.commit_sha, **settings)
     before = content(cache)
     for revision in (first, second):
         with disk.using(revision, run=RUN, budget=None, keep=False):
@@ -94,11 +94,11 @@ def test_keep_leaves_everything_to_the_user(hub: FakeHub, cache: Path) -> None:
     (first,) = listed(hub, models.single(0))
     with disk.using(first, run=RUN, budget=None, keep=True):
         pass
-    kept = content(cache)
+    before = content(cache)
     assert held_bytes(cache) == 0
     with disk.using(first, run=RUN, budget=None, keep=False):
         pass
-    assert content(cache) == kept != set()
+    assert content(cache) == before != set()
 
 
 def test_shared_blobs_are_fetched_once_and_go_with_the_last(hub: FakeHub, cache: Path) -> None:

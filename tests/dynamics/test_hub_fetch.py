@@ -2,13 +2,14 @@
 
 import errno
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from huggingface_hub.errors import HfHubHTTPError
 
-from dynamics.checkpoints import Checkpoint, find_checkpoints
+from dynamics.checkpoints import find_checkpoints
 from dynamics.errors import CheckpointError
 from dynamics.hub import retries
 from dynamics.hub.fetch import fetch_revision
@@ -32,9 +33,9 @@ def revision(hub: FakeHub, files: models.Files, allow_pickle: bool = False) -> H
 def opened(hub: FakeHub, files: models.Files, allow_pickle: bool = False) -> torch.Tensor:
     """The unembedding of the model these files give, through fetch and load."""
     hub.add(REPO, "step0", files)
-    (found,) = find_checkpoints(REPO, [0], allow_pickle=allow_pickle)
-    assert found.remote is not None
-    checkpoint = Checkpoint(**{**found.__dict__, "folder": fetch_revision(found.remote)})
+    (listed,) = find_checkpoints(REPO, [0], allow_pickle=allow_pickle)
+    assert listed.remote is not None
+    checkpoint = replace(listed, folder=fetch_revision(listed.remote))
     load_tokenizer(checkpoint)
     return load_model(checkpoint).get_output_embeddings().weight
 
@@ -63,7 +64,7 @@ def test_only_what_is_needed_is_downloaded(hub: FakeHub) -> None:
     assert set(hub.files.values()) == {1}
 
 
-PASSING = {
+TRANSIENT = {
     "503": Fault("status", WEIGHTS, status=503, times=3),
     "500 of HEAD": Fault("status", WEIGHTS, "HEAD", status=500, times=3),
     "429": Fault("status", WEIGHTS, status=429, times=3),
@@ -80,36 +81,36 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("kind", PASSING)
-def test_faults_that_pass_cost_time_only(hub: FakeHub, kind: str) -> None:
-    fault = Fault(**PASSING[kind].__dict__)
+@pytest.mark.parametrize("kind", TRANSIENT)
+def test_transient_faults_cost_time_only(hub: FakeHub, kind: str) -> None:
+    fault = Fault(**TRANSIENT[kind].__dict__)
     hub.faults = [fault]
     assert torch.equal(opened(hub, models.sharded(1)), unembedding(1))
-    assert fault.times < PASSING[kind].times
+    assert fault.times < TRANSIENT[kind].times
 
 
-def stays(kind: str, method: str = "GET", match: str = WEIGHTS, **answer: object) -> Fault:
+def permanent(kind: str, method: str = "GET", match: str = WEIGHTS, **answer: object) -> Fault:
     """A fault of every request."""
     return Fault(kind, match, method, times=999, **answer)  # pyright: ignore[reportArgumentType]
 
 
 ELSEWHERE = {"X-Linked-Etag": '"../../../../evil"'}
-STAYING = {
-    "503": (stays("status", status=503), r"503.*6 attempts"),
-    "403": (stays("status", "HEAD", status=403), r"403"),
-    "gone": (stays("status", "HEAD", status=404, headers={"X-Error-Code": "EntryNotFound"}), r"does not have it"),
-    "short": (stays("length"), r"size .* but has size"),
-    "flipped byte": (stays("flip"), r"hash [0-9a-f]{64}, the listing says [0-9a-f]{64}, twice"),
-    "flipped config": (stays("flip", match="/config.json"), r"config.json: hash [0-9a-f]{40}, the listing says"),
-    "other content": (stays("headers", "HEAD", headers={"X-Linked-Etag": '"abc"'}), r"offers content 'abc'"),
-    "traversal": (stays("headers", "HEAD", headers=ELSEWHERE), r"offers content '../../../../evil'"),
+PERMANENT = {
+    "503": (permanent("status", status=503), r"503.*6 attempts"),
+    "403": (permanent("status", "HEAD", status=403), r"403"),
+    "gone": (permanent("status", "HEAD", status=404, headers={"X-Error-Code": "EntryNotFound"}), r"does not have it"),
+    "short": (permanent("length"), r"size .* but has size"),
+    "flipped byte": (permanent("flip"), r"hash [0-9a-f]{64}, the listing says [0-9a-f]{64}, twice"),
+    "flipped config": (permanent("flip", match="/config.json"), r"config.json: hash [0-9a-f]{40}, the listing says"),
+    "other content": (permanent("headers", "HEAD", headers={"X-Linked-Etag": '"abc"'}), r"offers content 'abc'"),
+    "traversal": (permanent("headers", "HEAD", headers=ELSEWHERE), r"offers content '../../../../evil'"),
     "dies half way": (Fault("die", WEIGHTS), r"6 attempts"),
 }
 
 
-@pytest.mark.parametrize("kind", STAYING)
-def test_faults_that_stay_fail_clearly_and_leave_nothing(hub: FakeHub, kind: str, tmp_path: Path) -> None:
-    fault, message = STAYING[kind]
+@pytest.mark.parametrize("kind", PERMANENT)
+def test_permanent_faults_fail_clearly_and_leave_nothing(hub: FakeHub, kind: str, tmp_path: Path) -> None:
+    fault, message = PERMANENT[kind]
     what = revision(hub, models.single(1))
     hub.faults = [Fault(**fault.__dict__)]
     with pytest.raises(CheckpointError, match=message) as caught:

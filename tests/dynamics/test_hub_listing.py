@@ -21,8 +21,8 @@ REPO = "EleutherAI/pythia-14m"
 
 def revisions(hub: FakeHub, allow_pickle: bool = False) -> dict[str, HubRevision]:
     """Every usable revision by name."""
-    found, _ = resolve(REPO, sorted(hub.branches[REPO].items()), allow_pickle=allow_pickle)
-    return {revision.revision: revision for revision in found}
+    revisions, _ = resolve(REPO, sorted(hub.branches[REPO].items()), allow_pickle=allow_pickle)
+    return {revision.revision: revision for revision in revisions}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_cannot_be_used_is_named_before_it_starts(hub: FakeHub, layout: mod
     hub.add(REPO, "step1", models.single(1))
     with pytest.raises(CheckpointError, match=f"{REPO}@step0.*{reason}"):
         find_on_hub(REPO, [0, 1])
-    assert [found.name.step for found in find_on_hub(REPO, [0, 1], missing="skip")] == [1]
+    assert [hub_step.name.step for hub_step in find_on_hub(REPO, [0, 1], missing="skip")] == [1]
 
 
 def test_the_hash_of_a_listing_is_the_hash_of_the_folder(hub: FakeHub, tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ def test_every_step_of_a_pattern(hub: FakeHub) -> None:
     for step, billions in ((150, 1), (600, 3)):
         hub.add(olmo, f"stage1-step{step}-tokens{billions}B", models.single(step))
     hub.add(olmo, "main", models.single(1))
-    found = find_checkpoints(olmo, pattern="stage1-step{step}-tokens{n}B")
-    assert [(c.revision, c.step, c.tokens_seen) for c in found] == [
+    checkpoints = find_checkpoints(olmo, pattern="stage1-step{step}-tokens{n}B")
+    assert [(c.revision, c.step, c.tokens_seen) for c in checkpoints] == [
         ("stage1-step150-tokens1B", 150, 10**9),
         ("stage1-step600-tokens3B", 600, 3 * 10**9),
     ]
@@ -161,7 +161,7 @@ def test_no_such_repository(hub: FakeHub) -> None:
 def test_faults_of_the_api_pass(hub: FakeHub, fault: Fault) -> None:
     hub.add(REPO, "step0", models.single(0))
     hub.faults = [fault]
-    assert [found.name.step for found in find_on_hub(REPO, [0])] == [0]
+    assert [hub_step.name.step for hub_step in find_on_hub(REPO, [0])] == [0]
     assert fault.times == 0
 
 
@@ -238,16 +238,16 @@ def test_equal_weights_are_flagged_and_a_chimera_is_quarantined(hub: FakeHub) ->
     hub.add(REPO, "step1000", models.chimera(2, 9))
     hub.add(REPO, "step2000", models.sharded(3))
     hub.add(REPO, "step143000", models.sharded(9))
-    found = {c.step: c for c in find_checkpoints(REPO, [0, 1, 1000, 2000, 143_000])}
-    assert {step: c.flags for step, c in found.items()} == {
+    by_step = {c.step: c for c in find_checkpoints(REPO, [0, 1, 1000, 2000, 143_000])}
+    assert {step: c.flags for step, c in by_step.items()} == {
         0: ("duplicate",),
         1: ("duplicate",),
         1000: ("quarantined",),
         2000: (),
         143_000: (),
     }
-    assert "model-00001-of-00002.safetensors is the same file as in step 143000" in found[1000].notes[0]
-    assert found[0].content_hash == found[1].content_hash != found[2000].content_hash
+    assert "model-00001-of-00002.safetensors is the same file as in step 143000" in by_step[1000].notes[0]
+    assert by_step[0].content_hash == by_step[1].content_hash != by_step[2000].content_hash
     assert find_checkpoints(REPO, [1000])[0].flags == ("quarantined",)
 
 

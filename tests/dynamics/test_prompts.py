@@ -71,12 +71,12 @@ def test_token_ids_are_those_of_the_whole_string(tokenizer: PreTrainedTokenizerB
     assert prompts.split == ("train",) * 6 + ("test",) * 8
 
 
-def test_drawn_label_words_change_with_the_seed_only() -> None:
+def test_sampled_label_words_change_with_the_seed_only() -> None:
     task = get_task("wordmap")
-    drawn = [label_words(task, seed) for seed in range(15)]
-    assert len(set(drawn)) > 10
-    assert all(len(set(words)) == 2 for words in drawn)
-    assert drawn == [label_words(task, seed) for seed in range(15)]
+    words_by_seed = [label_words(task, seed) for seed in range(15)]
+    assert len(set(words_by_seed)) > 10
+    assert all(len(set(words)) == 2 for words in words_by_seed)
+    assert words_by_seed == [label_words(task, seed) for seed in range(15)]
 
 
 @pytest.mark.parametrize(

@@ -142,12 +142,12 @@ def test_other_uses_of_the_labels_have_the_same_ones(
 ) -> None:
     task = task_of({0: 9, 1: 9}, test=(*rows_of({0: 4, 1: 4}, "t"), Row("long", {"text": "warm " * 40 + "moving"}, 0)))
     chosen = select_rows(task, task.load(None), demo_seed=0, n_shots=4, n_test=10, n_train=4)
-    kept = fitting_rows(task, "plain", tokenizer, chosen, demo_seed=0, max_length=room)
+    fitting = fitting_rows(task, "plain", tokenizer, chosen, demo_seed=0, max_length=room)
     prompts = build(task, tokenizer, n_test=10, n_train=4, max_length=room)
-    assert kept.demonstrations == chosen.demonstrations[len(chosen.demonstrations) - used :]
-    assert len(kept.demonstrations) == prompts.n_shots_used
-    assert [row.example_id for row in kept.train] == list(prompts.example_id[: prompts.split.count("train")])
-    assert kept.test == chosen.test
+    assert fitting.demonstrations == chosen.demonstrations[len(chosen.demonstrations) - used :]
+    assert len(fitting.demonstrations) == prompts.n_shots_used
+    assert [row.example_id for row in fitting.train] == list(prompts.example_id[: prompts.split.count("train")])
+    assert fitting.test == chosen.test
 
 
 @needs_real_rows

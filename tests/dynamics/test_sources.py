@@ -186,12 +186,12 @@ def test_empty_texts_are_left_out_and_counted(tmp_path: Path) -> None:
 
 def test_a_very_long_split_is_sampled_with_ids_of_its_own_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_rows, "MAX_ROWS", 5)
-    kept = table_rows(TABLE, SST2.source.columns, prefix="r", where="here")
-    assert kept == table_rows(TABLE, SST2.source.columns, prefix="r", where="here")
-    numbers = [int(row.example_id.removeprefix("r-")) for row in kept]
+    sample = table_rows(TABLE, SST2.source.columns, prefix="r", where="here")
+    assert sample == table_rows(TABLE, SST2.source.columns, prefix="r", where="here")
+    numbers = [int(row.example_id.removeprefix("r-")) for row in sample]
     assert len(set(numbers)) == 5
     assert numbers == sorted(numbers)
-    assert [row.fields["text"] for row in kept] == [TABLE["sentence"][i] for i in numbers]
+    assert [row.fields["text"] for row in sample] == [TABLE["sentence"][i] for i in numbers]
 
 
 def test_halves_keep_an_only_row_for_the_test() -> None:
