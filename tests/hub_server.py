@@ -22,15 +22,15 @@ LFS_SUFFIXES = (".safetensors", ".bin", ".parquet")
 
 @dataclass
 class Fault:
-    """What goes wrong with the next `times` requests that match.
+    """A fault of the next `times` requests that match.
 
     Attributes:
         kind: `status`; `hang` (no answer); `headers` (wrong headers); of a file's GET also `truncate` (half of the
             announced bytes), `flip` (one byte differs), `length` (fewer bytes, announced so), `die` (half of the
-            bytes, and the server refuses everything from then on).
+            bytes, and the server rejects every later request).
         match: regular expression searched in the path.
         method: `GET` or `HEAD`.
-        times: how many requests it spoils.
+        times: number of requests it affects.
         status, headers, body: of the answer.
     """
 
@@ -45,15 +45,15 @@ class Fault:
 
 @dataclass
 class FakeHub:
-    """The content of a Hub, what shall go wrong, and what was asked.
+    """A Hub: its content, its faults, and a record of the requests.
 
     Attributes:
         branches: repository -> branch -> commit.
         trees: commit -> path -> content.
-        tree_overrides: commit -> path -> keys of the tree's entry that shall be wrong.
-        faults: taken from front to back; a spent one is passed over.
+        tree_overrides: commit -> path -> keys of the tree's entry to be replaced by wrong ones.
+        faults: applied in order; one without remaining `times` is skipped.
         bytes_per_second: of each response's body; None for no limit.
-        page_size, next_host: entries of a page of a listing, and where the next page is said to be.
+        page_size, next_host: entries of a page of a listing, and the host that the next page's link names.
         requests: `METHOD kind` (refs, tree, file) -> count; `files`: path -> GETs.
         tokens: values of the Authorization header.
     """
@@ -74,7 +74,7 @@ class FakeHub:
     released: threading.Event = field(default_factory=threading.Event)
 
     def add(self, repo: str, branch: str, files: Mapping[str, bytes]) -> str:
-        """Put a branch there; returns its commit."""
+        """Add a branch; returns its commit."""
         digest = hashlib.sha1(f"{repo}@{branch}".encode())
         for name in sorted(files):
             digest.update(name.encode() + files[name])
@@ -84,12 +84,12 @@ class FakeHub:
         return sha
 
     def reset_counts(self) -> None:
-        """Forget what was asked."""
+        """Reset the record of requests."""
         self.requests.clear()
         self.files.clear()
 
     def take(self, method: str, path: str) -> Fault | None:
-        """The fault that spoils this request, if any."""
+        """The fault of this request, if any."""
         with self.lock:
             for fault in self.faults:
                 if fault.times > 0 and fault.method == method and re.search(fault.match, path):

@@ -1,4 +1,4 @@
-"""Which steps a grid means, for which repositories, and how missing ones are told."""
+"""Step grids of repositories, and messages about missing steps."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_a_grid_of_v0_leaves_out_the_early_steps_it_never_had() -> None:
     assert select_steps("paper", "EleutherAI/pythia-70m-v0", linear)[0] == 5000
 
 
-def test_missing_steps_are_told_with_the_nearest_there_are() -> None:
+def test_missing_steps_are_named_with_the_nearest_there_are() -> None:
     with pytest.raises(PlanError, match=r"512 \(nearest: 256 and 1000\), 2000 \(nearest: 1000\)"):
         select_steps([0, 512, 2000], "a/b", [0, 256, 1000])
     assert select_steps([0, 512, 2000], "a/b", [0, 256, 1000], strict=False) == [0]

@@ -245,7 +245,7 @@ def test_a_broken_ledger_deletes_nothing(hub: FakeHub, cache: Path) -> None:
     assert content(cache) == before
 
 
-def test_a_cache_that_cannot_be_written_is_told(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_cache_is_reported(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (first,) = listed(hub, models.single(0))
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "file"))

@@ -179,13 +179,13 @@ def test_an_index_that_names_other_files_is_refused(hub: FakeHub, name: str) -> 
         fetch_revision(revision(hub, files | {"model.safetensors.index.json": index}))
 
 
-def test_a_stub_tokenizer_is_told(hub: FakeHub) -> None:
+def test_a_stub_tokenizer_is_reported(hub: FakeHub) -> None:
     stub = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
     with pytest.raises(CheckpointError, match=r"tokenizer.json is not valid JSON"):
         opened(hub, models.single(1) | {"tokenizer.json": stub})
 
 
-def test_a_full_disk_is_told(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -182,14 +182,14 @@ def test_every_request_of_a_listing_has_the_time_limit(hub: FakeHub, monkeypatch
     assert set(limits) == {listing.API_TIMEOUT}
 
 
-def test_an_api_that_stays_broken_is_told(hub: FakeHub) -> None:
+def test_a_permanently_broken_api_is_reported(hub: FakeHub) -> None:
     hub.add(REPO, "step0", models.single(0))
     hub.faults = [Fault("status", "/refs", status=503, times=99)]
     with pytest.raises(CheckpointError, match=r"503.*6 attempts"):
         list_refs(REPO)
 
 
-def test_the_token_is_sent_and_never_told(hub: FakeHub, tmp_path: Path) -> None:
+def test_the_token_is_sent_and_never_shown(hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("hf_SECRETsecret123\n")
     hub.add(REPO, "step0", models.single(0))
     list_refs(REPO)
