@@ -15,7 +15,7 @@ def main(
     results: Annotated[str, typer.Option(help="folder that a sweep wrote, or its s3:// or gs:// URI")],
     out: Annotated[str | None, typer.Option(help="folder or URI for NAME.csv; default RESULTS/analysis")] = None,
 ) -> None:
-    """Answer one question from the Parquet results."""
+    """Compute one analysis, print it and save it as CSV; docs/analyses.md describes each."""
     with user_errors_exit_2():
         table = run(name, results)
         csv = (place(out) if out else place(results) / "analysis") / f"{name}.csv"

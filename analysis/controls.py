@@ -1,4 +1,4 @@
-"""What do the methods reach where nothing can be known? Controls beside the trained model. (Paper, table 6.)
+"""What do the methods reach without pretraining, or with shuffled labels? Controls beside the model. (Paper, table 6.)
 
 `dynamics.controls` defines `random_init` and `shuffled_labels`. Step 0 of the model without a control, a random network
 as the suite initialised it, is set beside them as `step 0`. Shuffled labels at some step are compared with the model at

@@ -1,4 +1,4 @@
-"""How often does a curve emerge whose labels mean nothing? The level of onsets, checked on the results themselves.
+"""How often does a curve with permuted labels emerge? The level of onsets, checked on the results themselves.
 
 250 further shuffles of the test labels serve as 250 curves whose labels have nothing to do with the texts; each is
 compared with the band of the null as the curve itself is. Beside them, what permuted labels do not imitate: the first

@@ -1,4 +1,4 @@
-"""Does each component have a counterpart in a training with another seed, and is it at the same place?
+"""Does each component have a counterpart in a training run with another seed, and is it at the same place?
 
 Component indices mean nothing across seeds. So components of two trainings are matched by their answers: Cohen's kappa
 between component i of one and j of the other over all prompts and half of the test rows,

@@ -1,4 +1,4 @@
-"""How far apart are trainings with other seeds? Curves of the same model, mean and range over seeds.
+"""How far apart are training runs with other seeds? Curves of the same model, mean and range over seeds.
 
 T1, B1 and held-out T1 (chosen on one half of the test rows, scored on the other) choose components anew in every
 training: the best of each is compared, not the component at one place, which is another one in every seed.

@@ -1,4 +1,4 @@
-"""Controls: sweeps without pretraining, or with labels that say nothing of their texts.
+"""Controls: sweeps without pretraining, or with labels unrelated to their texts.
 
 - `random_init-<seed>`: the checkpoint's architecture with random weights (`dynamics.checkpoints.random_init`), and the
   task's own rows and labels. One for each model and seed, recorded as step 0, since it took no optimiser step.

@@ -19,7 +19,7 @@ _LEGEND = {
     "Full": "Full: the whole model",
     "Last-T1": "Last-T1: the final step's best, traced back",
     "B1": "B1: worst component, chosen on these test rows",
-    "null": "T1 with permuted labels, up to the 99th percentile",
+    "null": "null: T1 with permuted labels (chance to 99th percentile)",
 }
 _LEGEND_HELD_OUT = {
     "Held-out T1": "Held-out T1: best component on the other half of the test rows",

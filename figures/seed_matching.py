@@ -1,4 +1,4 @@
-"""Does a component have a counterpart in a training with another seed?"""
+"""Does a component have a counterpart in a training run with another seed?"""
 
 from collections.abc import Mapping
 from functools import partial

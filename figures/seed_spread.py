@@ -1,4 +1,4 @@
-"""How far apart are trainings with other seeds? Mean and range over seeds."""
+"""How far apart are training runs with other seeds? Mean and range over seeds."""
 
 import polars as pl
 from matplotlib.axes import Axes

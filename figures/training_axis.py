@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from figures.style import FLAGS
 
-STEP_LABEL = "training step (log scale; 0 apart)"
+STEP_LABEL = "training step (log scale; step 0 shown separately)"
 _STEP_ZERO = -1.5
 
 

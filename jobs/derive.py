@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dynamics.command_line import command, user_errors_exit_2
+from dynamics.errors import FailedCheck, UserError, first_line
 from dynamics.methods.fits import Fit
 from dynamics.results.contributions import read_unit_arrays
 from dynamics.results.metadata import saved_plans
@@ -21,6 +22,7 @@ from dynamics.results.store import (
     write_fits,
 )
 from dynamics.results.tables import fit_tables, unit_tables
+from dynamics.unit_arrays import UnitArrays
 from jobs.sweep_plan import SweepPlan, parse_plan, read_plan
 
 
@@ -45,18 +47,42 @@ def add_missing_fits(store: ResultStore, plan: SweepPlan, cells: set[tuple[str, 
 
     Returns:
         The number of (unit, fit) pairs added.
+
+    Raises:
+        FailedCheck: a fit failed.
     """
-    wanted = [part for part in parts(store) if (part.model, part.step, part.task) in cells]
-    return sum(add_fits(store, part, plan.fits.all) for part in wanted)
+    n_added = 0
+    for part in parts(store):
+        if (part.model, part.step, part.task) not in cells:
+            continue
+        try:
+            n_added += add_fits(store, part, plan.fits.all)
+        except UserError:
+            raise
+        except Exception as error:
+            raise FailedCheck(
+                f"a fit of {part.model} step {part.step} {part.task} failed ({type(error).__name__}: "
+                f"{first_line(error)}). Its units are stored; take the fit out of [fits], or report the error"
+            ) from error
+    return n_added
 
 
-def add_fits(store: ResultStore, part: Part, fits: Sequence[Fit]) -> int:
-    """Add the fits that a committed part lacks; returns the number of (unit, fit) pairs added."""
+def add_fits(store: ResultStore, part: Part, fits: Sequence[Fit], units: Sequence[UnitArrays] | None = None) -> int:
+    """Add the fits that a committed part lacks.
+
+    Args:
+        store, part: where.
+        fits: those that it should have.
+        units: the part's arrays, where they are in memory; read from its stored contributions otherwise.
+
+    Returns:
+        The number of (unit, fit) pairs added.
+    """
     stored = set(read_part(store, "prompt_scores", part)["fit_id"].drop_nulls().to_list())
     missing = [fit for fit in fits if fit.fit_id not in stored]
     if not missing:
         return 0
-    units = read_unit_arrays(store, part)
+    units = read_unit_arrays(store, part) if units is None else units
     write_fits(store, part, fits_name(fit.fit_id for fit in missing), fit_tables(units, missing))
     return len(units) * len(missing)
 

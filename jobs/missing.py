@@ -1,7 +1,7 @@
 """What a results folder lacks of a plan, and that as work by checkpoint."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -128,10 +128,12 @@ def run_settings(plan: SweepPlan, model: str, run: str) -> RunSettings:
     )
 
 
-def earlier_runs(store: ResultStore) -> RetryState:
-    """How often each failed unit of a store ran before."""
+def with_earlier_runs(works: Sequence[CheckpointWork], store: ResultStore) -> list[CheckpointWork]:
+    """The works, each with how often its own failed units ran before."""
     failed = read_units(store).filter(status="failed").drop_nulls("attempts")
-    return RetryState(earlier_runs=dict(failed.select("unit_id", "attempts").iter_rows()))
+    runs = dict(failed.select("unit_id", "attempts").iter_rows())
+    own = [{u.unit_id: runs[u.unit_id] for u in work.all_units if u.unit_id in runs} for work in works]
+    return [replace(work, retries=RetryState(earlier_runs=n)) for work, n in zip(works, own, strict=True)]
 
 
 _RANDOM_INIT = pl.when(pl.col("control").str.starts_with(RANDOM_INIT)).then("control").otherwise(None).alias("init")

@@ -44,11 +44,11 @@ def lines(report: Preflight) -> Iterator[str]:
     for checkpoint in report.checkpoints:
         if checkpoint.runs:
             c = checkpoint
-            yield f"    {c.revision} {c.commit_sha[:12]} {c.files_bytes / 1e9:.3f} GB"
+            yield f"    {c.revision} {c.commit_sha.removeprefix('sha256:')[:12]} {c.files_bytes / 1e9:.3g} GB"
     yield f"to download: {report.download_bytes / 1e9:.3f} GB; on disk at once: {report.peak_disk_bytes / 1e9:.3f} GB"
     yield (
-        f"requests of a sweep: {report.api_calls} API ({report.api_limit} allowed in 5 minutes), "
-        f"up to {report.file_requests} of files ({report.file_limit} allowed in 5 minutes; waits are honoured)"
+        f"Hub requests: {report.api_calls} API calls (limit {report.api_limit} per 5 minutes), up to "
+        f"{report.file_requests} file requests (limit {report.file_limit}; the sweep waits when the Hub asks it to)"
     )
     yield (
         f"results: contributions up to {report.contributions_bytes / 1e9:.3f} GB, predictions up to "
@@ -63,8 +63,8 @@ def _model_line(model: ModelReport, checkpoints: list[CheckpointReport]) -> str:
     formats = " and ".join(sorted({checkpoint.weights for checkpoint in checkpoints}))
     return (
         f"  {model.model}: {model.n_checkpoints} checkpoints ({formats}), {model.n_components} components, about "
-        f"{model.worker_bytes / 1e9:.1f} GB of memory a worker, {model.batch_bytes / 1e9:.2f} more for a batch, "
-        f"{model.decomposition_bytes / 1e9:.2f} more to split its logits"
+        f"{model.worker_bytes / 1e9:.1f} GB of memory per worker, plus {model.batch_bytes / 1e9:.2f} GB for a batch "
+        f"and {model.decomposition_bytes / 1e9:.2f} GB for its decomposition"
     )
 
 

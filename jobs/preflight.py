@@ -115,7 +115,7 @@ def preflight(
     sizes = _task_sizes(plan)
     models = tuple(_model(plan, m, resolved.running, sizes) for m in dict.fromkeys(c.model for c in resolved.running))
     n_components = {model.model: model.n_components for model in models}
-    timing = measure(works[0], plan.dtype) if timed and works else None
+    timing = measure(works, plan.dtype) if timed else None
     has_token = bool(settings().token)
     n_predictions = {unit: _n_predictions(unit, n_components, sizes) for unit in missing.units}
     return Preflight(

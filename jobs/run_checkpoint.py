@@ -1,4 +1,4 @@
-"""One checkpoint, all its missing units, start to finish: a plain function, whoever calls it."""
+"""One checkpoint, all its missing units, from start to finish: a plain function, independent of the executor."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,17 @@ import torch
 
 from dynamics.controls import controlled_rows
 from dynamics.decomposition import Decomposition, decompose
+from dynamics.errors import StoreError
 from dynamics.forward.memory import peak_resident_bytes
 from dynamics.gate import check_unit
 from dynamics.identity import METHOD_VERSION, short_hash
 from dynamics.partition import PARTITION_SEED
 from dynamics.prompts import PromptSet, build_prompts
-from dynamics.results.store import Part, ResultStore, fits_name, part_id, write_fits, write_units
-from dynamics.results.tables import fit_tables, table, unit_tables
+from dynamics.results.store import Part, ResultStore, part_id, write_units
+from dynamics.results.tables import table, unit_tables
 from dynamics.tasks import Task, TaskRows
 from dynamics.unit_arrays import UnitArrays
+from jobs.derive import add_fits
 from jobs.open_checkpoint import OpenCheckpoint, open_checkpoint
 from jobs.outcomes import VERSIONS, Outcome, record_failures
 from jobs.run_baselines import run_baselines
@@ -30,11 +32,11 @@ from jobs.work import CheckpointWork, RunSettings, WorkUnit
 
 @dataclass(frozen=True)
 class FinishedUnit:
-    """A unit's rows: of the result tables, of the fits, and of `units` but for its part and its attempts."""
+    """A unit's arrays, its rows of the result tables, and its row of `units` but for its part and its runs."""
 
     unit: WorkUnit
+    arrays: UnitArrays
     tables: dict[str, pa.Table]
-    fits: dict[str, pa.Table]
     record: dict[str, object]
 
 
@@ -74,33 +76,40 @@ def _run_task(
         except Exception as error:  # one unit's failure must not stop the others
             failed.append((unit, error))
     if finished:
-        _write_part(finished, work, store)
+        failed += _commit(finished, work, store)
+    unfitted = {unit for unit, _ in failed}
     done = [Outcome(f.unit.unit_id, str(f.unit), "done", seconds=_seconds(f.record)) for f in finished]
-    return done + record_failures(store, work, failed)
-
-
-def _write_part(finished: Sequence[FinishedUnit], work: CheckpointWork, store: ResultStore) -> None:
-    """Write the units of one task: their fits and tables, then the rows of `units`, which commit them."""
-    part = Part(
-        work.checkpoint.model, work.checkpoint.step, finished[0].unit.task, part_id(f.unit.unit_id for f in finished)
+    return [o for o, f in zip(done, finished, strict=True) if f.unit not in unfitted] + record_failures(
+        store, work, failed
     )
+
+
+def _commit(
+    finished: Sequence[FinishedUnit], work: CheckpointWork, store: ResultStore
+) -> list[tuple[WorkUnit, Exception]]:
+    """Write the units of one task as a part, then their fits, from the arrays in memory; returns what was not fitted.
+
+    Units come first: what a fit that fails, or a kill, leaves out is added later from stored contributions.
+    """
+    name = part_id(f.unit.unit_id for f in finished)
     records = [
-        table("units", {**f.record, "part": part.name, "attempts": work.retries.runs(f.unit)}, {"status": ["done"]})
+        table("units", {**f.record, "part": name, "attempts": work.retries.runs(f.unit)}, {"status": ["done"]})
         for f in finished
     ]
-    if work.settings.fits:
-        write_fits(
-            store, part, fits_name(fit.fit_id for fit in work.settings.fits), _joined([f.fits for f in finished])
-        )
-    write_units(store, pa.concat_tables(records), _joined([f.tables for f in finished]))
-
-
-def _joined(tables: Sequence[Mapping[str, pa.Table]]) -> dict[str, pa.Table]:
-    return {name: pa.concat_tables([of_unit[name] for of_unit in tables]) for name in tables[0]}
+    tables = {key: pa.concat_tables([f.tables[key] for f in finished]) for key in finished[0].tables}
+    write_units(store, pa.concat_tables(records), tables)
+    part = Part(work.checkpoint.model, work.checkpoint.step, finished[0].unit.task, name)
+    try:
+        add_fits(store, part, work.settings.fits, [f.arrays for f in finished])
+    except StoreError:
+        raise
+    except Exception as error:  # the units are stored; a fit that fails must not cost their forward passes
+        return [(f.unit, error) for f in finished]
+    return []
 
 
 def _run_unit(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, settings: RunSettings) -> FinishedUnit:
-    """Build the prompts, run and split them, check the split, score and fit it."""
+    """Build the prompts, run and split them, check the split and score it."""
     task = settings.tasks[unit.task]
     prompts = build_prompts(
         task,
@@ -127,7 +136,7 @@ def _run_unit(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, settings: 
         "peak_bytes": _peak_bytes(opened.device),
     }
     record = {**_record(unit, prompts, split), **_task_record(task, rows, unit), **measured}
-    return FinishedUnit(unit, tables, fit_tables([arrays], settings.fits), record)
+    return FinishedUnit(unit, arrays, tables, record)
 
 
 def _arrays(unit: WorkUnit, prompts: PromptSet, split: Decomposition) -> UnitArrays:

@@ -153,7 +153,7 @@ def lines(report: Status) -> list[str]:
     text += [f"active sweep: {sweep.line}" for sweep in report.active_sweeps]
     text += [f"failed, {f.units} units: {f.error_class}: {f.error}" for f in report.failures[:20]]
     if report.units_per_minute is not None:
-        text.append(f"{report.units_per_minute:.1f} units a minute in the last hour of work")
+        text.append(f"{report.units_per_minute:.1f} units per minute over the hour before the last finished unit")
     if report.eta_seconds:
         text.append(f"about {timedelta(seconds=round(report.eta_seconds))} to go")
     return text

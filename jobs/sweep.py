@@ -1,8 +1,7 @@
-"""`python -m jobs.sweep PLAN --out OUT`: run what a plan has and the results lack."""
+"""`python -m jobs.sweep PLAN --out OUT`: run the units of a plan that the results lack."""
 
 import uuid
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +16,7 @@ from jobs.active_sweeps import active_sweeps, counting, delete_stale, registered
 from jobs.attempts import Job, TooManyFailures, until_too_many_failures
 from jobs.derive import add_missing_fits
 from jobs.executors import run_inline, run_ray
-from jobs.missing import Missing, earlier_runs, find_missing, work_by_checkpoint
+from jobs.missing import Missing, find_missing, with_earlier_runs, work_by_checkpoint
 from jobs.outcomes import Outcome
 from jobs.placement import check_disk_budget, largest_first
 from jobs.resolving import ResolvedPlan, resolve
@@ -66,8 +65,7 @@ def run(plan: SweepPlan, missing: Missing, store: ResultStore, executor: Executo
         PlanError: the cluster or a disk cannot provide what the plan requests.
     """
     run_id = uuid.uuid4().hex
-    retries = earlier_runs(store)
-    works = [replace(work, retries=retries) for work in largest_first(work_by_checkpoint(plan, missing, run_id))]
+    works = with_earlier_runs(largest_first(work_by_checkpoint(plan, missing, run_id)), store)
     if not works:
         return []
     check_disk_budget(plan.hub, [work.checkpoint for work in works])

@@ -324,7 +324,8 @@ def read_plan(path: Path) -> SweepPlan:
     """
     if not path.is_file():
         shipped = sorted(plan.name for plan in Path(__file__).with_name("plans").glob("*.toml"))
-        raise PlanError(unknown("plan", path.name, shipped) + " (in jobs/plans), or a TOML file")
+        listed = unknown("plan", path.name, shipped, shown=len(shipped))
+        raise PlanError(f"{listed} (in jobs/plans), or the path of your own TOML file")
     try:
         plan = parse_plan(path.read_text(), str(path))
     except UnicodeDecodeError as error:

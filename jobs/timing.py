@@ -24,9 +24,12 @@ class Timing:
     def hours(self, works: Sequence[CheckpointWork], workers: int) -> float:
         """Hours for all works on `workers` workers: the longer of fetching and computing, which overlap.
 
-        Other models are assumed to take as long as the measured one; time plans per model where sizes differ.
+        Other models, and tasks that the measured checkpoint does not lack, are assumed to take as long as the measured
+        ones; time plans per model where sizes differ.
         """
-        compute = sum(self.load_seconds + sum(self.unit_seconds[u.task] for u in w.units) for w in works) / workers
+        mean = sum(self.unit_seconds.values()) / len(self.unit_seconds)
+        units = [self.unit_seconds.get(unit.task, mean) for work in works for unit in work.units]
+        compute = (self.load_seconds * len(works) + sum(units)) / workers
         n_bytes = sum(work.checkpoint.remote.n_bytes for work in works if work.checkpoint.remote)
         download = n_bytes / self.bytes_per_second if self.bytes_per_second else 0.0
         return max(compute, download) / 3600
@@ -38,17 +41,23 @@ class Timing:
         return f"measured on {self.checkpoint}: {rate}opening {self.load_seconds:.2f} s, a unit of {units}"
 
 
-def measure(work: CheckpointWork, dtype: str) -> Timing:
-    """Time the first unit of each task of one checkpoint; the results are discarded.
+def measure(works: Sequence[CheckpointWork], dtype: str) -> Timing | None:
+    """Time the first unit of each task of the checkpoint that lacks most tasks; the results are discarded.
+
+    Returns:
+        None where no unit is missing.
 
     Raises:
         PlanError: a unit failed.
     """
+    work = max(works, key=lambda work: len({unit.task for unit in work.units}), default=None)
+    if work is None or not work.units:
+        return None
     from jobs.run_checkpoint import run_checkpoint  # here, since importing torch takes seconds and few plans are timed
 
     first_units = {unit.task: unit for unit in reversed(work.units)}
     started = time.perf_counter()
-    fetched = fetch(replace(work, units=tuple(first_units[task] for task in sorted(first_units))))
+    fetched = fetch(replace(work, units=tuple(first_units[task] for task in sorted(first_units)), baselines=()))
     seconds = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder) / "out", create=True)

@@ -39,6 +39,8 @@ def verify(
         typer.echo(json.dumps({**asdict(report), "deleted": deleted}, indent=2))
     else:
         notes = [f"note: units may be missing because of an active sweep: {sweep.line}" for sweep in sweeps]
+        if quick:
+            notes.append("note: --quick read footers and keys only; checksums and sums were not checked")
         typer.echo("\n".join([*notes, *lines(report, out, deleted)]))
     if report.problems:
         raise typer.Exit(1)

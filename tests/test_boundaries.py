@@ -1,4 +1,4 @@
-"""The walls of the house: who imports whom, what is registered, what the wheel holds, what the docs name."""
+"""Boundaries: who imports whom, what is registered, what the wheel contains, what the docs name."""
 
 import ast
 import re

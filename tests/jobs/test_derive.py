@@ -9,9 +9,11 @@ from typer.testing import CliRunner
 
 import analysis
 from dynamics import scores
+from dynamics.results.contributions import read_unit_arrays
 from dynamics.results.store import open_store, parts
 from jobs import derive
 from jobs.sweep import app as sweep_app
+from jobs.sweep_plan import SweepPlan
 from tests.models import write_plan
 
 KEY = ["unit_id", "method", "variant", "n_labelled"]
@@ -108,6 +110,40 @@ def test_fits_made_in_memory_are_those_of_stored_contributions(swept: Path) -> N
     assert "2 parts scored again, 8 fits added" in done.output
     assert all(path.exists() for path in files)
     assert fitted(swept).equals(before)
+
+
+def test_fits_that_another_sweep_wrote_meanwhile_are_not_written_again(swept: Path) -> None:
+    """A part whose fits are partly stored gets the others only, also from arrays in memory."""
+    store = open_store(swept)
+    part = parts(store)[0]
+    plan = SweepPlan.model_validate(
+        {"name": "p", "models": [{"id": "reference"}], "tasks": [{"name": "topic"}], "fits": {"n_labelled": [8, 12]}}
+    )
+    arrays = read_unit_arrays(store, part)
+    n_new = sum(fit.n_labelled == 12 for fit in plan.fits.all)
+    assert derive.add_fits(store, part, plan.fits.all, arrays) == n_new * len(arrays)
+    assert not fitted(swept).select("unit_id", "method", "fit_id").is_duplicated().any()
+
+
+def test_a_fit_that_fails_leaves_its_unit_done(
+    tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [{"name": "sentiment", "templates": ["plain"], "demo_seeds": 2, "n_test": 12, "n_train": 10}]
+    plan = write_plan(tmp_path / "plan.toml", suite_folder, tasks=tasks, fits={"n_labelled": [8]})
+    command = [str(plan), "--out", str(tmp_path / "out"), "--executor", "inline"]
+    with monkeypatch.context() as patch:
+        patch.setattr("dynamics.results.tables.fit_unit", lambda *_: 1 / 0)
+        failed = CliRunner().invoke(sweep_app, command)
+    assert failed.exit_code == 2
+    assert (
+        "a fit of tiny step 0 sentiment failed (ZeroDivisionError: division by zero). Its units are stored"
+        in failed.output
+    )
+    assert analysis.load(tmp_path / "out", "units").collect().height == 4
+    assert fitted(tmp_path / "out").is_empty()
+    again = CliRunner().invoke(sweep_app, command)
+    assert "4 units, 4 already done, 0 to run" in again.output
+    assert fitted(tmp_path / "out").height == 4 * 3
 
 
 def test_the_answers_of_a_fit_earn_its_accuracy(swept: Path) -> None:

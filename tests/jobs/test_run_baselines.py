@@ -1,4 +1,4 @@
-"""Rivals in a sweep: beside their units, never at the price of computing those again."""
+"""Prompting baselines in a sweep: beside their units, never at the price of computing those again."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ TASKS = [
     {"name": "sentiment", "templates": ["plain"], "demo_seeds": 2, "n_shots": [0, 4], "n_test": 12, "n_train": 8},
     {"name": "topic", "templates": ["plain"], "demo_seeds": 1, "n_shots": [4], "n_test": 12, "n_train": 8},
 ]
-RIVALS = pl.col("method").is_in(["standard", "prompt_selection"])
+BASELINES = pl.col("method").is_in(["standard", "prompt_selection"])
 
 
 def plan_of(folder: Path, suite_folder: Path, **changes: object) -> Path:
@@ -37,17 +37,17 @@ def run(plan: Path, out: Path) -> Result:
     return CliRunner().invoke(app, [str(plan), "--out", str(out), "--executor", "inline"])
 
 
-def rival_rows(out: Path) -> pl.DataFrame:
+def baseline_rows(out: Path) -> pl.DataFrame:
     """The baselines' rows, sorted."""
     order = ["step", "task", "demo_seed", "n_shots", "method", "n_labelled"]
-    return analysis.load(out, "prompt_scores").filter(RIVALS).collect().sort(order)
+    return analysis.load(out, "prompt_scores").filter(BASELINES).collect().sort(order)
 
 
 def test_every_unit_has_each_rival_once_for_every_k(tmp_path: Path, suite_folder: Path) -> None:
     done = run(plan_of(tmp_path, suite_folder), tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "lack" not in done.output
-    rows = rival_rows(tmp_path / "out")
+    rows = baseline_rows(tmp_path / "out")
     assert len(rows) == 2 * 5 * 2 * 2
     assert rows.select("unit_id", "fit_id").is_unique().all()
     assert rows["fit_id"].n_unique() == 4
@@ -79,7 +79,7 @@ def test_a_unit_done_without_them_is_not_computed_again(
     assert "10 units, 10 already done, 0 to run" in later.output
     assert "10 units that are done lack Standard or PromptS for some K" in later.output
     assert before == {path: path.read_bytes() for path in before}
-    assert len(rival_rows(out)) == 40
+    assert len(baseline_rows(out)) == 40
     assert len(analysis.load(out, "units").collect()) == 10
 
     monkeypatch.setattr("jobs.open_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
@@ -92,7 +92,7 @@ def test_they_are_the_same_with_the_unit_and_after_it(tmp_path: Path, suite_fold
     run(plan_of(tmp_path, suite_folder), tmp_path / "at_once")
     run(plan_of(tmp_path, suite_folder, prompting_baselines=False), tmp_path / "after")
     run(plan_of(tmp_path, suite_folder), tmp_path / "after")
-    assert rival_rows(tmp_path / "at_once").equals(rival_rows(tmp_path / "after"))
+    assert baseline_rows(tmp_path / "at_once").equals(baseline_rows(tmp_path / "after"))
 
 
 def test_a_new_k_runs_only_that_k(tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,8 +108,8 @@ def test_a_new_k_runs_only_that_k(tmp_path: Path, suite_folder: Path, monkeypatc
     monkeypatch.setattr("jobs.run_baselines.baseline_scores", spy)
     run(plan_of(tmp_path, suite_folder, fits={"n_labelled": [6, 12]}), out)
     assert ran == [12] * 20
-    assert rival_rows(out).select("unit_id", "fit_id").is_unique().all()
-    assert len(rival_rows(out)) == 40
+    assert baseline_rows(out).select("unit_id", "fit_id").is_unique().all()
+    assert len(baseline_rows(out)) == 40
 
 
 def test_what_fails_is_listed_and_the_same_command_comes_back_to_it(
@@ -128,19 +128,19 @@ def test_what_fails_is_listed_and_the_same_command_comes_back_to_it(
         failed = run(plan, out)
     assert failed.exit_code == 1
     assert "failed: tiny step 0 sentiment/plain seed 1 0-shot: ValueError: planted" in failed.output
-    assert len(rival_rows(out)) == 40 - 16
+    assert len(baseline_rows(out)) == 40 - 16
     assert set(analysis.load(out, "units").collect()["status"]) == {"done"}
     assert run(plan, out).exit_code == 0
-    assert len(rival_rows(out)) == 40
+    assert len(baseline_rows(out)) == 40
 
 
 def test_derive_leaves_them_alone(tmp_path: Path, suite_folder: Path) -> None:
     out = tmp_path / "out"
     run(plan_of(tmp_path, suite_folder), out)
-    before = rival_rows(out)
+    before = baseline_rows(out)
     derived = CliRunner().invoke(jobs.derive.app, [str(out)])
     assert derived.exit_code == 0, derived.output
-    assert rival_rows(out).equals(before)
+    assert baseline_rows(out).equals(before)
 
 
 def test_an_encoder_is_named_and_hashed(tmp_path: Path, suite_folder: Path, encoder: Path) -> None:
@@ -148,13 +148,13 @@ def test_an_encoder_is_named_and_hashed(tmp_path: Path, suite_folder: Path, enco
     out, plan = tmp_path / "out", plan_of(tmp_path, suite_folder, tasks=tasks, encoder=str(encoder))
     done = run(plan, out)
     assert done.exit_code == 0, done.output
-    assert set(rival_rows(out).filter(method="prompt_selection")["variant"]) == {
+    assert set(baseline_rows(out).filter(method="prompt_selection")["variant"]) == {
         f"{encoder.name}-{encoder_hash(encoder)[:8]}"
     }
     settings = read_plan(plan).baselines
     assert {baseline.encoder_hash for baseline in settings} == {"", encoder_hash(encoder)}
     run(plan_of(tmp_path, suite_folder, tasks=tasks), out)
-    both = rival_rows(out)
+    both = baseline_rows(out)
     assert len(both.filter(method="standard")) == 2 * 2
     assert len(both.filter(method="prompt_selection")) == 2 * 2 * 2
 

@@ -1,4 +1,4 @@
-"""Verify: a sound folder is called sound, every planted fault is named, and repair lets the same sweep mend it."""
+"""Verify: a valid folder is called valid, every planted fault is named, and repair lets the same sweep restore it."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def sweep(plan: Path, out: Path) -> str:
 
 @pytest.fixture
 def out(results: Path, tmp_path: Path) -> Path:
-    """A copy of a sound folder."""
+    """A copy of a valid folder."""
     return shutil.copytree(results, tmp_path / "out")
 
 
@@ -127,7 +127,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-def test_a_sound_folder_is_sound_and_is_left_as_it_is(results: Path) -> None:
+def test_a_valid_folder_is_valid_and_is_not_changed(results: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
     found = run(results)
     assert found.exit_code == 0, found.output
@@ -156,8 +156,8 @@ def test_the_same_sweep_mends_what_was_repaired(out: Path, results: Path, fault:
     sweep(results.parent / "plan.toml", out)
     assert run(out).exit_code == 0, run(out).output
     for table, order in TABLES.items():
-        mended, sound = (analysis.load(folder, table).collect().sort(order) for folder in (out, results))
-        assert mended.equals(sound)
+        repaired, original = (analysis.load(folder, table).collect().sort(order) for folder in (out, results))
+        assert repaired.equals(original)
 
 
 def test_lost_weights_are_fitted_again_without_a_model(
