@@ -1,4 +1,4 @@
-"""Who is at work on results: notes, and two sweeps on one store."""
+"""Active sweeps: their records, and two sweeps on one store."""
 
 import os
 import socket
@@ -28,13 +28,13 @@ def store(tmp_path: Path) -> ResultStore:
 
 
 def elsewhere(**changes: object) -> ActiveSweep:
-    """A sweep at work on another host."""
+    """An active sweep on another host."""
     now = time.time()
     return replace(ActiveSweep("run", "tiny", "another-host", 1, now - 10, now, 20), **changes)
 
 
-def leave(store: ResultStore, driver: ActiveSweep, **more: object) -> None:
-    write_metadata(store, "drivers", driver.run, {**asdict(driver), **more})
+def record(store: ResultStore, sweep: ActiveSweep, **more: object) -> None:
+    write_metadata(store, "drivers", sweep.run, {**asdict(sweep), **more})
 
 
 def test_a_sweep_is_seen_while_it_is_at_work(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,9 +44,9 @@ def test_a_sweep_is_seen_while_it_is_at_work(store: ResultStore, monkeypatch: py
         deadline = time.monotonic() + 20
         while not active_sweeps(store)[0].done and time.monotonic() < deadline:
             time.sleep(0.01)
-        (driver,) = active_sweeps(store)
-        assert (driver.run, driver.plan, driver.pid, driver.n_units) == ("mine", "tiny", os.getpid(), 20)
-        assert (driver.done, driver.failed) == (1, 0)
+        (sweep,) = active_sweeps(store)
+        assert (sweep.run, sweep.plan, sweep.pid, sweep.n_units) == ("mine", "tiny", os.getpid(), 20)
+        assert (sweep.done, sweep.failed) == (1, 0)
     assert active_sweeps(store) == []
     assert read_metadata(store, "drivers") == {}
 
@@ -54,24 +54,24 @@ def test_a_sweep_is_seen_while_it_is_at_work(store: ResultStore, monkeypatch: py
 def test_the_silent_and_the_dead_are_not_at_work(store: ResultStore) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    leave(store, elsewhere(run="alive"), new_column="of a later version")
-    leave(store, elsewhere(run="silent", beat=time.time() - STALE_SECONDS - 1))
-    leave(store, elsewhere(run="dead", host=socket.gethostname(), pid=ended.pid))
+    record(store, elsewhere(run="alive"), new_column="of a later version")
+    record(store, elsewhere(run="silent", beat=time.time() - STALE_SECONDS - 1))
+    record(store, elsewhere(run="dead", host=socket.gethostname(), pid=ended.pid))
     write_metadata(store, "drivers", "foreign", {"host": "x"})
     (store.root / "drivers" / "torn.json").write_text("{")
-    assert [driver.run for driver in active_sweeps(store)] == ["alive"]
+    assert [sweep.run for sweep in active_sweeps(store)] == ["alive"]
 
 
 def test_notes_of_the_long_dead_are_deleted(store: ResultStore) -> None:
-    leave(store, elsewhere(run="old", beat=time.time() - DELETED_SECONDS - 1))
-    leave(store, elsewhere(run="new"))
+    record(store, elsewhere(run="old", beat=time.time() - DELETED_SECONDS - 1))
+    record(store, elsewhere(run="new"))
     delete_stale(store)
     assert list(read_metadata(store, "drivers")) == ["new"]
 
 
 def test_a_second_sweep_says_that_another_is_at_work(tmp_path: Path, suite_folder: Path) -> None:
     store = open_store(tmp_path / "out", create=True)
-    leave(store, elsewhere())
+    record(store, elsewhere())
     plan = write_plan(tmp_path / "plan.toml", suite_folder)
     done = CliRunner().invoke(app, [str(plan), "--out", str(tmp_path / "out"), "--executor", "inline"])
     assert done.exit_code == 0
