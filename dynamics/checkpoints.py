@@ -12,10 +12,12 @@ from dynamics.controls import RANDOM_INIT, control_name
 from dynamics.errors import CheckpointError, PlanError
 from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, select_steps, steps_by_name
 from dynamics.hub.errata import DUPLICATE
+from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.finding import HubStep, Missing, find_on_hub
 from dynamics.hub.listing import SETUP_FILES, HubRevision, hash_setup
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
+from dynamics.step_consistency import compare_steps
 
 _LOCAL_PATTERNS = (DEFAULT_PATTERN, "checkpoint-{step}")
 
@@ -37,8 +39,9 @@ class Checkpoint:
         weights: format of the weights: `safetensors`, else `gguf` (folders only), else `bin` where the plan allows
             pickle.
         remote: its files on the Hub; None for a folder on disk.
-        flags: `duplicate` (another step has the same weights), `quarantined` (known or found to be wrong).
-        notes: one line for each known fault.
+        flags: `duplicate` (another step has the same weights), `quarantined` (known or found to be wrong),
+            `config_changed` and `special_tokens_changed` (not as at the last step: `dynamics.step_consistency`).
+        notes: one line for each known fault or change.
         init_seed: seed of randomly initialised weights (`random_init`); None for a saved state.
     """
 
@@ -101,7 +104,7 @@ def find_checkpoints(
             missing=missing,
             revision=revision,
         )
-        return [_remote(hub_step, tokens_per_step) for hub_step in hub_steps]
+        return _flag_changes(model, [_remote(hub_step, tokens_per_step) for hub_step in hub_steps])
     root = suite.checkpoints_dir() if folder is None else folder
     if folder is None and model != suite.MODEL_ID:
         raise CheckpointError(
@@ -116,8 +119,8 @@ def find_checkpoints(
     requested = sorted(available) if steps in (None, "all") else select_steps(steps, model, available, strict=strict)
     per_step = tokens_per_step or _tokens_per_step(root)
     _check_against_manifest(root, requested)
-    _check_one_tokenizer(model, [root / available[step].name / "tokenizer.json" for step in requested])
-    return _flag_duplicates([_local(model, available[step], root, per_step, allow_pickle) for step in requested])
+    local = [_local(model, available[step], root, per_step, allow_pickle) for step in requested]
+    return _flag_changes(model, _flag_duplicates(local))
 
 
 def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
@@ -157,21 +160,30 @@ def _steps_in(model: str, root: Path, pattern: str | None) -> dict[int, StepName
     )
 
 
-def _check_one_tokenizer(model: str, files: Sequence[Path]) -> None:
-    """Check that all steps have the same tokenizer: otherwise one prompt would be different tokens at different steps.
+def _flag_changes(model: str, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Flag the steps whose config or special tokens differ from the last step's; one of each setup is compared.
 
     Raises:
         CheckpointError: two steps have different tokenizers.
     """
-    file_by_hash: dict[str, Path] = {}
-    for path in files:
-        if path.is_file():
-            file_by_hash.setdefault(git_id(path), path)
-    if len(file_by_hash) > 1:
-        first, second, *_ = file_by_hash.values()
-        raise CheckpointError(
-            f"model {model} has two tokenizers: {first} and {second} differ; copy the right one to both folders"
-        )
+    by_setup = {checkpoint.setup_hash: checkpoint for checkpoint in checkpoints}
+    if len(by_setup) < 2:
+        return list(checkpoints)
+    in_order = sorted(by_setup.values(), key=lambda checkpoint: checkpoint.step)
+    findings = compare_steps(model, {str(c): _setup_folder(c) for c in in_order})
+    by_hash = {c.setup_hash: findings[str(c)] for c in in_order}
+    return [
+        replace(c, flags=(*c.flags, *by_hash[c.setup_hash].flags), notes=(*c.notes, *by_hash[c.setup_hash].notes))
+        for c in checkpoints
+    ]
+
+
+def _setup_folder(checkpoint: Checkpoint) -> Path:
+    """A folder with the checkpoint's config and tokenizer; small files, fetched where they are on the Hub."""
+    if checkpoint.remote is not None:
+        return fetch_setup(checkpoint.remote)
+    assert checkpoint.folder is not None
+    return checkpoint.folder
 
 
 def _tokens_per_step(root: Path) -> int | None:

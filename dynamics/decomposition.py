@@ -106,6 +106,7 @@ def decompose(
     Raises:
         UnsupportedModel: the model's family is not supported.
     """
+    prompts.check_vocabulary(model.config.vocab_size)
     anatomy = find_anatomy(model)
     projections = {} if projections is None else projections
     if prompts.label_ids not in projections:

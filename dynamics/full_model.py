@@ -38,6 +38,7 @@ def full_logits(model: PreTrainedModel, prompts: PromptSet, *, token_budget: int
     Raises:
         UnsupportedModel: the model's family is not supported.
     """
+    prompts.check_vocabulary(model.config.vocab_size)
     anatomy = find_anatomy(model)
     rows, bias = label_rows(anatomy, prompts.label_ids)
     prefix = shared_prefix(anatomy, prompts.shared_ids)

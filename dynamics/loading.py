@@ -1,11 +1,19 @@
 """Loading a checkpoint from disk, model and tokenizer, with checks for missing, damaged and mismatched files."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TokenizersBackend,
+)
 from transformers.utils import logging as transformers_logging
 
 from dynamics import gguf_files
@@ -13,7 +21,9 @@ from dynamics.checkpoint_files import weight_files
 from dynamics.checkpoints import Checkpoint
 from dynamics.errors import CheckpointError, first_line
 from dynamics.families import check_supported
+from dynamics.tokenizer_files import PROBES, first_difference, read_tokenizer_file
 
+_LOCAL_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -71,26 +81,66 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
-    """The tokenizer of a checkpoint, from its GGUF file where the folder has no `tokenizer.json`.
+    """The checkpoint's tokenizer, as its tokenizer.json defines it, whatever class its config names.
+
+    Special tokens are those of the file's post-processor, or those that `add_bos_token` and `add_eos_token` of
+    tokenizer_config.json ask for. The result is compared with the file, read by the `tokenizers` library alone, on
+    `tokenizer_files.PROBES`. From a GGUF file, which has no tokenizer.json, transformers rebuilds it.
 
     Raises:
-        CheckpointError: its files are missing or damaged.
+        CheckpointError: its files are missing or damaged, it does not do what its file says, or it puts a token after
+            every text, where the label word has to be.
     """
     folder = _local_folder(checkpoint)
-    file = None if (folder / "tokenizer.json").exists() else gguf_files.gguf_file(folder)
-    if file is None:
-        _read_json(folder, "tokenizer.json")
-    try:
-        return AutoTokenizer.from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=False,
-            gguf_file=None if file is None else file.name,
+    gguf = None if (folder / "tokenizer.json").exists() else gguf_files.gguf_file(folder)
+    if gguf is not None:
+        return _opened(folder, lambda: AutoTokenizer.from_pretrained(folder, gguf_file=gguf.name, **_LOCAL_ONLY))
+    file = read_tokenizer_file(folder)
+    # not AutoTokenizer: for some classes it rebuilds a tokenizer from the vocabulary and drops the rest of the file
+    tokenizer = _opened(folder, lambda: TokenizersBackend.from_pretrained(folder, **_LOCAL_ONLY))
+    if difference := first_difference(file, lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]):
+        raise CheckpointError(
+            f"the tokenizer in {folder} does not open as its tokenizer.json defines it: {difference} as opened; check "
+            "that tokenizer.json and tokenizer_config.json are of one tokenizer, and save it again"
         )
-    except Exception as error:  # tokenizers raises a bare Exception on malformed JSON
+    for kind, asks in file.special["added"].items():  # which transformers drops where there is a tokenizer.json
+        if asks and getattr(tokenizer, f"{kind}_token_id") is not None and not _adds(tokenizer, kind):
+            setattr(tokenizer, f"add_{kind}_token", True)
+    _check_special_tokens(folder, tokenizer)
+    return tokenizer
+
+
+def _adds(tokenizer: PreTrainedTokenizerBase, kind: str) -> bool:
+    """Whether a tokenizer puts its BOS before, or its EOS after, a text."""
+    return tokenizer("a")["input_ids"][0 if kind == "bos" else -1] == getattr(tokenizer, f"{kind}_token_id")
+
+
+def _opened(folder: Path, read: Callable[[], PreTrainedTokenizerBase]) -> PreTrainedTokenizerBase:
+    try:
+        return read()
+    except Exception as error:  # of transformers and of tokenizers, which raises a bare Exception on malformed JSON
         raise CheckpointError(
             f"the tokenizer in {folder} cannot be opened: {error}. Copy or download its files again"
         ) from error
+
+
+def _check_special_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check that special tokens stand before a text only, and the same before every text."""
+    prefixes = set()
+    for text in PROBES:
+        bare, full = (tokenizer(text, add_special_tokens=special)["input_ids"] for special in (False, True))
+        if not bare or full[-len(bare) :] != bare:
+            added = tokenizer.convert_ids_to_tokens(full[len(full) - 1 :])
+            raise CheckpointError(
+                f"the tokenizer in {folder} puts {added[0]!r} after every text, where the label word has to follow; "
+                "set add_eos_token to false in tokenizer_config.json, or take the token out of the post-processor"
+            )
+        prefixes.add(tuple(full[: len(full) - len(bare)]))
+    if len(prefixes) > 1:
+        raise CheckpointError(
+            f"the tokenizer in {folder} puts different special tokens before different texts ({sorted(prefixes)}); "
+            "correct the post-processor in tokenizer.json"
+        )
 
 
 def random_model(folder: Path, seed: int, gguf_file: str | None = None) -> PreTrainedModel:

@@ -120,6 +120,11 @@ def prompt_encoder(
         PromptError: a label word is not a single token there, or two have the same token.
     """
     words = label_words(task, demo_seed, template)
+    if unusable := [word for word in words if not word or word != word.strip()]:
+        raise PromptError(
+            f"{_where(task, template)}: label word {unusable[0]!r} is empty or has white space around it; give the "
+            "word alone, since a space is put before it"
+        )
     text = prompt_text(task, template, demonstrations, row, words)
     return PromptEncoder(task, template, tokenizer, words, _label_ids(tokenizer, text, words, _where(task, template)))
 

@@ -59,6 +59,22 @@ class PromptSet:
         """The whole prompt of one example."""
         return self.shared_ids + self.own_ids[example]
 
+    def check_vocabulary(self, n_vocab: int) -> None:
+        """Check that a model's embedding has a row for every token.
+
+        Args:
+            n_vocab: rows of the embedding.
+
+        Raises:
+            PromptError: a token has none: the tokenizer is of another model.
+        """
+        largest = max(max(self.label_ids), max(self.shared_ids, default=0), *map(max, self.own_ids))
+        if largest >= n_vocab:
+            raise PromptError(
+                f"task {self.task}, template {self.template}: token {largest} of the prompts has no row in the model's "
+                f"embedding of {n_vocab}; the tokenizer is of another model, or has tokens that were added later"
+            )
+
     @property
     def digest(self) -> str:
         """Hash (16 hex) of the model's input and of what its answers are scored against."""

@@ -99,7 +99,7 @@ def _value(value: object) -> str:
 
 _SPECIAL = {"vocab_size": 64, "bos_token_id": 0, "eos_token_id": 0}
 _GPT2 = {**_SPECIAL, "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4, "layer_norm_epsilon": _EPS}
-_LLAMA = {
+LLAMA = {
     **_SPECIAL,
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -114,12 +114,12 @@ VARIANTS: dict[str, PreTrainedConfig] = {
     "gpt_neox-sequential": _neox_config(64, parallel=False),
     "gpt2": GPT2Config(**_GPT2),
     "gpt2-untied": GPT2Config(**_GPT2, n_inner=48, tie_word_embeddings=False),
-    "llama": LlamaConfig(**_LLAMA),
-    "llama-tied-wide-heads": LlamaConfig(**_LLAMA, tie_word_embeddings=True, head_dim=12),
-    "llama-biased": LlamaConfig(**_LLAMA, attention_bias=True, mlp_bias=True),
-    "mistral-short-window": MistralConfig(**_LLAMA, sliding_window=5),
-    "mistral-no-window": MistralConfig(**_LLAMA, sliding_window=None),
-    "olmo2": Olmo2Config(**_LLAMA),
-    "olmo2-biased": Olmo2Config(**_LLAMA, attention_bias=True),
+    "llama": LlamaConfig(**LLAMA),
+    "llama-tied-wide-heads": LlamaConfig(**LLAMA, tie_word_embeddings=True, head_dim=12),
+    "llama-biased": LlamaConfig(**LLAMA, attention_bias=True, mlp_bias=True),
+    "mistral-short-window": MistralConfig(**LLAMA, sliding_window=5),
+    "mistral-no-window": MistralConfig(**LLAMA, sliding_window=None),
+    "olmo2": Olmo2Config(**LLAMA),
+    "olmo2-biased": Olmo2Config(**LLAMA, attention_bias=True),
 }
 """Configs of every family, with a vocabulary of 64; window 5 is shorter than the tests' prompts."""
