@@ -24,6 +24,7 @@ def test_the_named_grids() -> None:
     [
         ("EleutherAI/pythia-6.9b", 154),
         ("EleutherAI/pythia-12b-deduped", 154),
+        ("EleutherAI/pythia-14m-deduped", 154),
         ("EleutherAI/pythia-410m-seed9", 154),
         ("EleutherAI/pythia-160m-weight-seed3", 154),
         ("EleutherAI/pythia-70m-v0", 143),
@@ -38,7 +39,7 @@ def test_every_pythia_repository_has_its_steps(model: str, n: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", ["allenai/OLMo-2-1124-7B", "EleutherAI/pythia-14m-deduped", "pythia-70m", "a/pythia-70m"]
+    "model", ["allenai/OLMo-2-1124-7B", "EleutherAI/pythia-13m-deduped", "pythia-70m", "a/pythia-70m"]
 )
 def test_other_models_have_no_published_steps(model: str) -> None:
     assert suite_of(model) is None

@@ -265,7 +265,8 @@ def test_errata_hold_only_while_the_wrong_files_are_there() -> None:
 
 def test_the_errata_are_well_formed() -> None:
     assert {erratum.action for erratum in errata()} == {"quarantine", "note"}
-    assert all("#" in erratum.issue and erratum.text for erratum in errata())
+    assert all(erratum.text for erratum in errata())
+    assert all("#" in erratum.issue or erratum.issue.startswith("reported in ") for erratum in errata())
     assert all(erratum.sha256 for erratum in errata() if erratum.action == "quarantine")
     (listed,) = [e for e in errata() if "#205" in e.issue and "main" in e.text]
     assert len(listed.steps) + sum(len(range(a, b + 1, c)) for a, b, c in listed.ranges) == 76
