@@ -6,7 +6,7 @@ import polars as pl
 import typer
 
 from analysis import ANALYSES, run
-from dynamics.command_line import user_errors_exit_2
+from dynamics.command_line import command, user_errors_exit_2
 from dynamics.results.places import place, put
 
 
@@ -34,8 +34,7 @@ def as_text(table: pl.DataFrame, max_rows: int = 60) -> str:
         return f"{constants}\n{varying}"
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command(main)
 
 if __name__ == "__main__":
     app()

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import analysis
-from dynamics.command_line import user_errors_exit_2
+from dynamics.command_line import command, user_errors_exit_2
 from dynamics.results.places import place
 from figures import FIGURES, DrawnFigure, draw, draw_if_available
 from figures.report import write_report
@@ -36,8 +36,7 @@ def _print_files(drawn: DrawnFigure) -> DrawnFigure:
     return drawn
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command(main)
 
 if __name__ == "__main__":
     app()

@@ -10,17 +10,10 @@ from matplotlib.figure import Figure
 from figures.captions import format_number, join_panels, panel_name
 from figures.layout import panel_pages
 from figures.spec import FigureSpec
-from figures.style import CURVES, PANEL, Look
+from figures.style import CURVES, PANEL, VARIANT_LOOKS, Look
 from figures.training_axis import STEP_LABEL, format_step, plot_chance, plot_curve, set_accuracy_axis, set_training_axis
 
 NAMES = {"full": "Full", "calib_plus": "Calib+", "comp_rw": "COMP RW", "heldout_t1": "Held-out T1"}
-VARIANTS: dict[str, Look] = {
-    "paper": {"linestyle": (0, (3, 1.5)), "markerfacecolor": "white"},
-    "official_code": {"linestyle": (0, (1, 1.2)), "markersize": 1.8},
-    "train_rows_outside": {"linestyle": (0, (1, 1.2)), "markersize": 1.8},
-    "split_half": {"linestyle": (0, (5, 1.2, 1, 1.2)), "markersize": 1.8},
-}
-"""What sets a variant apart from the method's own look; all others have an unbroken line."""
 
 
 class Panel(NamedTuple):
@@ -104,7 +97,7 @@ def curve_label(method: str, variant: str) -> str:
 
 def variant_look(name: str, variant: str) -> Look:
     """A method's look, its variants told apart by dash and filling."""
-    return {**CURVES[name], "linestyle": "-", "linewidth": 1.1, "markersize": 2.8, **VARIANTS.get(variant, {})}
+    return {**CURVES[name], "linestyle": "-", "linewidth": 1.1, "markersize": 2.8, **VARIANT_LOOKS.get(variant, {})}
 
 
 def caption(table: pl.DataFrame) -> str:

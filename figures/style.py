@@ -19,6 +19,14 @@ CURVES: dict[str, Look] = {
     "top-5": {"color": "#8A3B00", "marker": "p", "linestyle": (0, (4, 1.5))},
     "Transfer-1": {"color": "#000000", "marker": "*", "linestyle": (0, (4, 1.5))},
 }
+VARIANT_LOOKS: dict[str, Look] = {
+    "default": {},
+    "paper": {"linestyle": (0, (3, 1.5)), "markerfacecolor": "white"},
+    "official_code": {"linestyle": (0, (1, 1.2)), "markersize": 1.8},
+    "train_rows_outside": {"linestyle": (0, (1, 1.2)), "markersize": 1.8},
+    "split_half": {"linestyle": (0, (5, 1.2, 1, 1.2)), "markersize": 1.8},
+}
+"""How a variant differs from its method's own look; one that a plan defines looks like `default`."""
 """Okabe-Ito colours, which colour-blind readers can tell apart; markers and dashes for print without colour."""
 
 KINDS: dict[str, Look] = {

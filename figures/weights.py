@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from figures.captions import at_last_step, fit_name, format_number, join_panels, panel_name
 from figures.layout import column_pages
 from figures.spec import FigureSpec
-from figures.style import PANEL, Look
+from figures.style import PANEL, VARIANT_LOOKS, Look
 from figures.training_axis import plot_chance, plot_curve, set_training_axis
 
 MEASURES = {"zero": "share of weights at 0", "change_cosine": "cosine to the final weights"}
@@ -18,10 +18,6 @@ K_LOOKS: list[Look] = [
     {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     {"color": "#CC79A7", "marker": "s", "linestyle": "-"},
 ]
-VARIANTS: dict[str, Look] = {
-    "paper": {"linestyle": (0, (3, 1.5)), "markerfacecolor": "white"},
-    "official_code": {"linestyle": (0, (1, 1.2)), "markersize": 1.8},
-}
 
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
@@ -42,7 +38,7 @@ def _panel(axes: Axes, panel: pl.DataFrame, *, measure: str, all_k: list[int]) -
     by_fit = panel.partition_by("variant", "n_labelled", as_dict=True)
     for (variant, k), rows in sorted(by_fit.items()):
         look = {**K_LOOKS[all_k.index(k) % len(K_LOOKS)], "linewidth": 1.1, "markersize": 2.8}
-        look |= VARIANTS.get(str(variant), {})
+        look |= VARIANT_LOOKS.get(str(variant), {})
         sd = f"{measure}_sd" if len(by_fit) == 1 else None
         rows = rows.filter(pl.col("step") != pl.col("final_step")) if measure == "change_cosine" else rows
         plot_curve(axes, rows, look, fit_name("COMP RW", str(variant), k), y=measure, sd=sd, limits=(-1, 1))

@@ -9,7 +9,8 @@ import pytest
 from matplotlib.axes import Axes
 
 import analysis
-from figures import contrast, draw, reweighting_gain, transfer, transfer_weights
+from dynamics.methods.variants import VARIANTS
+from figures import contrast, draw, reweighting_gain, style, transfer, transfer_weights
 from figures.training_axis import step_position
 from tests.stores import add_unit, answering, new_store
 
@@ -129,3 +130,8 @@ def test_variants_of_a_method_look_different() -> None:
         )
     }  # fmt: skip
     assert len(looks) == 7
+
+
+def test_every_variant_has_a_look_of_its_own() -> None:
+    looks = [style.VARIANT_LOOKS[name] for name in VARIANTS]
+    assert len({repr(look) for look in looks}) == len(looks)
