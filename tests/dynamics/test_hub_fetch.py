@@ -180,7 +180,7 @@ def test_an_index_that_names_other_files_is_refused(hub: FakeHub, name: str) -> 
 
 def test_a_stub_tokenizer_is_told(hub: FakeHub) -> None:
     stub = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
-    with pytest.raises(CheckpointError, match=r"tokenizer.json is not valid JSON"):
+    with pytest.raises(CheckpointError, match=r"tokenizer.json is a Git LFS pointer, not the file"):
         opened(hub, models.single(1) | {"tokenizer.json": stub})
 
 
