@@ -243,6 +243,6 @@ def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, 
 
 
 def _flag_duplicates(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """The checkpoints, those flagged whose weights another step shares."""
-    counts = Counter(checkpoint.content_hash for checkpoint in checkpoints)
+    """The checkpoints, those flagged whose weights another step shares; a step without weights shares none."""
+    counts = Counter(c.content_hash for c in checkpoints if c.content_hash != hash_files([]))
     return [replace(c, flags=(DUPLICATE,)) if counts[c.content_hash] > 1 else c for c in checkpoints]

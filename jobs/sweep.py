@@ -20,6 +20,7 @@ from jobs.executors import run_inline, run_ray
 from jobs.missing import Missing, earlier_runs, find_missing, work_by_checkpoint
 from jobs.outcomes import Outcome
 from jobs.placement import check_disk_budget, largest_first
+from jobs.preflight import check_device
 from jobs.resolving import ResolvedPlan, resolve
 from jobs.run_checkpoint import run_checkpoint
 from jobs.submitted import check_absolute
@@ -70,6 +71,7 @@ def run(plan: SweepPlan, missing: Missing, store: ResultStore, executor: Executo
     works = [replace(work, retries=retries) for work in largest_first(work_by_checkpoint(plan, missing, run_id))]
     if not works:
         return []
+    check_device(plan, works)
     check_disk_budget(plan.hub, [work.checkpoint for work in works])
     delete_stale(store)
     progress.warn_of_active_sweeps(active_sweeps(store))
