@@ -10,14 +10,13 @@ from pathlib import Path
 from dynamics.checkpoint_files import git_id, hash_files, weight_files
 from dynamics.controls import RANDOM_INIT, control_name
 from dynamics.errors import CheckpointError, PlanError
-from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, select_steps, steps_by_name
+from dynamics.grids import DEFAULT_PATTERN, StepName, Steps, select_steps
 from dynamics.hub.errata import DUPLICATE
 from dynamics.hub.finding import HubStep, Missing, find_on_hub
 from dynamics.hub.listing import SETUP_FILES, HubRevision, hash_setup
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
-
-_LOCAL_PATTERNS = (DEFAULT_PATTERN, "checkpoint-{step}")
+from dynamics.step_folders import ITSELF, steps_in
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,10 @@ def find_checkpoints(
 
     Args:
         model: `reference`; or the id that the folder's model gets in the tables; or `owner/name` on the Hub.
-        steps: a named grid, a range or a list; None or `all` for every step (of Pythia: all published ones).
-        folder: folder of the checkpoints, or of a single model, which is then step `FINISHED`; None for the reference
-            suite and the Hub.
+        steps: a named grid, a range or a list; None or `all` for every step (of Pythia: all published ones); `finished`
+            for a folder's own model beside its step folders.
+        folder: folder of the checkpoints, or of a single model, which is then step 1 (`dynamics.step_folders`); None
+            for the reference suite and the Hub.
         tokens_per_step: training tokens per step; by default taken from the manifest of `jobs.pretrain`, the suite or
             the revision's name.
         pattern: how revisions are named; `step{step}` or `checkpoint-{step}` in folders, `step{step}` on the Hub.
@@ -108,12 +108,11 @@ def find_checkpoints(
             f"model {model!r} has no folder in the plan; only {suite.MODEL_ID!r} is embedded, and a model on the Hub "
             'is named owner/name. Add folder = "/path/to/checkpoints" to the model'
         )
-    if (root / "config.json").is_file() or list(root.glob("*.gguf")):  # a single model, not a folder of its steps
-        available, root = {FINISHED: StepName(FINISHED, root.resolve().name, None)}, root.resolve().parent
-    else:
-        available = _steps_in(model, root, pattern)
+    root, available = steps_in(model, root, steps, pattern)
     strict = missing == "refuse"
-    requested = sorted(available) if steps in (None, "all") else select_steps(steps, model, available, strict=strict)
+    requested = (
+        sorted(available) if steps in (None, "all", ITSELF) else select_steps(steps, model, available, strict=strict)
+    )
     per_step = tokens_per_step or _tokens_per_step(root)
     _check_against_manifest(root, requested)
     _check_one_tokenizer(model, [root / available[step].name / "tokenizer.json" for step in requested])
@@ -141,19 +140,6 @@ def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
         flags=(),
         notes=(),
         init_seed=seed,
-    )
-
-
-def _steps_in(model: str, root: Path, pattern: str | None) -> dict[int, StepName]:
-    """Step -> name of its folder, for every checkpoint in a folder."""
-    if not root.is_dir():
-        raise CheckpointError(f"{root} is not a folder; give a folder that contains step<n> or checkpoint-<n> folders")
-    names = sorted(path.name for path in root.iterdir() if path.is_dir())
-    for candidate in _LOCAL_PATTERNS if pattern is None else (pattern,):
-        if step_names := steps_by_name(model, names, candidate):
-            return step_names
-    raise CheckpointError(
-        f"{root} contains no {pattern or 'step<n> or checkpoint-<n>'} folder; check the folder and `pattern`"
     )
 
 
@@ -239,10 +225,11 @@ def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, 
         setup_hash=hash_setup({path.name: git_id(path) for path in present}),
         folder=folder,
         weights=weights,
+        notes=() if name.note is None else (name.note,),
     )
 
 
 def _flag_duplicates(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     """The checkpoints, those flagged whose weights another step shares; a step without weights shares none."""
     counts = Counter(c.content_hash for c in checkpoints if c.content_hash != hash_files([]))
-    return [replace(c, flags=(DUPLICATE,)) if counts[c.content_hash] > 1 else c for c in checkpoints]
+    return [replace(c, flags=(*c.flags, DUPLICATE)) if counts[c.content_hash] > 1 else c for c in checkpoints]
