@@ -10,6 +10,7 @@ from pathlib import Path
 from dynamics.checkpoint_files import git_id, hash_files, weight_files
 from dynamics.controls import RANDOM_INIT, control_name
 from dynamics.errors import CheckpointError, PlanError
+from dynamics.folder_checks import own_unembedding
 from dynamics.grids import DEFAULT_PATTERN, StepName, Steps, select_steps
 from dynamics.hub.errata import DUPLICATE
 from dynamics.hub.finding import HubStep, Missing, find_on_hub
@@ -17,6 +18,8 @@ from dynamics.hub.listing import SETUP_FILES, HubRevision, hash_setup
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
 from dynamics.step_folders import ITSELF, steps_in
+
+UNTIED = "untied"
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Checkpoint:
         weights: format of the weights: `safetensors`, else `gguf` (folders only), else `bin` where the plan allows
             pickle.
         remote: its files on the Hub; None for a folder on disk.
-        flags: `duplicate` (another step has the same weights), `quarantined` (known or found to be wrong).
-        notes: one line for each known fault.
+        flags: `duplicate` (another step has the same weights), `quarantined` (known or found to be wrong), `untied`
+            (an unembedding of its own, though its config ties it to the embedding).
+        notes: one line for each known fault, and for a step that is not its name's.
         init_seed: seed of randomly initialised weights (`random_init`); None for a saved state.
     """
 
@@ -116,7 +120,8 @@ def find_checkpoints(
     per_step = tokens_per_step or _tokens_per_step(root)
     _check_against_manifest(root, requested)
     _check_one_tokenizer(model, [root / available[step].name / "tokenizer.json" for step in requested])
-    return _flag_duplicates([_local(model, available[step], root, per_step, allow_pickle) for step in requested])
+    local = [noted(_local(model, available[step], root, per_step, allow_pickle)) for step in requested]
+    return _flag_duplicates(local)
 
 
 def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
@@ -227,6 +232,14 @@ def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, 
         weights=weights,
         notes=() if name.note is None else (name.note,),
     )
+
+
+def noted(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, with flag `untied` and a note where its files hold an unembedding that its config does not."""
+    note = None if checkpoint.folder is None else own_unembedding(checkpoint.folder, checkpoint.weights)
+    if note is None or checkpoint.init_seed is not None or UNTIED in checkpoint.flags:
+        return checkpoint
+    return replace(checkpoint, flags=(*checkpoint.flags, UNTIED), notes=(*checkpoint.notes, note))
 
 
 def _flag_duplicates(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:

@@ -1,8 +1,9 @@
 """Checks of a checkpoint's folder before its weights are opened: config, tokenizer, tensors. No torch."""
 
+import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ the config, so they are not read."""
 WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 """What torch.compile, data parallelism, FSDP, activation checkpointing and Fabric put into the names of parameters."""
 
+_TIED_BY_DEFAULT = ("gpt2",)
+_EMBEDDINGS, _UNEMBEDDINGS = (
+    ("wte.weight", "embed_tokens.weight", "embed_in.weight"),
+    ("lm_head.weight", "embed_out.weight"),
+)
+_CHUNK = 1 << 24
 _POINTERS = {b"version https://git-lfs": "Git LFS", b"/annex/objects/": "git-annex"}
 _ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 _OTHER_FORMATS = ("*.pth", "*.pt", "*.ckpt", "*.h5", "*.msgpack", "*.bin", "*.npz")
@@ -178,6 +185,40 @@ def check_tensors(folder: Path, types: Mapping[str, str]) -> None:
                 f"{folder}: tensor {name} is of type {kind}; weights are {', '.join(FLOATS)}. The file is quantised or "
                 "damaged: use the model's float weights, or copy the file again"
             )
+
+
+def own_unembedding(folder: Path, weights: str) -> str | None:
+    """What is used where a config ties the unembedding to the embedding and the files hold two matrices that differ.
+
+    transformers then opens both as they are in the files. None where they are equal, or not both there, or unreadable.
+    """
+    if weights != "safetensors":
+        return None
+    try:
+        config = read_json(folder, "config.json")
+        if not config.get("tie_word_embeddings", config.get("model_type") in _TIED_BY_DEFAULT):
+            return None
+        digests = {name: digest for path in weight_files(folder, weights) for name, digest in _matrices(path)}
+    except (CheckpointError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # what is wrong with the files is said where they are opened
+    head = next((name for name in digests if name.endswith(_UNEMBEDDINGS)), None)
+    if head is None or len(set(digests.values())) < 2:
+        return None
+    return f"config.json ties embedding and unembedding, and the files hold two that differ: {head} is the unembedding"
+
+
+def _matrices(path: Path) -> Iterator[tuple[str, str]]:
+    """Name and hash of type and values, of the embedding and of the unembedding in a safetensors file."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        for name in sorted(name for name in header if name.endswith((*_EMBEDDINGS, *_UNEMBEDDINGS))):
+            begin, end = header[name]["data_offsets"]
+            file.seek(8 + length + begin)
+            digest = hashlib.sha256(header[name]["dtype"].encode())
+            for at in range(begin, end, _CHUNK):
+                digest.update(file.read(min(_CHUNK, end - at)))
+            yield name, digest.hexdigest()
 
 
 def _check_heads(config: Mapping[str, Any], where: Path | str) -> None:

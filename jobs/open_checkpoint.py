@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dynamics.checkpoints import Checkpoint
+from dynamics.checkpoints import Checkpoint, noted
 from dynamics.decomposition import Projections
 from dynamics.errors import PlanError
 from dynamics.loading import load_model, load_tokenizer
@@ -54,7 +54,7 @@ def open_checkpoint(work: CheckpointWork) -> Iterator[OpenCheckpoint]:
     with local_files(work) as checkpoint:
         model = load_model(checkpoint, dtype=work.all_units[0].dtype, device=device)
         tokenizer = load_tokenizer(checkpoint)
-        yield OpenCheckpoint(checkpoint, model, tokenizer, device, time.perf_counter() - started)
+        yield OpenCheckpoint(noted(checkpoint), model, tokenizer, device, time.perf_counter() - started)
 
 
 def resolve_device(device: str) -> str:

@@ -126,7 +126,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "n_skipped": (pa.int64(), "examples that exceed the context, null rows of `predictions`"),
         "contrasts_with": (_TEXT, "for the template `contrast`, the template it is compared with: its task's first"),
         "demonstrations_of": (_TEXT, "for a transfer task, the task whose demonstrations it takes"),
-        "flags": (pa.list_(pa.string()), "duplicate, quarantined, shared_pool, bos"),
+        "flags": (pa.list_(pa.string()), "duplicate, quarantined, untied, shared_pool, bos"),
         "versions": (_TEXT, "versions of the method, the schema and the libraries"),
         "forward_id": (_TEXT, "hash of weights, dtype, prompt token ids, rows and method version"),
         "part": (_TEXT, "part that holds the unit's rows in the other tables"),

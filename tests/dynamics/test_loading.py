@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dynamics.checkpoints import find_checkpoints
+from dynamics.checkpoints import find_checkpoints, random_init
 from dynamics.errors import CheckpointError, UnsupportedModel, UserError
 from dynamics.loading import load_model
 from tests.models import VARIANTS, perturbed
@@ -335,3 +335,40 @@ def test_a_config_of_another_shape_is_one_line(content: str, tmp_path: Path) -> 
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError, match=r"config.json (is not valid JSON|holds a)"):
         opened(tmp_path)
+
+
+UNTIED = "config.json ties embedding and unembedding, and the files hold two that differ: {} is the unembedding"
+
+
+@pytest.mark.parametrize(
+    ("variant", "head", "config"),
+    [
+        ("llama", "lm_head.weight", {"tie_word_embeddings": True}),
+        ("gpt2-untied", "lm_head.weight", {"tie_word_embeddings": True}),
+        ("gpt_neox-parallel", "embed_out.weight", {"tie_word_embeddings": True}),
+    ],
+)
+def test_two_matrices_under_a_config_that_ties_them_are_noted(
+    variant: str, head: str, config: dict, tmp_path: Path
+) -> None:
+    """The note says which is used, and that one is opened."""
+    model = save(tmp_path, variant, config=config)
+    (checkpoint,) = find_checkpoints("mine", folder=tmp_path)
+    assert (checkpoint.flags, checkpoint.notes) == (("untied",), (UNTIED.format(head),))
+    assert torch.equal(load_model(checkpoint).get_output_embeddings().weight, model.get_output_embeddings().weight)
+    assert random_init(checkpoint, 0).flags == ()
+
+
+@pytest.mark.parametrize(("variant", "config"), [("llama", None), ("gpt2", None), ("llama-tied-wide-heads", None)])
+def test_a_config_that_agrees_with_its_weights_has_no_note(variant: str, config: dict | None, tmp_path: Path) -> None:
+    save(tmp_path, variant, config=config)
+    (checkpoint,) = find_checkpoints("mine", folder=tmp_path)
+    assert (checkpoint.flags, checkpoint.notes) == ((), ())
+
+
+def test_two_equal_matrices_are_tied_without_a_note(tmp_path: Path) -> None:
+    save(tmp_path, "gpt2", lambda ts: {**ts, "lm_head.weight": ts["transformer.wte.weight"].clone()})
+    (checkpoint,) = find_checkpoints("mine", folder=tmp_path)
+    assert (checkpoint.flags, checkpoint.notes) == ((), ())
+    found = load_model(checkpoint)
+    assert found.get_output_embeddings().weight is found.get_input_embeddings().weight

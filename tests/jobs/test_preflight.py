@@ -351,3 +351,19 @@ def test_cuda_without_a_gpu_is_refused_unless_workers_request_one(
     swept = CliRunner().invoke(sweep_app, [str(requested), "--out", str(tmp_path / "out"), "--executor", "inline"])
     assert swept.exit_code == 1
     assert "PlanError: device = 'cuda', but this worker has 0 CUDA devices" in swept.output
+
+
+def test_two_matrices_under_a_config_that_ties_them_are_flagged(hub: FakeHub, tmp_path: Path) -> None:
+    """In the plan for a folder; in the rows for a model of the Hub too, whose weights a plan does not see."""
+    files = with_config(models.single(0), tie_word_embeddings=True)
+    run = write_steps(tmp_path / "run", {"step0": files})
+    hub.add(REPO, "step0", files)
+    hub.add(REPO, "step143000", models.single(9))
+    assert "step0 [untied]: config.json ties" in look(local_plan(tmp_path / "local.toml", run)).output
+    for i, plan in enumerate(
+        [local_plan(tmp_path / "local.toml", run), write_plan(tmp_path / "p.toml", "steps = [0]")]
+    ):
+        out = tmp_path / f"out{i}"
+        swept = CliRunner().invoke(sweep_app, [str(plan), "--out", str(out), "--executor", "inline"])
+        assert swept.exit_code == 0, swept.output
+        assert scan(open_store(out), "units").collect()["flags"].to_list() == [["untied"], ["untied"]]
