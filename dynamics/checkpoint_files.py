@@ -1,15 +1,43 @@
 """The files of a checkpoint on disk: which of them are weights, and their hashes. No torch."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from dynamics.hub.fetch import git_blob_id
 
+WHOLE = {"safetensors": "model.safetensors", "bin": "pytorch_model.bin"}
+"""Format -> the name of its single file; shards and their index are named after it."""
+
 
 def weight_files(folder: Path, kind: str) -> list[Path]:
-    """The weight files of a format (`safetensors`, `gguf` or `bin`), sorted; of pickles only `pytorch_model*.bin`."""
-    return sorted(folder.glob("pytorch_model*.bin" if kind == "bin" else f"*.{kind}"))
+    """The files that transformers opens for a format (`safetensors`, `gguf` or `bin`), sorted.
+
+    The single file, else the shards; other files of the same suffix (an adapter, an optimiser's state) are not weights.
+    """
+    if kind == "gguf":
+        return sorted(folder.glob("*.gguf"))
+    whole = folder / WHOLE[kind]
+    if whole.is_file():
+        return [whole]
+    named = shards_of_index(folder, kind)
+    shards = folder.glob(f"{whole.stem}-*-of-*{whole.suffix}") if named is None else (folder / name for name in named)
+    return sorted(path for path in shards if path.is_file())
+
+
+def index_file(folder: Path, kind: str) -> Path:
+    """Where the index of shards is, if there is one."""
+    return folder / f"{WHOLE[kind]}.index.json"
+
+
+def shards_of_index(folder: Path, kind: str) -> list[str] | None:
+    """The names of the shards in the index, sorted; None where there is no index, or something else under its name."""
+    try:
+        names = set(json.loads(index_file(folder, kind).read_text("utf-8"))["weight_map"].values())
+        return sorted(name for name in names if Path(name).name == name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def git_id(path: Path) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from dynamics.checkpoint_files import git_id, hash_files, weight_files
 from dynamics.controls import RANDOM_INIT, control_name
 from dynamics.errors import CheckpointError, PlanError
-from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, select_steps, steps_by_name
+from dynamics.folder_checks import own_unembedding
+from dynamics.grids import DEFAULT_PATTERN, StepName, Steps, select_steps
 from dynamics.hub.errata import DUPLICATE
 from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.finding import HubStep, Missing, find_on_hub
@@ -18,8 +19,9 @@ from dynamics.hub.listing import SETUP_FILES, HubRevision, hash_setup
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
 from dynamics.step_consistency import compare_steps
+from dynamics.step_folders import ITSELF, steps_in
 
-_LOCAL_PATTERNS = (DEFAULT_PATTERN, "checkpoint-{step}")
+UNTIED = "untied"
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,10 @@ class Checkpoint:
         weights: format of the weights: `safetensors`, else `gguf` (folders only), else `bin` where the plan allows
             pickle.
         remote: its files on the Hub; None for a folder on disk.
-        flags: `duplicate` (another step has the same weights), `quarantined` (known or found to be wrong),
-            `config_changed` and `special_tokens_changed` (not as at the last step: `dynamics.step_consistency`).
-        notes: one line for each known fault or change.
+        flags: `duplicate` (another step has the same weights), `quarantined` (known or found to be wrong), `untied`
+            (an unembedding of its own, though its config ties it to the embedding), `config_changed` and
+            `special_tokens_changed` (not as at the last step: `dynamics.step_consistency`).
+        notes: one line for each known fault or change, and for a step that is not its name's.
         init_seed: seed of randomly initialised weights (`random_init`); None for a saved state.
     """
 
@@ -78,9 +81,10 @@ def find_checkpoints(
 
     Args:
         model: `reference`; or the id that the folder's model gets in the tables; or `owner/name` on the Hub.
-        steps: a named grid, a range or a list; None or `all` for every step (of Pythia: all published ones).
-        folder: folder of the checkpoints, or of a single model, which is then step `FINISHED`; None for the reference
-            suite and the Hub.
+        steps: a named grid, a range or a list; None or `all` for every step (of Pythia: all published ones); `finished`
+            for a folder's own model beside its step folders.
+        folder: folder of the checkpoints, or of a single model, which is then step 1 (`dynamics.step_folders`); None
+            for the reference suite and the Hub.
         tokens_per_step: training tokens per step; by default taken from the manifest of `jobs.pretrain`, the suite or
             the revision's name.
         pattern: how revisions are named; `step{step}` or `checkpoint-{step}` in folders, `step{step}` on the Hub.
@@ -111,15 +115,14 @@ def find_checkpoints(
             f"model {model!r} has no folder in the plan; only {suite.MODEL_ID!r} is embedded, and a model on the Hub "
             'is named owner/name. Add folder = "/path/to/checkpoints" to the model'
         )
-    if (root / "config.json").is_file() or list(root.glob("*.gguf")):  # a single model, not a folder of its steps
-        available, root = {FINISHED: StepName(FINISHED, root.resolve().name, None)}, root.resolve().parent
-    else:
-        available = _steps_in(model, root, pattern)
+    root, available = steps_in(model, root, steps, pattern)
     strict = missing == "refuse"
-    requested = sorted(available) if steps in (None, "all") else select_steps(steps, model, available, strict=strict)
+    requested = (
+        sorted(available) if steps in (None, "all", ITSELF) else select_steps(steps, model, available, strict=strict)
+    )
     per_step = tokens_per_step or _tokens_per_step(root)
     _check_against_manifest(root, requested)
-    local = [_local(model, available[step], root, per_step, allow_pickle) for step in requested]
+    local = [noted(_local(model, available[step], root, per_step, allow_pickle)) for step in requested]
     return _flag_changes(model, _flag_duplicates(local))
 
 
@@ -144,19 +147,6 @@ def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
         flags=(),
         notes=(),
         init_seed=seed,
-    )
-
-
-def _steps_in(model: str, root: Path, pattern: str | None) -> dict[int, StepName]:
-    """Step -> name of its folder, for every checkpoint in a folder."""
-    if not root.is_dir():
-        raise CheckpointError(f"{root} is not a folder; give a folder that contains step<n> or checkpoint-<n> folders")
-    names = sorted(path.name for path in root.iterdir() if path.is_dir())
-    for candidate in _LOCAL_PATTERNS if pattern is None else (pattern,):
-        if step_names := steps_by_name(model, names, candidate):
-            return step_names
-    raise CheckpointError(
-        f"{root} contains no {pattern or 'step<n> or checkpoint-<n>'} folder; check the folder and `pattern`"
     )
 
 
@@ -251,10 +241,19 @@ def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, 
         setup_hash=hash_setup({path.name: git_id(path) for path in present}),
         folder=folder,
         weights=weights,
+        notes=() if name.note is None else (name.note,),
     )
 
 
+def noted(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, with flag `untied` and a note where its files hold an unembedding that its config does not."""
+    note = None if checkpoint.folder is None else own_unembedding(checkpoint.folder, checkpoint.weights)
+    if note is None or checkpoint.init_seed is not None or UNTIED in checkpoint.flags:
+        return checkpoint
+    return replace(checkpoint, flags=(*checkpoint.flags, UNTIED), notes=(*checkpoint.notes, note))
+
+
 def _flag_duplicates(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """The checkpoints, those flagged whose weights another step shares."""
-    counts = Counter(checkpoint.content_hash for checkpoint in checkpoints)
-    return [replace(c, flags=(DUPLICATE,)) if counts[c.content_hash] > 1 else c for c in checkpoints]
+    """The checkpoints, those flagged whose weights another step shares; a step without weights shares none."""
+    counts = Counter(c.content_hash for c in checkpoints if c.content_hash != hash_files([]))
+    return [replace(c, flags=(*c.flags, DUPLICATE)) if counts[c.content_hash] > 1 else c for c in checkpoints]

@@ -59,3 +59,10 @@ def first_line(error: BaseException | str, length: int | None = None) -> str:
     """The first line of an error's text, or the name of its class where it has none; cut to `length` characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:length]
+
+
+def one_line(error: BaseException | str) -> str:
+    """The whole text of an error on one line, with the name of its class where the text alone says little."""
+    text = " ".join(str(error).split()).rstrip(".!")
+    bare = not isinstance(error, str) and (len(text) < 12 or isinstance(error, KeyError))
+    return f"{type(error).__name__} {text}".strip() if bare else text

@@ -13,6 +13,7 @@ FINISHED = 1
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FIELDS = {"step": r"(?P<step>\d+)", "n": r"(?P<n>\d+)"}
+_BILLIONS = re.compile(r"\{n\}B(?![A-Za-z0-9{])")
 _PATTERN_TEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Steps = str | Sequence[int] | range
@@ -20,18 +21,23 @@ Steps = str | Sequence[int] | range
 
 @dataclass(frozen=True)
 class StepName:
-    """A step and the name of its revision, with its training tokens where the name or the suite gives them."""
+    """A step and the name of its revision, with its training tokens where the name or the suite gives them.
+
+    `note` says where the step comes from, if not from the name.
+    """
 
     step: int
     name: str
     tokens_seen: int | None
+    note: str | None = None
 
 
 def name_pattern(text: str) -> re.Pattern[str]:
     """Compile a pattern such as `step{step}` or `stage1-step{step}-tokens{n}B`.
 
     Raises:
-        PlanError: `{step}` is missing or repeated, another field, or characters that revision names cannot have.
+        PlanError: `{step}` is missing or repeated, another field, a `{n}` that is no number of billions, or characters
+            that revision names cannot have.
     """
     fields = _FIELD.findall(text)
     literal = _FIELD.sub("0", text)
@@ -39,6 +45,11 @@ def name_pattern(text: str) -> re.Pattern[str]:
         raise PlanError(
             f"pattern {text!r} must hold {{step}} once, may hold {{n}} once (tokens, as in tokens{{n}}B), and "
             "otherwise letters, digits, '.', '_' and '-'; for example 'stage1-step{step}-tokens{n}B'"
+        )
+    if "n" in fields and not _BILLIONS.search(text):
+        raise PlanError(
+            f"pattern {text!r}: {{n}} is the number of training tokens in billions, followed by B, as in tokens{{n}}B; "
+            "write any other number out, one model entry for each, for example 'stage1-step{step}'"
         )
     pieces = re.split(r"(\{(?:step|n)\})", text)
     return re.compile("".join(_FIELDS[p[1:-1]] if _FIELD.fullmatch(p) else re.escape(p) for p in pieces))
@@ -112,8 +123,11 @@ def _grid_steps(grid: str, model: str, available: Collection[int]) -> list[int]:
 
 
 def _tokens_seen(model: str, step: int, billions: str | None) -> int | None:
-    if billions is not None:
-        return int(billions) * 10**9
+    return tokens_at(model, step) if billions is None else int(billions) * 10**9
+
+
+def tokens_at(model: str, step: int) -> int | None:
+    """Training tokens at a step of a model of a known suite; None of any other."""
     suite = suite_of(model)
     return None if suite is None else step * suite.tokens_per_step
 

@@ -1,30 +1,34 @@
 """Loading a checkpoint from disk, model and tokenizer, with checks for missing, damaged and mismatched files."""
 
-import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     TokenizersBackend,
 )
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.utils import logging as transformers_logging
 
 from dynamics import gguf_files
 from dynamics.checkpoint_files import weight_files
 from dynamics.checkpoints import Checkpoint
-from dynamics.errors import CheckpointError, first_line
-from dynamics.families import check_supported
+from dynamics.errors import CheckpointError, one_line, unknown
+from dynamics.folder_checks import OLD_BUFFERS, check_folder, check_tensors, tensor_types
 from dynamics.tokenizer_files import PROBES, first_difference, read_tokenizer_file
 
 _LOCAL_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_SAFETENSORS_NAMES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = "cpu") -> PreTrainedModel:
@@ -39,44 +43,21 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
         UnsupportedModel: no family covers the config's `model_type`.
     """
     folder = _local_folder(checkpoint)
+    check_folder(folder, checkpoint.weights, initialised=checkpoint.init_seed is not None)
     file = gguf_files.gguf_file(folder) if checkpoint.weights == "gguf" else None
-    if file is not None:
-        gguf_files.check_packages(file)
-    else:
-        check_supported(_read_json(folder, "config.json").get("model_type"))
-        if checkpoint.init_seed is None and not weight_files(folder, checkpoint.weights):
-            raise CheckpointError(
-                f"{folder} holds no .{checkpoint.weights} file; copy the weights there or save them again (pickled "
-                "weights, .bin, need allow_pickle = true)"
-            )
+    gguf = None if file is None else file.name
     if checkpoint.init_seed is not None:
-        initialised: Any = random_model(folder, checkpoint.init_seed, None if file is None else file.name)
+        initialised: Any = random_model(folder, checkpoint.init_seed, gguf)
         return initialised.to(device=device, dtype=_DTYPES[dtype]).eval().requires_grad_(False)
-    transformers_logging.disable_progress_bar()
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        opened: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=_DTYPES[dtype],
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=checkpoint.weights == "safetensors",
-            weights_only=True,
-            ignore_mismatched_sizes=True,  # reported below by name, instead of on the console
-            output_loading_info=True,
-            gguf_file=None if file is None else file.name,
-        )
-    except Exception as error:  # a damaged file raises safetensors errors, OSError, RuntimeError, KeyError ...
-        reason = first_line(error).rstrip(".!")
-        raise CheckpointError(f"{folder} cannot be opened: {reason}. Copy or download the checkpoint again") from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-    model, report = opened
+    config = _config(folder, gguf)
+    types = _tensor_types(folder, checkpoint.weights)
+    model, report = _opened(checkpoint, folder, config, gguf, dtype)
     _check_complete(folder, report)
-    if file is not None:
+    if file is None:
+        _check_every_parameter(folder, model, types)
+    else:
         gguf_files.check_complete(file, model)
-    _check_finite(folder, model)
+    _check_finite(folder, checkpoint.weights, model, dtype)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -94,10 +75,10 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     folder = _local_folder(checkpoint)
     gguf = None if (folder / "tokenizer.json").exists() else gguf_files.gguf_file(folder)
     if gguf is not None:
-        return _opened(folder, lambda: AutoTokenizer.from_pretrained(folder, gguf_file=gguf.name, **_LOCAL_ONLY))
+        return _opened_tokenizer(folder, lambda: AutoTokenizer.from_pretrained(folder, gguf_file=gguf.name, **_LOCAL_ONLY))
     file = read_tokenizer_file(folder)
     # not AutoTokenizer: for some classes it rebuilds a tokenizer from the vocabulary and drops the rest of the file
-    tokenizer = _opened(folder, lambda: TokenizersBackend.from_pretrained(folder, **_LOCAL_ONLY))
+    tokenizer = _opened_tokenizer(folder, lambda: TokenizersBackend.from_pretrained(folder, **_LOCAL_ONLY))
     if difference := first_difference(file, lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]):
         raise CheckpointError(
             f"the tokenizer in {folder} does not open as its tokenizer.json defines it: {difference} as opened; check "
@@ -115,7 +96,7 @@ def _adds(tokenizer: PreTrainedTokenizerBase, kind: str) -> bool:
     return tokenizer("a")["input_ids"][0 if kind == "bos" else -1] == getattr(tokenizer, f"{kind}_token_id")
 
 
-def _opened(folder: Path, read: Callable[[], PreTrainedTokenizerBase]) -> PreTrainedTokenizerBase:
+def _opened_tokenizer(folder: Path, read: Callable[[], PreTrainedTokenizerBase]) -> PreTrainedTokenizerBase:
     try:
         return read()
     except Exception as error:  # of transformers and of tokenizers, which raises a bare Exception on malformed JSON
@@ -150,7 +131,7 @@ def random_model(folder: Path, seed: int, gguf_file: str | None = None) -> PreTr
     published, it is a second control. The weights depend on the seed only, and torch's global generator is left as it
     was.
     """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, gguf_file=gguf_file)
+    config = _config(folder, gguf_file)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
@@ -162,33 +143,174 @@ def _local_folder(checkpoint: Checkpoint) -> Path:
     return checkpoint.folder
 
 
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / name
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; a checkpoint is a Hugging Face folder that contains {name}")
+def _config(folder: Path, gguf_file: str | None) -> PreTrainedConfig:
+    """The config of a folder, with an attention that is installed.
+
+    Raises:
+        CheckpointError: transformers does not accept it, or does not know its rotary embedding.
+    """
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); copy the file again") from error
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, gguf_file=gguf_file)
+    except Exception as error:  # validation errors of several kinds; of a GGUF file, whatever reads it
+        where = folder / (gguf_file or "config.json")
+        raise CheckpointError(
+            f"{where} is not a config that transformers opens: {one_line(error)}. Correct it"
+        ) from error
+    for kind in _rope_types(getattr(config, "rope_parameters", None)):
+        if kind not in ("default", *ROPE_INIT_FUNCTIONS):
+            known = unknown("rope_type", kind, ("default", *ROPE_INIT_FUNCTIONS))
+            raise CheckpointError(f"{folder / 'config.json'}: {known}. Correct it, or use a transformers that knows it")
+    # FlashAttention and the like may be missing where the checkpoint is read; heads write the same under each
+    if config._attn_implementation_internal not in (None, "eager", "sdpa"):
+        config._attn_implementation = "sdpa"
+    return config
+
+
+def _rope_types(parameters: object) -> list[object]:
+    """The types of rotary embedding in a config: one, or one for each type of layer."""
+    if not isinstance(parameters, dict):
+        return []
+    inner = [kind for value in parameters.values() for kind in _rope_types(value)]
+    return [parameters["rope_type"], *inner] if "rope_type" in parameters else inner
+
+
+def _opened(
+    checkpoint: Checkpoint, folder: Path, config: PreTrainedConfig, gguf_file: str | None, dtype: str
+) -> tuple[Any, dict]:
+    """The model as transformers opens it, and its report of tensors that did not fit."""
+    transformers_logging.disable_progress_bar()
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        opened: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=_DTYPES[dtype],
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=checkpoint.weights == "safetensors",
+            weights_only=True,
+            ignore_mismatched_sizes=True,  # reported below by name, instead of on the console
+            output_loading_info=True,
+            gguf_file=gguf_file,
+        )
+        return opened
+    except (MemoryError, torch.OutOfMemoryError):
+        raise  # no fault of the files: another attempt may have more
+    except Exception as error:  # a damaged file raises safetensors errors, OSError, RuntimeError, KeyError ...
+        raise CheckpointError(f"{folder} cannot be opened: {one_line(error)}. {_remedy(error)}") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+def _remedy(error: Exception) -> str:
+    """What helps against an error of opening a model, by its class."""
+    if isinstance(error, ImportError):
+        return "Install the package it names, or save the model in a format that needs none"
+    if isinstance(error, KeyError | TypeError | AttributeError | ZeroDivisionError):
+        return "Correct config.json, from which the model is built before its weights are read"
+    return "Copy or download the checkpoint again"
+
+
+def _tensor_types(folder: Path, weights: str) -> dict[str, str]:
+    """Name -> type of every tensor of a checkpoint; checked for pickles, whose names are known only once they are read.
+
+    Raises:
+        CheckpointError: a pickle cannot be read without running code, or holds something else than weights.
+    """
+    files = weight_files(folder, weights)
+    if weights != "bin":
+        return tensor_types(files) if weights == "safetensors" else {}
+    types: dict[str, str] = {}
+    for path in files:
+        try:
+            tensors = torch.load(path, map_location="meta", weights_only=True)
+            types |= {name: _SAFETENSORS_NAMES.get(t.dtype, str(t.dtype)) for name, t in tensors.items()}
+        except Exception as error:  # pickle errors, RuntimeError of a cut-off archive, AttributeError of other content
+            raise CheckpointError(
+                f"{path} cannot be opened: {one_line(error)}. Copy or download it again, or save the weights as "
+                "safetensors"
+            ) from error
+    check_tensors(folder, types)
+    return types
 
 
 def _check_complete(folder: Path, report: dict) -> None:
     """Check that config and weights agree, since transformers fills in missing tensors and drops unknown ones."""
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
-        keys = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report.get(kind) or ())
+    for kind, remedy in _REMEDIES.items():
+        found = (str(key[0] if isinstance(key, tuple) else key) for key in report.get(kind) or ())
+        keys = sorted(key for key in found if kind != "unexpected_keys" or not OLD_BUFFERS.fullmatch(key))
         if keys:
             shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+            raise CheckpointError(f"{folder} does not fit its config.json: {kind.replace('_', ' ')}: {shown}. {remedy}")
+
+
+_REMEDIES = {
+    "missing_keys": (
+        "The weights lack them: they are of a smaller or another model, or of a part of one. Copy config and weights "
+        "from the same checkpoint"
+    ),
+    "unexpected_keys": (
+        "The model of config.json has no place for them: it is smaller or another one. Copy config and weights from "
+        "the same checkpoint"
+    ),
+    "mismatched_keys": "Their shapes are of another config. Copy config and weights from the same checkpoint",
+    "error_msgs": "Copy the checkpoint again",
+}
+
+
+def _check_every_parameter(folder: Path, model: PreTrainedModel, types: Mapping[str, str]) -> None:
+    """Check that every parameter is in the files, itself or as the one it is tied to, and by one name only.
+
+    transformers opens a backbone without its prefix too, and takes the last of two tensors for one parameter.
+    """
+    parameters = {_one_name(name): value for name, value in model.named_parameters(remove_duplicate=False)}
+    prefix = f"{model.base_model_prefix}."
+    named: dict[str, str] = {}
+    for name in sorted(types):
+        forms = (_one_name(name), prefix + name, name.removeprefix(prefix))
+        parameter = next((form for form in forms if form in parameters), None)
+        if parameter in named:
             raise CheckpointError(
-                f"{folder} does not fit its config.json: {kind.replace('_', ' ')}: {shown}. "
-                "Config and weights belong to different models, or a shard is missing: copy the checkpoint again"
+                f"{folder} holds {parameter} twice, as {named[parameter]} and {name}; take one of the two out"
             )
-
-
-def _check_finite(folder: Path, model: PreTrainedModel) -> None:
-    """Check that no parameter has NaN or infinite values."""
-    names = [name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())]
-    if names:
+        if parameter is not None:
+            named[parameter] = name
+    there = {id(parameters[name]) for name in named}
+    if absent := [name for name, parameter in parameters.items() if id(parameter) not in there]:
         raise CheckpointError(
-            f"{folder}: {names[0]} holds NaN or infinity ({len(names)} such tensors); "
-            "the training run diverged or the file is damaged: copy the checkpoint again or leave the step out"
+            f"{folder} does not fit its config.json: missing: {absent[0]}. {_REMEDIES['missing_keys']}"
         )
+
+
+def _one_name(name: str) -> str:
+    """A parameter's name, the unembedding of GPT-NeoX by the one that newer versions of transformers use."""
+    return f"lm_head.{rest}" if (rest := name.removeprefix("embed_out.")) != name else name
+
+
+def _check_finite(folder: Path, weights: str, model: PreTrainedModel, dtype: str) -> None:
+    """Check that no parameter has NaN or infinite values, and tell a damaged file from a type that is too narrow."""
+    bad = [name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())]
+    if not bad:
+        return
+    name = bad[0]
+    largest = _largest_in_file(folder, weights, name.removeprefix(f"{model.base_model_prefix}."))
+    if largest is not None and math.isfinite(largest):
+        raise CheckpointError(
+            f"{folder}: {name} overflows {dtype}: the file holds {largest:.3g}, and {dtype} ends at "
+            f"{torch.finfo(_DTYPES[dtype]).max:.3g} ({len(bad)} such tensors); set dtype to bfloat16 or float32"
+        )
+    raise CheckpointError(
+        f"{folder}: {name} holds NaN or infinity ({len(bad)} such tensors); "
+        "the training run diverged or the file is damaged: copy the checkpoint again or leave the step out"
+    )
+
+
+def _largest_in_file(folder: Path, weights: str, name: str) -> float | None:
+    """The largest magnitude of a tensor as stored; None where no safetensors file has it, with or without a prefix."""
+    for path in weight_files(folder, weights) if weights == "safetensors" else ():
+        with safe_open(path, framework="pt") as file:
+            for stored in file.keys():  # noqa: SIM118, no mapping
+                if _one_name(stored) == name or stored.endswith(f".{name}"):
+                    return float(file.get_tensor(stored).double().abs().max())
+    return None

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dynamics.checkpoints import Checkpoint
+from dynamics.checkpoints import Checkpoint, noted
 from dynamics.decomposition import Projections
+from dynamics.errors import PlanError
 from dynamics.loading import load_model, load_tokenizer
 from jobs.fetching import local_files
 from jobs.work import CheckpointWork
@@ -53,9 +54,19 @@ def open_checkpoint(work: CheckpointWork) -> Iterator[OpenCheckpoint]:
     with local_files(work) as checkpoint:
         model = load_model(checkpoint, dtype=work.all_units[0].dtype, device=device)
         tokenizer = load_tokenizer(checkpoint)
-        yield OpenCheckpoint(checkpoint, model, tokenizer, device, time.perf_counter() - started)
+        yield OpenCheckpoint(noted(checkpoint), model, tokenizer, device, time.perf_counter() - started)
 
 
 def resolve_device(device: str) -> str:
-    """`auto` is CUDA where there is one, else the CPU."""
-    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    """`auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        PlanError: CUDA is asked for by name, and this process has no such device.
+    """
+    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.startswith("cuda") and int(device.partition(":")[2] or 0) >= n_devices:
+        raise PlanError(
+            f"device = {device!r}, but this worker has {n_devices} CUDA devices; request them with num_gpus in "
+            '[resources], or set device = "auto" or "cpu"'
+        )
+    return device if device != "auto" else "cuda" if n_devices else "cpu"

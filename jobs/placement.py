@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dynamics.checkpoint_files import weight_files
 from dynamics.checkpoints import Checkpoint
 from dynamics.errors import PlanError
 from dynamics.hub import disk
@@ -24,7 +25,7 @@ def weight_bytes(checkpoint: Checkpoint) -> int:
         return 0
     if checkpoint.remote:
         return sum(file.size for file in checkpoint.remote.weights)
-    return sum(path.stat().st_size for path in (checkpoint.folder or Path()).glob(f"*.{checkpoint.weights}"))
+    return sum(path.stat().st_size for path in weight_files(checkpoint.folder or Path(), checkpoint.weights))
 
 
 def largest_first(works: Sequence[CheckpointWork]) -> list[CheckpointWork]:

@@ -1,12 +1,12 @@
 """What a sweep would do and cost: checkpoints, downloads, disk, memory and results, from listings and configs alone."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dynamics.checkpoints import Checkpoint
-from dynamics.errors import CheckpointError
+from dynamics.errors import CheckpointError, PlanError, Unreachable, UnsupportedModel
+from dynamics.folder_checks import check_config, check_folder, check_tokenizer, read_json
 from dynamics.forward.memory import BYTES_OF, MAX_TOKENS_CPU, ModelShape, batch_bytes, decomposition_bytes
 from dynamics.hub.fetch import fetch_setup, is_cached
 from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN, FILE_LIMIT, FILE_LIMIT_WITH_TOKEN, REQUESTS_PER_FILE
@@ -110,6 +110,8 @@ def preflight(
     plan = resolved.plan
     missing = find_missing(resolved, store)
     works = work_by_checkpoint(plan, missing, run="preflight")
+    check_files([work.checkpoint for work in works])
+    check_device(plan, works)
     check_disk_budget(plan.hub, [work.checkpoint for work in works])
     needed = {work.checkpoint for work in works}
     sizes = _task_sizes(plan)
@@ -136,6 +138,58 @@ def preflight(
         timing=timing,
         hours=None if timing is None else timing.hours(works, workers),
     )
+
+
+def check_files(checkpoints: Sequence[Checkpoint]) -> None:
+    """Check what can be known of checkpoints before their weights are opened, as a sweep does; of a model on the Hub,
+    its config and tokenizer, which are fetched once for all revisions that share them.
+
+    Raises:
+        CheckpointError, UnsupportedModel: a checkpoint cannot be opened; names the first, and counts the others.
+    """
+    faults: list[CheckpointError | UnsupportedModel] = []
+    checked: set[tuple[str, str]] = set()
+    for checkpoint in checkpoints:
+        setup = (checkpoint.model, checkpoint.setup_hash)
+        if checkpoint.remote is not None and setup in checked:
+            continue
+        checked.add(setup)
+        try:
+            _check_files(checkpoint)
+        except Unreachable:
+            raise
+        except (CheckpointError, UnsupportedModel) as error:
+            faults.append(type(error)(f"{checkpoint}: {error}"))
+    if faults:
+        more = f" (and {len(faults) - 1} more such checkpoints)" if len(faults) > 1 else ""
+        raise type(faults[0])(f"{faults[0]}{more}")
+
+
+def _check_files(checkpoint: Checkpoint) -> None:
+    if checkpoint.remote is not None:
+        folder = fetch_setup(checkpoint.remote)
+        check_config(read_json(folder, "config.json"), f"{checkpoint.model}@{checkpoint.revision}")
+    else:
+        folder = checkpoint.folder or Path()
+        check_folder(folder, checkpoint.weights, initialised=checkpoint.init_seed is not None)
+    check_tokenizer(folder, checkpoint.weights)
+
+
+def check_device(plan: SweepPlan, works: Sequence[CheckpointWork]) -> None:
+    """Check that `device = "cuda"` can be had: of workers that request a GPU from Ray, or else on this machine.
+
+    Raises:
+        PlanError: no worker requests a GPU, and this machine has none that torch can use.
+    """
+    if not plan.device.startswith("cuda") or any(work.settings.resources.num_gpus for work in works):
+        return
+    import torch  # here, since importing it takes seconds and few plans ask for CUDA without requesting a GPU
+
+    if works and not torch.cuda.is_available():
+        raise PlanError(
+            f"device = {plan.device!r}, but no worker requests a GPU and torch finds no CUDA on this machine; add "
+            'num_gpus = 1 to [resources] for a cluster that has some, or set device = "auto" or "cpu"'
+        )
 
 
 def peak_disk(plan: SweepPlan, works: Sequence[CheckpointWork]) -> int:
@@ -183,7 +237,9 @@ def _model(
     if of_model[0].weights == "gguf":
         unpacked = 8 * largest  # 4-bit weights become float32
         return ModelReport(model, len(of_model), 0, unpacked + WORKER_OVERHEAD)
-    config = _config(of_model[0])
+    first = of_model[0]
+    folder = fetch_setup(first.remote) if first.remote else first.folder
+    config = read_json(folder or Path(), "config.json")
     shape = ModelShape.of(config)
     file_bytes = 4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2
     # while a checkpoint is opened, both the file's tensors and the model's may be in memory
@@ -199,14 +255,6 @@ def _model(
     )
     batch = batch_bytes(shape, plan.dtype, budget)
     return ModelReport(model, len(of_model), shape.n_components, int(worker), batch, added)
-
-
-def _config(checkpoint: Checkpoint) -> dict:
-    folder = fetch_setup(checkpoint.remote) if checkpoint.remote else checkpoint.folder
-    try:
-        return json.loads(((folder or Path()) / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"config.json of {checkpoint.model}@{checkpoint.revision} cannot be read") from error
 
 
 def _task_sizes(plan: SweepPlan) -> dict[str, TaskSize]:

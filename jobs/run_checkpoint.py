@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from dynamics.checkpoints import Checkpoint
 from dynamics.controls import controlled_rows
 from dynamics.decomposition import Decomposition, decompose
 from dynamics.errors import StoreError
@@ -134,6 +135,7 @@ def _run_unit(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, settings: 
         "forward_seconds": decomposed - started,
         "score_seconds": time.perf_counter() - decomposed,
         "peak_bytes": _peak_bytes(opened.device),
+        "flags": _flags(opened.checkpoint, prompts),
     }
     record = {**_record(unit, prompts, split), **_task_record(task, rows, unit), **measured}
     return FinishedUnit(unit, arrays, tables, record)
@@ -169,7 +171,6 @@ def _record(unit: WorkUnit, prompts: PromptSet, split: Decomposition) -> dict[st
         "partition_seed": PARTITION_SEED,
         "n_shots_used": prompts.n_shots_used,
         "n_skipped": len(prompts.skipped),
-        "flags": _flags(unit, prompts),
         "versions": VERSIONS,
         "forward_id": forward_id(unit, prompts),
         "created": datetime.now(UTC),
@@ -185,10 +186,10 @@ def _task_record(task: Task, rows: TaskRows, unit: WorkUnit) -> dict[str, object
     }
 
 
-def _flags(unit: WorkUnit, prompts: PromptSet) -> list[str]:
+def _flags(checkpoint: Checkpoint, prompts: PromptSet) -> list[str]:
     """Flags of the checkpoint, then of the prompts."""
     of_prompts = (("shared_pool", prompts.shares_pool), ("bos", prompts.bos))
-    return [*unit.checkpoint.flags, *(name for name, applies in of_prompts if applies)]
+    return [*checkpoint.flags, *(name for name, applies in of_prompts if applies)]
 
 
 def forward_id(unit: WorkUnit, prompts: PromptSet) -> str:

@@ -19,6 +19,7 @@ from jobs.executors import run_inline, run_ray
 from jobs.missing import Missing, find_missing, with_earlier_runs, work_by_checkpoint
 from jobs.outcomes import Outcome
 from jobs.placement import check_disk_budget, largest_first
+from jobs.preflight import check_device
 from jobs.resolving import ResolvedPlan, resolve
 from jobs.run_checkpoint import run_checkpoint
 from jobs.submitted import check_absolute
@@ -68,6 +69,7 @@ def run(plan: SweepPlan, missing: Missing, store: ResultStore, executor: Executo
     works = with_earlier_runs(largest_first(work_by_checkpoint(plan, missing, run_id)), store)
     if not works:
         return []
+    check_device(plan, works)
     check_disk_budget(plan.hub, [work.checkpoint for work in works])
     delete_stale(store)
     progress.warn_of_active_sweeps(active_sweeps(store))

@@ -71,10 +71,12 @@ class ModelPlan(_Strict):
 
     Attributes:
         id: name in the tables; without a folder the Hub repository, or `reference`.
-        folder: holds `step<n>` or `checkpoint-<n>` folders, or one model, recorded as step 1.
+        folder: holds `step<n>` or `checkpoint-<n>` folders, or one model, recorded as step 1; where it holds both,
+            `pattern` or `steps` say which are meant.
         revision: branch of a Hub model without published steps, such as `main`; recorded as step 1.
         tokens_per_step: training tokens per step, where neither the suite nor the revision's name tells.
-        steps: `all`, another named grid of its suite (`dynamics/suites/`), a list, or `{ from, to, every }`.
+        steps: `all`, another named grid of its suite (`dynamics/suites/`), a list, or `{ from, to, every }`; `finished`
+            for the folder's own model.
         pattern: how revisions are named, such as `stage1-step{step}-tokens{n}B`.
         allow_pickle: whether `.bin` weights are used where there is no safetensors.
         missing: whether steps without a revision, or without usable weights, are an error or skipped.

@@ -128,7 +128,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "demonstrations_of": (_TEXT, "for a transfer task, the task whose demonstrations it takes"),
         "flags": (
             pa.list_(pa.string()),
-            "duplicate, quarantined, config_changed, special_tokens_changed, shared_pool, bos",
+            "duplicate, quarantined, untied, config_changed, special_tokens_changed, shared_pool, bos",
         ),
         "versions": (_TEXT, "versions of the method, the schema and the libraries"),
         "forward_id": (_TEXT, "hash of weights, dtype, prompt token ids, rows and method version"),

@@ -132,7 +132,7 @@ def test_an_unknown_family_is_refused_with_the_list_and_the_place_to_add_one() -
     model.config.model_type = "no_such_family"
     with pytest.raises(UnsupportedModel) as error:
         decompose(model, ragged_prompts())
-    places = ("dynamics/families/<model_type>.py", "dynamics/families/__init__.py")
+    places = ("dynamics/families/<model_type>.py", "dynamics/supported_models.py")
     for expected in ("'no_such_family'", *places, *families.FAMILIES):
         assert expected in str(error.value)
 

@@ -89,3 +89,10 @@ def test_a_pattern_is_literal_but_for_its_fields() -> None:
 def test_two_names_of_one_step_are_refused() -> None:
     with pytest.raises(PlanError, match="'step01' and 'step1' for step 1"):
         steps_by_name("a/b", ["step1", "step01"])
+
+
+@pytest.mark.parametrize("text", ["stage{n}-step{step}", "stage{n}-step-{step}", "step{step}-run{n}", "{n}Bx-{step}"])
+def test_a_second_number_that_counts_no_tokens_is_refused(text: str) -> None:
+    with pytest.raises(PlanError, match=r"\{n\} is the number of training tokens in billions, followed by B"):
+        name_pattern(text)
+    assert name_pattern("step{step}-{n}B").fullmatch("step5-2B")

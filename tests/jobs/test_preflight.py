@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dynamics.checkpoints import find_checkpoints
+from dynamics.errors import CheckpointError, UnsupportedModel
+from dynamics.loading import load_model, load_tokenizer
 from dynamics.results.store import open_store, scan
 from jobs.plan import app
 from jobs.sweep import app as sweep_app
@@ -207,3 +212,158 @@ def test_a_local_plan_needs_no_network(hub: FakeHub, tmp_path: Path) -> None:
     swept = CliRunner().invoke(sweep_app, [str(plan), "--out", str(tmp_path / "out"), "--executor", "inline"])
     assert swept.exit_code == 0, swept.output
     assert not hub.requests
+
+
+def local_plan(path: Path, folder: Path, extra: str = "") -> Path:
+    """A plan of the steps in a folder, two units each."""
+    path.write_text(f'name = "local"\n{extra}\n[[models]]\nid = "mine"\nfolder = "{folder}"\n{TASK}')
+    return path
+
+
+def write_steps(root: Path, steps: dict[str, dict[str, bytes]]) -> Path:
+    """Folders of steps with these files."""
+    for name, files in steps.items():
+        (root / name).mkdir(parents=True)
+        for file, content in files.items():
+            (root / name / file).write_bytes(content)
+    return root
+
+
+def without(files: models.Files, *names: str) -> models.Files:
+    return {name: content for name, content in files.items() if name not in names}
+
+
+def with_config(files: models.Files, **changes: object) -> models.Files:
+    return files | {"config.json": json.dumps({**json.loads(files["config.json"]), **changes}).encode()}
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+UNUSABLE: dict[str, tuple[Callable[[], models.Files], str]] = {
+    "no weights": (models.setup_files, "copy the weights there, or leave the step out"),
+    "pickle": (lambda: models.pickled(1), "has its weights as pickle (.bin) only; add allow_pickle = true"),
+    "pointer": (lambda: models.single(1) | {"model.safetensors": POINTER}, "is a Git LFS pointer, not the file"),
+    "no tokenizer": (lambda: without(models.single(1), "tokenizer.json"), "tokenizer.json is missing"),
+    "tokenizer pointer": (
+        lambda: models.single(1) | {"tokenizer.json": POINTER},
+        "tokenizer.json is a Git LFS pointer",
+    ),
+    "no config": (lambda: without(models.single(1), "config.json"), "config.json is missing"),
+    "family": (lambda: with_config(models.single(1), model_type="gptj"), "unknown model_type 'gptj'"),
+    "rescaled": (lambda: with_config(models.single(1), logit_scale=2), "config key logit_scale = 2"),
+    "quantised": (lambda: with_config(models.single(1), quantization_config={"quant_method": "gptq"}), "'gptq'"),
+    "adapter": (
+        lambda: models.setup_files() | {"adapter_config.json": b"{}", "adapter_model.safetensors": b""},
+        "it is an adapter only; merge it",
+    ),
+    "shard": (lambda: without(models.sharded(1), "model-00002-of-00002.safetensors"), "lacks 1 of the 2 shards"),
+    "index": (
+        lambda: without(models.sharded(1), "model.safetensors.index.json"),
+        "but no model.safetensors.index.json",
+    ),
+    "cut off": (
+        lambda: models.single(1) | {"model.safetensors": models.single(1)["model.safetensors"][:-9]},
+        "cut off",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_what_cannot_be_opened_cannot_be_planned(kind: str, tmp_path: Path) -> None:
+    """With the words of the sweep."""
+    files, message = UNUSABLE[kind]
+    run = write_steps(tmp_path / "run", {"step1": files()})
+    refused = look(local_plan(tmp_path / "plan.toml", run))
+    assert refused.exit_code == 2
+    assert message in refused.output
+    assert "mine step 1: " in refused.output
+    assert len(refused.output.strip().splitlines()) == 1
+    (faulty,) = find_checkpoints("mine", folder=run)
+    with pytest.raises((CheckpointError, UnsupportedModel)) as error:
+        load_model(faulty), load_tokenizer(faulty)
+    assert str(error.value) in refused.output
+
+
+def test_steps_that_cannot_be_opened_are_counted_and_are_no_duplicates(tmp_path: Path) -> None:
+    steps = {"step0": models.single(0)} | {f"step{i}": models.setup_files() for i in (1, 2, 3)}
+    run = write_steps(tmp_path / "run", steps)
+    refused = look(local_plan(tmp_path / "plan.toml", run))
+    assert "(and 2 more such checkpoints)" in refused.output
+    assert [c.flags for c in find_checkpoints("mine", folder=run)] == [(), (), (), ()]
+
+
+def test_what_is_done_is_not_checked_any_more(tmp_path: Path) -> None:
+    """A plan asks for what its sweep would open."""
+    run = write_steps(tmp_path / "run", {"step0": models.single(0), "step1": models.single(1)})
+    plan, out = local_plan(tmp_path / "plan.toml", run), tmp_path / "out"
+    assert CliRunner().invoke(sweep_app, [str(plan), "--out", str(out), "--executor", "inline"]).exit_code == 0
+    for step in ("step0", "step1"):
+        (run / step / "adapter_config.json").write_text("{}")
+    assert "holds full weights and an adapter" in look(plan).output
+    assert report(plan, "--out", str(out))["n_done"] == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "gptj"}, r"unknown model_type 'gptj'.*dynamics/families"),
+        ({"quantization_config": {"quant_method": "awq"}}, "'awq'"),
+        ({"logit_scale": 0.1}, "config key logit_scale"),
+    ],
+)
+def test_a_model_of_the_hub_is_refused_by_its_config_before_its_weights(
+    hub: FakeHub, tmp_path: Path, changes: dict, message: str
+) -> None:
+    for step in (0, 1):
+        hub.add(REPO, f"step{step}", with_config(models.single(step), **changes))
+    hub.add(REPO, "step143000", models.single(9))
+    refused = look(write_plan(tmp_path / "plan.toml", "steps = [0, 1]"))
+    assert refused.exit_code == 2
+    assert re.search(message, refused.output), refused.output
+    assert not [name for name in hub.files if name.endswith(".safetensors")]
+    assert hub.requests["GET file"] <= len(models.SETUP)
+
+
+def test_checking_a_folder_imports_no_torch(tmp_path: Path) -> None:
+    run = write_steps(tmp_path / "run", {"step0": models.single(0), "step1": models.sharded(1)})
+    plan = local_plan(tmp_path / "plan.toml", run)
+    code = (
+        "import sys\nfrom jobs.plan import app\n"
+        f"app([{str(plan)!r}], standalone_mode=False)\n"
+        "sys.exit(' '.join({'torch', 'transformers'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "local: 4 units" in done.stdout
+
+
+def test_cuda_without_a_gpu_is_refused_unless_workers_request_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_steps(tmp_path / "run", {"step0": models.single(0)})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    plan = local_plan(tmp_path / "plan.toml", run, 'device = "cuda"')
+    swept = CliRunner().invoke(sweep_app, [str(plan), "--out", str(tmp_path / "out"), "--executor", "inline"])
+    for refused in (look(plan), swept):
+        assert refused.exit_code == 2
+        assert "device = 'cuda', but no worker requests a GPU and torch finds no CUDA" in refused.output
+    requested = local_plan(tmp_path / "plan.toml", run, 'device = "cuda"\nresources = { num_gpus = 1 }')
+    assert look(requested).exit_code == 0
+    swept = CliRunner().invoke(sweep_app, [str(requested), "--out", str(tmp_path / "out"), "--executor", "inline"])
+    assert swept.exit_code == 1
+    assert "PlanError: device = 'cuda', but this worker has 0 CUDA devices" in swept.output
+
+
+def test_two_matrices_under_a_config_that_ties_them_are_flagged(hub: FakeHub, tmp_path: Path) -> None:
+    """In the plan for a folder; in the rows for a model of the Hub too, whose weights a plan does not see."""
+    files = with_config(models.single(0), tie_word_embeddings=True)
+    run = write_steps(tmp_path / "run", {"step0": files})
+    hub.add(REPO, "step0", files)
+    hub.add(REPO, "step143000", models.single(9))
+    assert "step0 [untied]: config.json ties" in look(local_plan(tmp_path / "local.toml", run)).output
+    for i, plan in enumerate(
+        [local_plan(tmp_path / "local.toml", run), write_plan(tmp_path / "p.toml", "steps = [0]")]
+    ):
+        out = tmp_path / f"out{i}"
+        swept = CliRunner().invoke(sweep_app, [str(plan), "--out", str(out), "--executor", "inline"])
+        assert swept.exit_code == 0, swept.output
+        assert scan(open_store(out), "units").collect()["flags"].to_list() == [["untied"], ["untied"]]

@@ -1,0 +1,57 @@
+"""Supported models: the families by `model_type`, and config keys that no supported model may set. No torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dynamics.errors import UnsupportedModel, unknown
+
+FAMILIES = {
+    "gpt_neox": "dynamics.families.gpt_neox:anatomy",
+    "gpt2": "dynamics.families.gpt2:anatomy",
+    "llama": "dynamics.families.llama:anatomy",
+    "mistral": "dynamics.families.mistral:anatomy",
+    "olmo2": "dynamics.families.olmo2:anatomy",
+}
+"""`model_type` -> the function that finds a model's parts, a file each in `dynamics/families`."""
+
+NOT_COVERED = (
+    "final_logit_softcapping",
+    "logit_scale",
+    "logits_scaling",
+    "lm_head_multiplier",
+    "residual_multiplier",
+    "embedding_multiplier",
+    "scale_emb",
+    "scale_depth",
+    "dim_model_base",
+)
+"""Config keys that transform or rescale logits, residual or embedding. Related families have them; the model classes of
+these families would ignore them, and compute another model than the one that was trained."""
+
+
+def check_supported(model_type: object) -> None:
+    """Check that a family file supports a `model_type`.
+
+    Raises:
+        UnsupportedModel: none does; names those there are, and how to add one.
+    """
+    if model_type not in FAMILIES:
+        raise UnsupportedModel(
+            unknown("model_type", model_type, FAMILIES)
+            + ". To add one, write dynamics/families/<model_type>.py and register it in dynamics/supported_models.py"
+        )
+
+
+def check_no_rescaling(config: Mapping[str, Any]) -> None:
+    """Check that a config sets each of `NOT_COVERED` to None or 1, or not at all.
+
+    Raises:
+        UnsupportedModel: it sets one to something else.
+    """
+    for key in NOT_COVERED:
+        value = config.get(key)
+        if value is not None and value != 1:
+            raise UnsupportedModel(
+                f"config key {key} = {value!r} of this {config.get('model_type')} model is not supported: its label "
+                "logits are not the sum of its parts. Only None or 1 is; use another model"
+            )

@@ -1,0 +1,170 @@
+"""Which checkpoints a folder means: step folders, the folder's own model, or two readings that are refused by name."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dynamics.checkpoints import Checkpoint, find_checkpoints
+from dynamics.errors import CheckpointError, PlanError
+from dynamics.grids import FINISHED
+from dynamics.loading import load_model
+from tests import hub_models as models
+
+
+def write(folder: Path, files: models.Files) -> Path:
+    """A folder with these files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> Path:
+    """A folder with two of a Trainer's checkpoints."""
+    for step in (500, 1000):
+        write(tmp_path / "run" / f"checkpoint-{step}", models.single(step))
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def trained(steps: Path) -> Path:
+    """A Trainer's output folder: its last model beside its checkpoints."""
+    return write(steps, models.single(7))
+
+
+def found(folder: Path, steps=None, **options) -> list[tuple[int, str]]:
+    return [(c.step, c.revision) for c in find_checkpoints("mine", steps, folder, **options)]
+
+
+BOTH = [(500, "checkpoint-500"), (1000, "checkpoint-1000")]
+
+
+@pytest.mark.parametrize("asked", [None, "all"])
+def test_a_trainers_folder_has_two_readings(trained: Path, asked: str | None) -> None:
+    with pytest.raises(PlanError) as error:
+        find_checkpoints("mine", asked, trained)
+    for words in (
+        "can be read in two ways: the model in the folder itself",
+        'steps = "finished"',
+        "checkpoint-500 to checkpoint-1000",
+        'pattern = "checkpoint-{step}"',
+    ):
+        assert words in str(error.value)
+
+
+def test_each_reading_can_be_asked_for(trained: Path) -> None:
+    assert found(trained, "finished") == [(FINISHED, "run")]
+    assert found(trained, pattern="checkpoint-{step}") == BOTH
+    assert found(trained, (1000,)) == BOTH[1:]
+    assert found(trained, range(500, 1001, 500)) == BOTH
+    with pytest.raises(PlanError, match=r"no revision for 1 of the steps asked for: 1 \(nearest: 500\)"):
+        found(trained, (1,))
+    with pytest.raises(PlanError, match="remove one of them"):
+        found(trained, "finished", pattern="checkpoint-{step}")
+
+
+def test_what_each_reading_opens_is_what_lies_there(trained: Path) -> None:
+    def weights(checkpoint: Checkpoint) -> str:
+        return checkpoint.content_hash
+
+    (own,) = find_checkpoints("mine", "finished", trained)
+    first, second = find_checkpoints("mine", (500, 1000), trained)
+    assert len({weights(own), weights(first), weights(second)}) == 3
+    assert (
+        load_model(second).get_output_embeddings().weight.sum() != load_model(own).get_output_embeddings().weight.sum()
+    )
+    assert second.folder == trained / "checkpoint-1000"
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        lambda: {"config.json": models.setup_files()["config.json"]},
+        models.setup_files,
+        lambda: {"export.gguf": b"GGUF"},
+        lambda: {"model.safetensors": b""},
+        lambda: {"trainer_state.json": b"{}", "training_args.bin": b""},
+    ],
+    ids=["config", "config and tokenizer", "gguf", "weights without a config", "state"],
+)
+def test_files_that_are_no_model_hide_no_steps(steps: Path, stray: Callable[[], models.Files]) -> None:
+    write(steps, stray())
+    assert found(steps) == BOTH
+
+
+def test_two_series_of_steps_are_two_readings(steps: Path) -> None:
+    write(steps / "step10", models.single(10))
+    with pytest.raises(
+        PlanError, match=r'step10 \(pattern = "step\{step\}"\) or checkpoint-500 to checkpoint-1000 \(pat'
+    ):
+        found(steps)
+    with pytest.raises(PlanError, match="two ways"):
+        found(steps, (10,))
+    assert found(steps, pattern="step{step}") == [(10, "step10")]
+    assert found(steps, pattern="checkpoint-{step}") == BOTH
+
+
+def test_an_empty_folder_of_a_steps_name_is_no_second_reading(steps: Path, tmp_path: Path) -> None:
+    (steps / "step3").mkdir()
+    assert found(steps) == BOTH
+    finished = write(tmp_path / "finished", models.single(0))
+    (finished / "step0").mkdir()
+    assert found(finished) == [(FINISHED, "finished")]
+    (tmp_path / "empty" / "step0").mkdir(parents=True)
+    assert found(tmp_path / "empty") == [(0, "step0")]
+
+
+def test_a_pattern_is_never_ignored(tmp_path: Path) -> None:
+    finished = write(tmp_path / "finished", models.single(0))
+    with pytest.raises(
+        CheckpointError, match=r"contains no step\{step\} folder; .* leave `pattern` out to run that as s"
+    ):
+        found(finished, pattern="step{step}")
+
+
+def state(folder: Path, content: object) -> None:
+    (folder / "trainer_state.json").write_text(json.dumps(content))
+
+
+def test_the_training_state_says_the_step(steps: Path) -> None:
+    state(steps / "checkpoint-500", {"global_step": 500})
+    state(steps / "checkpoint-1000", {"global_step": 4000})
+    assert found(steps) == [(500, "checkpoint-500"), (4000, "checkpoint-1000")]
+    same, other = find_checkpoints("mine", folder=steps)
+    assert same.notes == ()
+    assert other.notes == ("its name says step 1000, its trainer_state.json step 4000, which is used",)
+    assert found(steps, (4000,)) == [(4000, "checkpoint-1000")]
+    with pytest.raises(PlanError, match=r"1000 \(nearest: 500 and 4000\)"):
+        found(steps, (1000,))
+
+
+def test_tokens_follow_the_training_state(steps: Path) -> None:
+    state(steps / "checkpoint-1000", {"global_step": 4000})
+    (_, later) = find_checkpoints("EleutherAI/pythia-14m", (500, 4000), steps)
+    assert later.tokens_seen == 4000 * 2_097_152
+    (_, later) = find_checkpoints("mine", folder=steps, tokens_per_step=10)
+    assert later.tokens_seen == 40_000
+
+
+def test_two_folders_of_one_step_are_refused(steps: Path) -> None:
+    state(steps / "checkpoint-500", {"global_step": 1000})
+    with pytest.raises(PlanError, match=r"has checkpoint-500 and checkpoint-1000 for step 1000 by their trainer_state"):
+        found(steps)
+
+
+@pytest.mark.parametrize("content", [[], {}, {"global_step": None}, {"global_step": True}, {"global_step": "9"}])
+def test_a_state_without_a_step_says_nothing(steps: Path, content: object) -> None:
+    state(steps / "checkpoint-500", content)
+    assert found(steps) == BOTH
+
+
+def test_copies_of_one_model_are_duplicates(steps: Path) -> None:
+    shutil.copy(steps / "checkpoint-500/model.safetensors", steps / "checkpoint-1000/model.safetensors")
+    state(steps / "checkpoint-1000", {"global_step": 4000})
+    first, second = find_checkpoints("mine", folder=steps)
+    assert (first.flags, second.flags) == (("duplicate",), ("duplicate",))
+    assert second.notes
