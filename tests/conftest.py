@@ -95,7 +95,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     monkeypatch.setattr("huggingface_hub.utils._http.time", impatient)
     for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
         monkeypatch.setattr(f"huggingface_hub.constants.{name}", 0.3)
-    monkeypatch.setattr("dynamics.hub.listing.API_TIMEOUT", 0.3)
+    monkeypatch.setattr("dynamics.hub.api.API_TIMEOUT", 0.3)
     monkeypatch.setattr("dynamics.hub.retries.FIRST_WAIT", 0.001)
     with serve(FakeHub()) as served:
         monkeypatch.setenv("HF_ENDPOINT", served.endpoint)

@@ -7,9 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dynamics.errors import CheckpointError
-from dynamics.hub.fetch import blob_path, fetch_revision, snapshot_folder
+from dynamics.hub.cache import blob_path, snapshot_folder
+from dynamics.hub.fetch import fetch_revision
 from dynamics.hub.ledger import (
     Entries,
+    Entry,
+    all_blobs,
+    blobs_of,
     drop_dead,
     entry_key,
     evict,
@@ -45,7 +49,7 @@ def using(revision: HubRevision, *, run: str, budget: int | None, keep: bool) ->
     while not hold(revision, hub.cache, run=run):
         acquire(revision, run=run, budget=budget)
     try:
-        yield snapshot_folder(hub.cache, revision)
+        yield snapshot_folder(hub.cache, revision.commit)
     finally:
         release(revision, hub.cache, keep=keep)
 
@@ -96,7 +100,7 @@ def claim(revision: HubRevision, cache_folder: Path, *, run: str, budget: int | 
             busy = any(in_use(entry, cache_folder) for entry in entries.values())
             idle_since = None if busy else idle_since or time.monotonic()
             if idle_since and time.monotonic() - idle_since > IDLE_SECONDS:  # the sweep that fetched these has ended
-                evict(entries, min(entries, key=lambda key: entries[key]["since"]), cache_folder)
+                evict(entries, min(entries, key=lambda key: entries[key].since), cache_folder)
         if time.monotonic() - started > wait:
             raise CheckpointError(f"{shortage}; nothing was released within {wait:.0f} s")
         time.sleep(POLL_SECONDS)
@@ -114,18 +118,18 @@ def mark_ready(revision: HubRevision, cache_folder: Path) -> None:
     """Record that all files of a revision are verified; they then stay until they have been used."""
     with ledger(cache_folder) as entries:
         entry = entries[entry_key(revision)]
-        entry["ready"] = True
-        entry["holders"] = [holder for holder in entry["holders"] if holder != holder_name(cache_folder)]
+        entry.ready = True
+        entry.holders = [holder for holder in entry.holders if holder != holder_name(cache_folder)]
 
 
 def hold(revision: HubRevision, cache_folder: Path, *, run: str) -> bool:
     """Start to use a revision that is ready; False where it is not in the cache, or was fetched by another sweep."""
     with ledger(cache_folder) as entries:
         entry = entries.get(entry_key(revision))
-        if entry is None or not entry["ready"] or entry["run"] != run:
+        if entry is None or not entry.ready or entry.run != run:
             return False
-        entry["used"] = True
-        entry["holders"].append(holder_name(cache_folder))
+        entry.used = True
+        entry.holders.append(holder_name(cache_folder))
         return True
 
 
@@ -135,10 +139,10 @@ def release(revision: HubRevision, cache_folder: Path, *, keep: bool = False) ->
         key = entry_key(revision)
         if key not in entries:
             return
-        holders = list(entries[key]["holders"])
+        holders = list(entries[key].holders)
         if holder_name(cache_folder) in holders:
             holders.remove(holder_name(cache_folder))
-        entries[key]["holders"] = holders
+        entries[key].holders = holders
         if in_use(entries[key], cache_folder):
             return
         if keep:
@@ -151,14 +155,14 @@ def _try_claim(entries: Entries, revision: HubRevision, cache_folder: Path, run:
     """Record the revision as being fetched; where it does not fit, return the reason instead."""
     key = entry_key(revision)
     if key in entries:
-        entries[key]["holders"].append(holder_name(cache_folder))
-        entries[key]["run"] = run
+        entries[key].holders.append(holder_name(cache_folder))
+        entries[key].run = run
         return None
-    recorded = {str(blob) for entry in entries.values() for blob in entry["blobs"]}
+    recorded = all_blobs(entries, cache_folder)
     blobs = {
-        str(blob): file.size
+        blob: file.size
         for file in revision.files
-        if not (blob := blob_path(cache_folder, revision, file)).exists() or str(blob) in recorded
+        if not (blob := blob_path(cache_folder, revision.commit, file)).exists() or blob in recorded
     }
     new_blobs = {blob: size for blob, size in blobs.items() if blob not in recorded}
     shortage = _shortage(entries, new_blobs, cache_folder, budget, revision)
@@ -167,30 +171,28 @@ def _try_claim(entries: Entries, revision: HubRevision, cache_folder: Path, run:
         shortage = _shortage(entries, new_blobs, cache_folder, budget, revision)
     if shortage:
         return shortage
-    folder = snapshot_folder(cache_folder, revision)
-    entries[key] = {
-        "run": run,
-        "ready": False,
-        "used": False,
-        "since": time.time(),
-        "holders": [holder_name(cache_folder)],
-        "blobs": blobs,
-        "files": [str(folder / file.path) for file in revision.files if not (folder / file.path).exists()],
-    }
+    folder = snapshot_folder(cache_folder, revision.commit)
+    entries[key] = Entry(
+        run=run,
+        since=time.time(),
+        holders=[holder_name(cache_folder)],
+        blobs={blob.name: size for blob, size in blobs.items()},
+        files=[file.path for file in revision.files if not (folder / file.path).exists()],
+    )
     return None
 
 
 def _shortage(
-    entries: Entries, new_blobs: dict[str, int], cache_folder: Path, budget: int | None, revision: HubRevision
+    entries: Entries, new_blobs: dict[Path, int], cache_folder: Path, budget: int | None, revision: HubRevision
 ) -> str | None:
     """The reason why new blobs do not fit into the budget or on the disk; None where they do."""
-    need, held = sum(new_blobs.values()), total_bytes(entries)
+    need, held = sum(new_blobs.values()), total_bytes(entries, cache_folder)
     reserved = sum(
         size
-        for entry in entries.values()
-        if not entry["ready"]
-        for blob, size in entry["blobs"].items()
-        if not Path(blob).exists()
+        for key, entry in entries.items()
+        if not entry.ready
+        for blob, size in blobs_of(key, entry, cache_folder).items()
+        if not blob.exists()
     )
     free = shutil.disk_usage(cache_folder).free - reserved - (MARGIN_BYTES if need else 0)
     what = f"{revision.repo}@{revision.revision} needs {need / 1e9:.3g} GB more on disk"
@@ -203,5 +205,5 @@ def _shortage(
 
 def _oldest_idle(entries: Entries, run: str, cache_folder: Path) -> str | None:
     """The oldest entry of another sweep that no process uses."""
-    idle = [key for key, entry in entries.items() if entry["run"] != run and not in_use(entry, cache_folder)]
-    return min(idle, key=lambda key: entries[key]["since"], default=None)
+    idle = [key for key, entry in entries.items() if entry.run != run and not in_use(entry, cache_folder)]
+    return min(idle, key=lambda key: entries[key].since, default=None)

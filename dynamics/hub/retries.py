@@ -7,18 +7,26 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
+from urllib.parse import urlsplit
 
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import parse_ratelimit_headers
 
 from dynamics.errors import CheckpointError, Unreachable
 from dynamics.hub.names import redact
 
 T = TypeVar("T")
+
+
+class BadAnswer(ConnectionError):
+    """An answer that is cut off, or contradicts an earlier one; the same request may succeed later."""
+
+
 ATTEMPTS = 6
 FIRST_WAIT, LONGEST_WAIT, LONGEST_REQUESTED_WAIT = 1.0, 60.0, 600.0
 _JITTER = random.SystemRandom()
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_REFUSED_STATUS = {400, 401, 403, 410}
 # by name, since huggingface_hub raises those of httpx or, in newer versions, of httpx2
 _TRANSIENT_TRANSPORT = {"TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"}
 
@@ -60,11 +68,24 @@ def is_transient(error: BaseException) -> bool:
     root = _root(error)
     response = getattr(root, "response", None)
     if response is not None:
-        return response.status_code in _TRANSIENT_STATUS
+        return response.status_code in _TRANSIENT_STATUS or is_expired_link(root)
     if isinstance(root, OSError) and "Consistency check failed" in str(root):
         return True
     kinds = {kind.__name__ for kind in type(root).__mro__}
     return bool(kinds & _TRANSIENT_TRANSPORT) or isinstance(root, (TimeoutError, ConnectionError))
+
+
+def is_expired_link(error: BaseException) -> bool:
+    """Whether the store of large files refuses a signed link, which expires; the Hub gives a new one.
+
+    The Hub redirects to that store; a refusal of the Hub itself is final. Mirrors may serve both at one host, so the
+    path tells: the Hub's own have `/resolve/` or `/api/`.
+    """
+    response = getattr(_root(error), "response", None)
+    if response is None or response.status_code not in _REFUSED_STATUS:
+        return False
+    path = urlsplit(str(getattr(response, "url", "") or "")).path
+    return bool(path) and "/resolve/" not in path and not path.startswith("/api/")
 
 
 def wait_seconds(error: BaseException, attempt: int) -> float:
@@ -91,10 +112,23 @@ def requested_wait(headers: Mapping[str, str]) -> float | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first non-empty line of an error's text, without access tokens."""
+    """The first non-empty line of an error's text, or what a refusal of the Hub means; without access tokens."""
     root = _root(error)
+    if reason := _no_access(root):
+        return reason
     lines = [line.strip() for line in str(root).splitlines() if line.strip()]
     return redact(lines[0] if lines else type(root).__name__)
+
+
+def _no_access(error: BaseException) -> str | None:
+    """What it means that the Hub does not show a repository; it answers 401 where there is none."""
+    response = getattr(error, "response", None)
+    status = None if response is None else response.status_code
+    if isinstance(error, GatedRepoError):
+        return f"{status}: it is gated; accept its terms on its page, and set HF_TOKEN_PATH"
+    if isinstance(error, RepositoryNotFoundError) or (status == 401 and not is_expired_link(error)):
+        return f"{status}: there is no such repository, or it is private; check the name, or set HF_TOKEN_PATH"
+    return None
 
 
 def _root(error: BaseException) -> BaseException:

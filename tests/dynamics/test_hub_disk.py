@@ -47,7 +47,7 @@ def content(cache: Path) -> set[str]:
 def held_bytes(cache: Path) -> int:
     """Bytes that sweeps hold or have reserved."""
     with ledger.ledger(cache) as entries:
-        return ledger.total_bytes(entries)
+        return ledger.total_bytes(entries, cache)
 
 
 def evict_dead(cache: Path) -> None:
@@ -251,7 +251,7 @@ def test_a_cache_that_cannot_be_written_is_told(hub: FakeHub, tmp_path: Path, mo
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "file"))
     with pytest.raises(CheckpointError, match=r"cannot be written.*HF_HUB_OFFLINE=1"):
         disk.acquire(first, run=RUN, budget=None)
-    assert ledger.total_bytes({}) == 0
+    assert ledger.total_bytes({}, tmp_path) == 0
 
 
 def until(true, seconds: float = 20.0) -> None:

@@ -8,7 +8,7 @@ from huggingface_hub.utils import get_session
 
 from dynamics.checkpoints import find_checkpoints
 from dynamics.errors import CheckpointError
-from dynamics.hub import listing
+from dynamics.hub import api
 from dynamics.hub.errata import audit, errata
 from dynamics.hub.finding import find_on_hub
 from dynamics.hub.listing import HubFile, HubRevision, list_files, list_refs, resolve
@@ -175,11 +175,11 @@ def test_every_request_of_a_listing_has_the_time_limit(hub: FakeHub, monkeypatch
             limits.append(options.get("timeout"))
             return session.get(url, **options)
 
-    monkeypatch.setattr("dynamics.hub.listing.get_session", Recording)
+    monkeypatch.setattr("dynamics.hub.api.get_session", Recording)
     hub.add(REPO, "step0", models.single(0))
     find_on_hub(REPO, [0])
     assert len(limits) >= 2
-    assert set(limits) == {listing.API_TIMEOUT}
+    assert set(limits) == {api.API_TIMEOUT}
 
 
 def test_an_api_that_stays_broken_is_told(hub: FakeHub) -> None:
