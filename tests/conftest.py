@@ -9,13 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub.utils import XetFileData
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from typer.testing import CliRunner
 
 from dynamics.reference import suite
 from jobs.sweep import app
 from tests.gs_server import serve_gs
-from tests.hub_server import FakeHub, serve
+from tests.hub_server import FakeHub, serve, xet_hash
 from tests.models import tiny_neox, tiny_suite, write_plan
 from tests.s3_server import LocalS3, environment_of, serve_s3
 
@@ -100,3 +101,16 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     with serve(FakeHub()) as served:
         monkeypatch.setenv("HF_ENDPOINT", served.endpoint)
         yield served
+
+
+@pytest.fixture
+def xet(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    """Large files are in the Xet store, whose client leaves what the real one leaves."""
+
+    def leave(*, incomplete_path: Path, xet_file_data: XetFileData, **_: object) -> None:
+        contents = (content for tree in hub.trees.values() for content in tree.values())
+        incomplete_path.write_bytes(next(c for c in contents if xet_hash(c) == xet_file_data.file_hash))
+
+    monkeypatch.setattr("huggingface_hub.file_download.xet_get", leave)
+    hub.xet = True
+    return hub

@@ -111,6 +111,20 @@ def _same_host(hub: HubSettings, url: str, following: str, what: str) -> str:
     return following
 
 
+def complete_redirects() -> None:
+    """Make the client of huggingface_hub give every redirect a scheme: it follows `//host/...` to nowhere."""
+    session = get_session()
+    hooks = session.event_hooks
+    if _with_scheme not in hooks["response"]:
+        session.event_hooks = {**hooks, "response": [*hooks["response"], _with_scheme]}
+
+
+def _with_scheme(response: Any) -> None:
+    location = response.headers.get("Location", "")
+    if location.startswith("//"):
+        response.headers["Location"] = f"{response.request.url.scheme}:{location}"
+
+
 def repo_url(hub: HubSettings, repo: str, kind: str, rest: str) -> str:
     """URL of the API about a repository."""
     return f"{hub.endpoint}/api/{kind}s/{repo}/{rest}"

@@ -117,7 +117,9 @@ def too_small(revision: HubRevision, budget: int) -> str:
 def mark_ready(revision: HubRevision, cache_folder: Path) -> None:
     """Record that all files of a revision are verified; they then stay until they have been used."""
     with ledger(cache_folder) as entries:
-        entry = entries[entry_key(revision)]
+        entry = entries.get(entry_key(revision))
+        if entry is None:  # the ledger was lost; `using` claims the space again
+            return
         entry.ready = True
         entry.holders = [holder for holder in entry.holders if holder != holder_name(cache_folder)]
 

@@ -17,7 +17,7 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from huggingface_hub.utils import disable_progress_bars
 
 from dynamics.errors import CheckpointError
-from dynamics.hub.api import not_the_hub
+from dynamics.hub.api import complete_redirects, not_the_hub
 from dynamics.hub.cache import blob_behind, blob_path, discard, leads_inside, remove, repo_folder, snapshot_folder
 from dynamics.hub.listing import Commit, HubFile, HubRevision, list_again
 from dynamics.hub.names import HubSettings, settings
@@ -162,6 +162,7 @@ def _attempt(commit: Commit, file: HubFile, hub: HubSettings, replace: bool) -> 
     """A single attempt of a download."""
     what = f"{commit} {file.path}"
     before = _content(hub.cache, commit, file)
+    complete_redirects()
     try:
         if replace or not blob_path(hub.cache, commit, file).exists():
             _check_offer(commit, file, hub)

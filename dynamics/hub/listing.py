@@ -254,7 +254,7 @@ def _file(entry: Mapping[str, Any], repo: str) -> HubFile:
         path, size, lfs = str(entry["path"]), int(entry["size"]), entry.get("lfs")
         oid = checked_sha(entry["oid"], f"the id of {path} in {repo}")
         return HubFile(path, size, oid, checked_sha256(lfs["oid"], f"the hash of {path} in {repo}") if lfs else None)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(

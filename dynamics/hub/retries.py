@@ -22,7 +22,8 @@ class BadAnswer(ConnectionError):
     """An answer that is cut off, or contradicts an earlier one; the same request may succeed later."""
 
 
-ATTEMPTS = 6
+ATTEMPTS, STORE_ATTEMPTS = 6, 2
+"""Of any call, and of a download from a store that cannot be connected to: the client tries that six times itself."""
 FIRST_WAIT, LONGEST_WAIT, LONGEST_REQUESTED_WAIT = 1.0, 60.0, 600.0
 _JITTER = random.SystemRandom()
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
@@ -47,7 +48,9 @@ def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) 
         Unreachable: every attempt had a transient error; with the last one.
         CheckpointError: a permanent error.
     """
-    for attempt in range(attempts):
+    attempt = 0
+    while True:
+        attempt += 1
         try:
             return call()
         except CheckpointError:
@@ -55,12 +58,11 @@ def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) 
         except Exception as error:
             if not is_transient(error):
                 raise CheckpointError(f"{what}: {first_line(error)}") from error
-            if attempt == attempts - 1:
+            if attempt >= attempts or (attempt >= STORE_ATTEMPTS and _is_dead_store(error)):
                 raise Unreachable(
-                    f"{what}: {first_line(error)} ({attempts} attempts). The Hub or the network fails; run again later"
+                    f"{what}: {first_line(error)} ({attempt} attempts). The Hub or the network fails; run again later"
                 ) from error
-            time.sleep(wait_seconds(error, attempt))
-    raise AssertionError("attempts must be at least 1")
+            time.sleep(wait_seconds(error, attempt - 1))
 
 
 def is_transient(error: BaseException) -> bool:
@@ -85,7 +87,7 @@ def is_expired_link(error: BaseException) -> bool:
     if response is None or response.status_code not in _REFUSED_STATUS:
         return False
     path = urlsplit(str(getattr(response, "url", "") or "")).path
-    return bool(path) and "/resolve/" not in path and not path.startswith("/api/")
+    return bool(path) and not _is_of_the_hub(path)
 
 
 def wait_seconds(error: BaseException, attempt: int) -> float:
@@ -118,6 +120,17 @@ def first_line(error: BaseException) -> str:
         return reason
     lines = [line.strip() for line in str(root).splitlines() if line.strip()]
     return redact(lines[0] if lines else type(root).__name__)
+
+
+def _is_dead_store(error: BaseException) -> bool:
+    """Whether the store that the Hub redirects to does not accept a connection."""
+    kinds = {kind.__name__ for kind in type(_root(error)).__mro__}
+    path = urlsplit(str(getattr(getattr(_root(error), "_request", None), "url", ""))).path
+    return bool(kinds & {"ConnectError", "ConnectTimeout"}) and bool(path) and not _is_of_the_hub(path)
+
+
+def _is_of_the_hub(path: str) -> bool:
+    return "/resolve/" in path or path.startswith("/api/")
 
 
 def _no_access(error: BaseException) -> str | None:

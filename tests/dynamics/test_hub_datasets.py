@@ -7,7 +7,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 from huggingface_hub import hf_hub_download
-from huggingface_hub.utils import XetFileData
 
 from dynamics.errors import CheckpointError, PlanError
 from dynamics.hub.cache import discard
@@ -97,19 +96,6 @@ def test_a_cache_that_another_program_filled_is_checked_by_the_names_of_its_blob
     blob.rename(theirs)
     with pytest.raises(PlanError, match="put HF_HUB_CACHE on a disk with symbolic links"):
         hub_file(REPO, PATH, commit)
-
-
-@pytest.fixture
-def xet(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
-    """Large files are in the Xet store, whose client leaves what the real one leaves."""
-
-    def leave(*, incomplete_path: Path, xet_file_data: XetFileData, **_: object) -> None:
-        contents = (content for tree in hub.trees.values() for content in tree.values())
-        incomplete_path.write_bytes(next(c for c in contents if xet_hash(c) == xet_file_data.file_hash))
-
-    monkeypatch.setattr("huggingface_hub.file_download.xet_get", leave)
-    hub.xet = True
-    return hub
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["store", "no store"])
