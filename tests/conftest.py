@@ -112,5 +112,6 @@ def xet(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
         incomplete_path.write_bytes(next(c for c in contents if xet_hash(c) == xet_file_data.file_hash))
 
     monkeypatch.setattr("huggingface_hub.file_download.xet_get", leave)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
     hub.xet = True
     return hub

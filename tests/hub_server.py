@@ -57,7 +57,7 @@ class FakeHub:
         page_size, next_host: entries of a page of a listing, and where the next page is said to be.
         store: where large files are redirected to, such as `http://localhost:1`; `//localhost:1` without scheme; None
             for no redirect. `signed` counts the links given, and those up to `expired` are refused.
-        xet: whether large files are in the Xet store too, under another hash.
+        xet, xet_store: whether large files are in the Xet store too, under another hash; where that is, None for here.
         loops: whether the last page of a listing links to itself.
         requests: `METHOD kind` (refs, tree, file) -> count; `files`: path -> GETs.
         tokens: values of the Authorization header.
@@ -74,6 +74,7 @@ class FakeHub:
     signed: int = 0
     expired: int = 0
     xet: bool = False
+    xet_store: str | None = None
     loops: bool = False
     requests: Counter = field(default_factory=Counter)
     files: Counter = field(default_factory=Counter)
@@ -158,6 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         hub, url = self.hub, urlsplit(self.path)
         path = unquote(url.path)
         kind = "refs" if path.endswith("/refs") else "tree" if "/tree/" in path else "file"
+        kind = {"/api/xet-token": "xet", "/": "store"}.get(path, kind)
         api = re.sub(r"^/api/(models/|(?=datasets/))", "", path)
         with hub.lock:
             hub.requests[f"{self.command} {kind}"] += 1
@@ -177,6 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refs(api.removesuffix("/refs"), fault)
         elif kind == "tree":
             self._tree(*api.split("/tree/"), query=parse_qs(url.query), fault=fault)
+        elif path == "/api/xet-token":
+            self._send(200, b"{}", {"X-Xet-Cas-Url": self.hub.xet_store or self.hub.endpoint})
         elif stored := re.fullmatch(r"/store/([0-9a-f]{64})/(\d+)", path):
             self._stored(stored[1], int(stored[2]), fault)
         elif named := re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path):

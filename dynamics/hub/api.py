@@ -13,6 +13,7 @@ from dynamics.atomic_write import write_atomically
 from dynamics.errors import CheckpointError
 from dynamics.hub.names import HubSettings, redact
 from dynamics.hub.retries import BadAnswer, with_retries
+from dynamics.hub.waiting import watch_rate
 
 STATE_FOLDER = ".pythia-emergence"
 API_TIMEOUT = 30.0
@@ -111,12 +112,12 @@ def _same_host(hub: HubSettings, url: str, following: str, what: str) -> str:
     return following
 
 
-def complete_redirects() -> None:
-    """Make the client of huggingface_hub give every redirect a scheme: it follows `//host/...` to nowhere."""
+def mend_client() -> None:
+    """Make the client of huggingface_hub end a download that drips, and follow a redirect to `//host/...`."""
     session = get_session()
     hooks = session.event_hooks
     if _with_scheme not in hooks["response"]:
-        session.event_hooks = {**hooks, "response": [*hooks["response"], _with_scheme]}
+        session.event_hooks = {**hooks, "response": [*hooks["response"], _with_scheme, watch_rate]}
 
 
 def _with_scheme(response: Any) -> None:

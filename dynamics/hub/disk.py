@@ -24,6 +24,7 @@ from dynamics.hub.ledger import (
 )
 from dynamics.hub.listing import HubRevision
 from dynamics.hub.names import settings
+from dynamics.hub.waiting import LEAST_RATE, Wait, told
 
 MARGIN_BYTES = 64 * 2**20
 POLL_SECONDS = 0.05
@@ -31,13 +32,16 @@ IDLE_SECONDS = 60.0
 
 
 @contextmanager
-def using(revision: HubRevision, *, run: str, budget: int | None, keep: bool) -> Iterator[Path]:
+def using(
+    revision: HubRevision, *, run: str, budget: int | None, keep: bool, rate: float = LEAST_RATE
+) -> Iterator[Path]:
     """Context manager: the folder of a revision's verified files, evicted at the end if sweeps fetched them.
 
     Args:
         revision: the revision to use; fetched now unless `acquire` did so for the same run.
         run, budget: as in `claim`.
         keep: leave the files in the cache.
+        rate: as in `fetch_revision`.
 
     Raises:
         CheckpointError: as `acquire`.
@@ -47,14 +51,14 @@ def using(revision: HubRevision, *, run: str, budget: int | None, keep: bool) ->
         yield fetch_revision(revision)
         return
     while not hold(revision, hub.cache, run=run):
-        acquire(revision, run=run, budget=budget)
+        acquire(revision, run=run, budget=budget, rate=rate)
     try:
         yield snapshot_folder(hub.cache, revision.commit)
     finally:
         release(revision, hub.cache, keep=keep)
 
 
-def acquire(revision: HubRevision, *, run: str, budget: int | None) -> Path:
+def acquire(revision: HubRevision, *, run: str, budget: int | None, rate: float = LEAST_RATE) -> Path:
     """Claim the space of a revision, fetch and verify its files, and return their folder; they stay until `release`.
 
     Raises:
@@ -65,7 +69,7 @@ def acquire(revision: HubRevision, *, run: str, budget: int | None) -> Path:
         return fetch_revision(revision)
     claim(revision, hub.cache, run=run, budget=budget)
     try:
-        folder = fetch_revision(revision)
+        folder = fetch_revision(revision, rate)
     except BaseException:
         release(revision, hub.cache)
         raise
@@ -88,6 +92,14 @@ def claim(revision: HubRevision, cache_folder: Path, *, run: str, budget: int | 
     """
     if budget is not None and revision.n_bytes > budget:
         raise CheckpointError(too_small(revision, budget))
+    with told(f"space for {revision.repo}@{revision.revision} at {cache_folder}") as waiting:
+        _wait_for_space(revision, cache_folder, run, budget, wait, waiting)
+
+
+def _wait_for_space(
+    revision: HubRevision, cache_folder: Path, run: str, budget: int | None, wait: float, waiting: Wait
+) -> None:
+    """Claim, as often as it takes; the reason for the wait is put into `waiting`."""
     started, idle_since = time.monotonic(), None
     while True:
         with ledger(cache_folder) as entries:
@@ -101,6 +113,7 @@ def claim(revision: HubRevision, cache_folder: Path, *, run: str, budget: int | 
             idle_since = None if busy else idle_since or time.monotonic()
             if idle_since and time.monotonic() - idle_since > IDLE_SECONDS:  # the sweep that fetched these has ended
                 evict(entries, min(entries, key=lambda key: entries[key].since), cache_folder)
+        waiting.note = shortage
         if time.monotonic() - started > wait:
             raise CheckpointError(f"{shortage}; nothing was released within {wait:.0f} s")
         time.sleep(POLL_SECONDS)

@@ -12,16 +12,18 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub import HfFileMetadata, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from huggingface_hub.utils import disable_progress_bars
 
 from dynamics.errors import CheckpointError
-from dynamics.hub.api import complete_redirects, not_the_hub
+from dynamics.hub import xet
+from dynamics.hub.api import mend_client, not_the_hub
 from dynamics.hub.cache import blob_behind, blob_path, discard, leads_inside, remove, repo_folder, snapshot_folder
 from dynamics.hub.listing import Commit, HubFile, HubRevision, list_again
 from dynamics.hub.names import HubSettings, settings
-from dynamics.hub.retries import BadAnswer, with_retries
+from dynamics.hub.retries import BadAnswer, first_line, with_retries
+from dynamics.hub.waiting import LEAST_RATE, least_rate
 
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]*(/[A-Za-z0-9_][A-Za-z0-9._=+-]*)*")
 
@@ -30,11 +32,12 @@ class Contradiction(CheckpointError):
     """The server or a file contradicts the listing of a commit."""
 
 
-def fetch_revision(revision: HubRevision) -> Path:
+def fetch_revision(revision: HubRevision, rate: float = LEAST_RATE) -> Path:
     """Download all files of a revision, each verified against the listing, and return their folder.
 
     A file that differs from the listing is deleted and downloaded once more; if it differs again, the fetch fails.
-    Offline, nothing is deleted.
+    Offline, nothing is deleted. A download slower than `rate` bytes a second for a minute is
+    tried once more, then fails.
 
     Raises:
         CheckpointError: a file cannot be downloaded or differs from the listing (with both hashes); the disk is full.
@@ -43,8 +46,12 @@ def fetch_revision(revision: HubRevision) -> Path:
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
         disable_progress_bars()
     folder = snapshot_folder(hub.cache, revision.commit)
-    for file in revision.files:
-        _fetch(revision, file, hub)
+    token = least_rate.set(rate)
+    try:
+        for file in revision.files:
+            _fetch(revision, file, hub)
+    finally:
+        least_rate.reset(token)
     _check_index(folder, revision)
     return folder
 
@@ -155,17 +162,35 @@ def _download(commit: Commit, file: HubFile, hub: HubSettings, *, replace: bool)
     what = f"{commit} {file.path}"
     if hub.offline:
         raise CheckpointError(f"{what} is not in {hub.cache}, and HF_HUB_OFFLINE is set; unset it to download the file")
-    return with_retries(lambda: _attempt(commit, file, hub, replace), what)
+    return with_retries(
+        lambda: _attempt(commit, file, hub, replace), what, progress=lambda: _progress(commit, file, hub)
+    )
+
+
+def _progress(commit: Commit, file: HubFile, hub: HubSettings) -> str:
+    """How much of a file is there, of what its partial downloads hold."""
+    blob = blob_path(hub.cache, commit, file)
+    sizes = [size for path in blob.parent.glob(f"{blob.name}*.incomplete") if (size := _size(path))]
+    return f"{max(sizes, default=0) / 1e6:.1f} of {file.size / 1e6:.1f} MB"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _attempt(commit: Commit, file: HubFile, hub: HubSettings, replace: bool) -> Path:
     """A single attempt of a download."""
     what = f"{commit} {file.path}"
     before = _content(hub.cache, commit, file)
-    complete_redirects()
+    mend_client()
+    offer = None
     try:
         if replace or not blob_path(hub.cache, commit, file).exists():
-            _check_offer(commit, file, hub)
+            offer = _check_offer(commit, file, hub)
+            xet.check(hub, offer)
         path = Path(
             hf_hub_download(
                 commit.repo,
@@ -178,19 +203,24 @@ def _attempt(commit: Commit, file: HubFile, hub: HubSettings, replace: bool) -> 
                 force_download=replace,
             )
         )
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except CheckpointError:
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise CheckpointError(_disk_full_message(hub.cache, what, file.size)) from error
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
             raise Contradiction(
                 f"{what}: the server lists the file but does not have it; leave the step out"
             ) from error
+        if xet.is_used(offer) and getattr(error, "response", None) is None:
+            xet.leave_alone(hub, error)
+            raise BadAnswer(f"the Xet store fails: {first_line(error)}") from error
         raise
     _check_place(path, commit, file, hub, before)
     return path
 
 
-def _check_offer(commit: Commit, file: HubFile, hub: HubSettings) -> None:
+def _check_offer(commit: Commit, file: HubFile, hub: HubSettings) -> HfFileMetadata:
     """Check that the server offers the listed content, before the client names a blob after it."""
     url = hf_hub_url(commit.repo, file.path, repo_type=commit.kind, revision=commit.sha, endpoint=hub.endpoint)
     offer = get_hf_file_metadata(
@@ -202,6 +232,7 @@ def _check_offer(commit: Commit, file: HubFile, hub: HubSettings) -> None:
         raise Contradiction(
             f"{commit} {file.path}: the server offers content {offer.etag!r}, the listing says {file.etag!r}"
         )
+    return offer
 
 
 def _content(cache: Path, commit: Commit, file: HubFile) -> set[Path]:

@@ -14,6 +14,7 @@ from huggingface_hub.utils import parse_ratelimit_headers
 
 from dynamics.errors import CheckpointError, Unreachable
 from dynamics.hub.names import redact
+from dynamics.hub.waiting import TooSlow, told
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ class BadAnswer(ConnectionError):
 
 
 ATTEMPTS, STORE_ATTEMPTS = 6, 2
-"""Of any call, and of a download from a store that cannot be connected to: the client tries that six times itself."""
+"""Of any call, and of a download that drips or whose store cannot be connected to, which took its time already."""
 FIRST_WAIT, LONGEST_WAIT, LONGEST_REQUESTED_WAIT = 1.0, 60.0, 600.0
 _JITTER = random.SystemRandom()
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
@@ -32,7 +33,9 @@ _REFUSED_STATUS = {400, 401, 403, 410}
 _TRANSIENT_TRANSPORT = {"TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"}
 
 
-def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) -> T:
+def with_retries(
+    call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS, progress: Callable[[], str] | None = None
+) -> T:
     """The result of a call, retried after transient errors.
 
     Waits as long as `Retry-After` or `RateLimit` request (up to 10 minutes), times a random factor from 1 to 1.25; if
@@ -43,26 +46,31 @@ def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) 
         call: the call.
         what: its object, for messages.
         attempts: largest number of attempts.
+        progress: how far the call is, for the line that is said every 30 s.
 
     Raises:
         Unreachable: every attempt had a transient error; with the last one.
         CheckpointError: a permanent error.
     """
     attempt = 0
-    while True:
-        attempt += 1
-        try:
-            return call()
-        except CheckpointError:
-            raise
-        except Exception as error:
-            if not is_transient(error):
-                raise CheckpointError(f"{what}: {first_line(error)}") from error
-            if attempt >= attempts or (attempt >= STORE_ATTEMPTS and _is_dead_store(error)):
-                raise Unreachable(
-                    f"{what}: {first_line(error)} ({attempt} attempts). The Hub or the network fails; run again later"
-                ) from error
-            time.sleep(wait_seconds(error, attempt - 1))
+    with told(what, progress) as wait:
+        while True:
+            attempt += 1
+            try:
+                return call()
+            except CheckpointError:
+                raise
+            except Exception as error:
+                if not is_transient(error):
+                    raise CheckpointError(f"{what}: {first_line(error)}") from error
+                if attempt >= attempts or (attempt >= STORE_ATTEMPTS and _is_dead_store(error)):
+                    raise Unreachable(
+                        f"{what}: {first_line(error)} ({attempt} attempts). "
+                        "The Hub or the network fails; run again later"
+                    ) from error
+                seconds = wait_seconds(error, attempt - 1)
+                wait.note = f"{first_line(error)}, attempt {attempt + 1} after {seconds:.0f} s"
+            time.sleep(seconds)
 
 
 def is_transient(error: BaseException) -> bool:
@@ -123,7 +131,9 @@ def first_line(error: BaseException) -> str:
 
 
 def _is_dead_store(error: BaseException) -> bool:
-    """Whether the store that the Hub redirects to does not accept a connection."""
+    """Whether the store that the Hub redirects to accepts no connection, or only drips."""
+    if isinstance(_root(error), TooSlow):
+        return True
     kinds = {kind.__name__ for kind in type(_root(error)).__mro__}
     path = urlsplit(str(getattr(getattr(_root(error), "_request", None), "url", ""))).path
     return bool(kinds & {"ConnectError", "ConnectTimeout"}) and bool(path) and not _is_of_the_hub(path)
