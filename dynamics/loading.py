@@ -75,7 +75,8 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     folder = _local_folder(checkpoint)
     gguf = None if (folder / "tokenizer.json").exists() else gguf_files.gguf_file(folder)
     if gguf is not None:
-        return _opened_tokenizer(folder, lambda: AutoTokenizer.from_pretrained(folder, gguf_file=gguf.name, **_LOCAL_ONLY))
+        settings = {**_LOCAL_ONLY, "gguf_file": gguf.name}
+        return _opened_tokenizer(folder, lambda: AutoTokenizer.from_pretrained(folder, **settings))
     file = read_tokenizer_file(folder)
     # not AutoTokenizer: for some classes it rebuilds a tokenizer from the vocabulary and drops the rest of the file
     tokenizer = _opened_tokenizer(folder, lambda: TokenizersBackend.from_pretrained(folder, **_LOCAL_ONLY))

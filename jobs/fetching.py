@@ -30,7 +30,8 @@ def local_files(work: CheckpointWork) -> Iterator[Checkpoint]:
     elif checkpoint.init_seed is not None:  # config and tokenizer are small and stay: no space is claimed for them
         yield replace(checkpoint, folder=fetch_setup(checkpoint.remote))
     else:
-        with disk.using(checkpoint.remote, run=cache.run, budget=cache.disk_bytes, keep=cache.keep) as folder:
+        options = {"run": cache.run, "budget": cache.disk_bytes, "keep": cache.keep, "rate": cache.least_rate}
+        with disk.using(checkpoint.remote, **options) as folder:
             yield replace(checkpoint, folder=folder)
 
 
@@ -43,7 +44,7 @@ def fetch(work: CheckpointWork) -> CheckpointWork:
     if checkpoint.remote is None or checkpoint.init_seed is not None:
         return work
     try:
-        disk.acquire(checkpoint.remote, run=cache.run, budget=cache.disk_bytes)
+        disk.acquire(checkpoint.remote, run=cache.run, budget=cache.disk_bytes, rate=cache.least_rate)
     except Exception as error:
         kind = Unreachable if error_kind(error) == "transient" else CheckpointError
         return replace(work, fetch_error=kind(redact(str(error)) or type(error).__name__))

@@ -123,7 +123,7 @@ def run_settings(plan: SweepPlan, model: str, run: str) -> RunSettings:
         data=plan.data_folder,
         fits=plan.fits.all,
         encoder=plan.encoder_folder,
-        cache=CacheSettings(run, plan.hub.disk_bytes, plan.hub.keep),
+        cache=CacheSettings(run, plan.hub.disk_bytes, plan.hub.keep, plan.hub.least_kb_s * 1e3),
         resources=plan.resources_of(model),
     )
 

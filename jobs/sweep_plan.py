@@ -218,11 +218,13 @@ class HubPlan(_Strict):
         disk_gb: files that sweeps hold in the cache at once, in 10^9 bytes; None for all free space.
         ahead: checkpoints fetched while others compute, if they fit.
         keep: whether fetched files stay in the cache.
+        least_kb_s: a download that is slower for a minute fails, in 10^3 bytes a second; 0 for none.
     """
 
     disk_gb: Annotated[float, Field(gt=0)] | None = None
     ahead: Count = 2
     keep: bool = False
+    least_kb_s: Annotated[float, Field(ge=0)] = 10
 
     @property
     def disk_bytes(self) -> int | None:

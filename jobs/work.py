@@ -81,11 +81,13 @@ class CacheSettings:
         run: identifies the sweep among those that use the same cache.
         disk_bytes: budget; None for all free space.
         keep: whether fetched files stay in the cache.
+        least_rate: bytes a second; a slower download fails.
     """
 
     run: str = ""
     disk_bytes: int | None = None
     keep: bool = False
+    least_rate: float = 10_000
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub.utils import XetFileData
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from typer.testing import CliRunner
 
 from dynamics.reference import suite
 from jobs.sweep import app
 from tests.gs_server import serve_gs
-from tests.hub_server import FakeHub, serve
+from tests.hub_server import FakeHub, serve, xet_hash
 from tests.models import tiny_neox, tiny_suite, write_plan
 from tests.s3_server import LocalS3, environment_of, serve_s3
 
@@ -95,8 +96,22 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     monkeypatch.setattr("huggingface_hub.utils._http.time", impatient)
     for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
         monkeypatch.setattr(f"huggingface_hub.constants.{name}", 0.3)
-    monkeypatch.setattr("dynamics.hub.listing.API_TIMEOUT", 0.3)
+    monkeypatch.setattr("dynamics.hub.api.API_TIMEOUT", 0.3)
     monkeypatch.setattr("dynamics.hub.retries.FIRST_WAIT", 0.001)
     with serve(FakeHub()) as served:
         monkeypatch.setenv("HF_ENDPOINT", served.endpoint)
         yield served
+
+
+@pytest.fixture
+def xet(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    """Large files are in the Xet store, whose client leaves what the real one leaves."""
+
+    def leave(*, incomplete_path: Path, xet_file_data: XetFileData, **_: object) -> None:
+        contents = (content for tree in hub.trees.values() for content in tree.values())
+        incomplete_path.write_bytes(next(c for c in contents if xet_hash(c) == xet_file_data.file_hash))
+
+    monkeypatch.setattr("huggingface_hub.file_download.xet_get", leave)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    hub.xet = True
+    return hub

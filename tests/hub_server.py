@@ -2,7 +2,8 @@
 
 Serves `/api/models/{repo}/refs`, `/api/models/{repo}/tree/{sha}` in pages, and `/{repo}/resolve/{sha}/{file}` with
 ETag, X-Repo-Commit and Range, as the Hub does: git blob ids for small files, sha256 for weights and Parquet (LFS). The
-repo of a dataset is `datasets/{repo}`.
+repo of a dataset is `datasets/{repo}`, its API at `/api/datasets/{repo}`. Large files may be redirected to a store by
+signed links that expire, and be said to be in the Xet store.
 """
 
 import hashlib
@@ -53,7 +54,11 @@ class FakeHub:
         tree_overrides: commit -> path -> keys of the tree's entry to be replaced by wrong ones.
         faults: applied in order; one without remaining `times` is skipped.
         bytes_per_second: of each response's body; None for no limit.
-        page_size, next_host: entries of a page of a listing, and the host that the next page's link names.
+        page_size, next_host: entries of a page of a listing, and where the next page is said to be.
+        store: where large files are redirected to, such as `http://localhost:1`; `//localhost:1` without scheme; None
+            for no redirect. `signed` counts the links given, and those up to `expired` are refused.
+        xet, xet_store: whether large files are in the Xet store too, under another hash; where that is, None for here.
+        loops: whether the last page of a listing links to itself.
         requests: `METHOD kind` (refs, tree, file) -> count; `files`: path -> GETs.
         tokens: values of the Authorization header.
     """
@@ -65,6 +70,12 @@ class FakeHub:
     bytes_per_second: float | None = None
     page_size: int = 1000
     next_host: str = ""
+    store: str | None = None
+    signed: int = 0
+    expired: int = 0
+    xet: bool = False
+    xet_store: str | None = None
+    loops: bool = False
     requests: Counter = field(default_factory=Counter)
     files: Counter = field(default_factory=Counter)
     tokens: list[str] = field(default_factory=list)
@@ -101,6 +112,11 @@ class FakeHub:
 def git_oid(content: bytes) -> str:
     """Git's id of a blob."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def xet_hash(content: bytes) -> str:
+    """What the Xet store would call a content: not its sha256."""
+    return hashlib.sha256(b"xet" + content).hexdigest()
 
 
 @contextmanager
@@ -143,6 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
         hub, url = self.hub, urlsplit(self.path)
         path = unquote(url.path)
         kind = "refs" if path.endswith("/refs") else "tree" if "/tree/" in path else "file"
+        kind = {"/api/xet-token": "xet", "/": "store"}.get(path, kind)
+        api = re.sub(r"^/api/(models/|(?=datasets/))", "", path)
         with hub.lock:
             hub.requests[f"{self.command} {kind}"] += 1
             if authorization := self.headers.get("Authorization"):
@@ -158,9 +176,13 @@ class _Handler(BaseHTTPRequestHandler):
             body = fault.body.replace("{authorization}", authorization or "")
             self._send(fault.status, body.encode(), fault.headers)
         elif kind == "refs":
-            self._refs(path.removeprefix("/api/models/").removesuffix("/refs"), fault)
+            self._refs(api.removesuffix("/refs"), fault)
         elif kind == "tree":
-            self._tree(*path.removeprefix("/api/models/").split("/tree/"), query=parse_qs(url.query), fault=fault)
+            self._tree(*api.split("/tree/"), query=parse_qs(url.query), fault=fault)
+        elif path == "/api/xet-token":
+            self._send(200, b"{}", {"X-Xet-Cas-Url": self.hub.xet_store or self.hub.endpoint})
+        elif stored := re.fullmatch(r"/store/([0-9a-f]{64})/(\d+)", path):
+            self._stored(stored[1], int(stored[2]), fault)
         elif named := re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path):
             self._file(*named.groups(), fault=fault)
         else:
@@ -173,8 +195,14 @@ class _Handler(BaseHTTPRequestHandler):
         branches = [
             {"name": name, "ref": f"refs/heads/{name}", "targetCommit": sha}
             for name, sha in self.hub.branches[repo].items()
+            if not name.startswith("refs/")
         ]
-        self._json({"branches": branches, "converts": [], "tags": []}, fault)
+        converts = [
+            {"name": name.rsplit("/", 1)[-1], "ref": name, "targetCommit": sha}
+            for name, sha in self.hub.branches[repo].items()
+            if name.startswith("refs/convert/")
+        ]
+        self._json({"branches": branches, "converts": converts, "tags": []}, fault)
 
     def _tree(self, repo: str, sha: str, query: Mapping[str, list[str]], fault: Fault | None) -> None:
         if sha not in self.hub.trees:
@@ -189,8 +217,9 @@ class _Handler(BaseHTTPRequestHandler):
             entries.append(entry | self.hub.tree_overrides.get(sha, {}).get(path, {}))
         start = int(query.get("cursor", ["0"])[0])
         headers = {}
-        if start + self.hub.page_size < len(entries):
-            following = f"{self.hub.next_host or self.hub.endpoint}/api/models/{repo}/tree/{sha}?recursive=true&cursor="
+        if start + self.hub.page_size < len(entries) or self.hub.loops:
+            api = repo if repo.startswith("datasets/") else f"models/{repo}"
+            following = f"{self.hub.next_host or self.hub.endpoint}/api/{api}/tree/{sha}?recursive=true&cursor="
             headers["Link"] = f'<{following}{start + self.hub.page_size}>; rel="next"'
         self._json(entries[start : start + self.hub.page_size], fault, headers)
 
@@ -205,12 +234,29 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
         if is_lfs:
             headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
+        if is_lfs and self.hub.xet:
+            headers |= {"X-Xet-Hash": xet_hash(content), "X-Xet-Refresh-Route": f"{self.hub.endpoint}/api/xet-token"}
         if fault and fault.kind == "headers":
             headers |= fault.headers
         if self.command == "GET":
             with self.hub.lock:
                 self.hub.files[path] += 1
+        if is_lfs and self.hub.store is not None and not (fault and fault.kind != "headers"):
+            with self.hub.lock:
+                self.hub.signed += 1
+            self._send(302, b"", headers | {"Location": f"{self.hub.store}/store/{etag}/{self.hub.signed}"})
+            return
         self._content(content, headers, fault.kind if fault else "")
+
+    def _stored(self, sha256: str, number: int, fault: Fault | None) -> None:
+        """A large file by its signed link."""
+        found = (
+            c for tree in self.hub.trees.values() for c in tree.values() if hashlib.sha256(c).hexdigest() == sha256
+        )
+        if number <= self.hub.expired:
+            self._send(403, b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>", {})
+        else:
+            self._content(next(found), {"ETag": '"other"'}, fault.kind if fault else "")
 
     def _content(self, content: bytes, headers: dict[str, str], kind: str) -> None:
         status, start, total = 200, 0, len(content)

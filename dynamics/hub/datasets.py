@@ -1,66 +1,178 @@
-"""Verified download of a dataset's file: retried after transient errors, and compared with its hash on the Hub.
+"""Verified download of a dataset's files: found in the listing of a commit, by path or by the name of their split.
 
-huggingface_hub accepts any content of the announced length. It names the stored content after the server's ETag, which
-is the SHA-256 of a large file and git's id of a small one: that name is the hash to compare with, without another
-request, and offline too.
+The hash that a file must have comes from that listing. A cache names it only sometimes: huggingface_hub names content
+after the server's ETag, but the Hub's Xet store after another hash.
 """
 
 import re
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 
 from huggingface_hub import hf_hub_download
 
-from dynamics.errors import CheckpointError
-from dynamics.hub.fetch import differs, discard
-from dynamics.hub.listing import HubFile
+from dynamics.errors import CheckpointError, unknown
+from dynamics.hub.cache import blob_behind
+from dynamics.hub.fetch import Contradiction, differs, fetch_file, listed_anew
+from dynamics.hub.listing import Commit, HubFile, list_files, list_refs
 from dynamics.hub.names import HubSettings, settings
 from dynamics.hub.retries import with_retries
+
+CONVERTED = "refs/convert/parquet"
+"""The branch to which the Hub converts a dataset; its files are `<configuration>/<split>/0000.parquet`."""
+_ANY_CONFIGURATION = ("", "data", "default", "plain_text")
+"""Folders that name no configuration, so that one of them may stand for another."""
+
+
+@dataclass(frozen=True)
+class SplitOnHub:
+    """The verified files of a split: `paths` in the cache, their `names` at a commit, and the revision of that."""
+
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+    revision: str
+    commit_sha: str
 
 
 def fetch_dataset_file(repo: str, path: str, revision: str) -> Path:
     """One verified file of a dataset repository, from the cache or the network.
 
-    A file that differs from its hash is deleted and downloaded once more; if it differs again, the fetch fails.
-    Offline, nothing is deleted.
+    A file that differs from its hash is deleted and downloaded once more; if it differs again, the listing is requested
+    anew, and where that has not changed, the fetch fails. Offline, nothing is deleted.
 
     Raises:
         CheckpointError: it cannot be downloaded, or its content does not have its hash.
     """
-    hub, what = settings(), f"{path} of dataset {repo} at revision {revision} from the Hub"
-    difference = None
-    for _ in range(2):
-        file = with_retries(lambda: _download(hub, repo, path, revision), what)
-        difference = differs(file, _expected_file(file))
-        if difference is None:
-            return file
-        if hub.offline:
-            raise CheckpointError(f"{what}: {difference}; HF_HUB_OFFLINE is set, so it is not fetched again")
-        discard(file)
-    raise CheckpointError(f"{what}: {difference}, twice; the server or a proxy alters it. Nothing of it was kept")
+    hub = settings()
+    try:
+        commit, files = _listed(hub, repo, revision)
+    except CheckpointError:
+        if not hub.offline:
+            raise
+        return _as_the_cache_names_it(hub, repo, path, revision)
+    if path not in files:
+        raise CheckpointError(f"{path} of {commit}: there is no such file; it has {_some(files)}")
+    return _verified(commit, files[path])
 
 
-def _download(hub: HubSettings, repo: str, path: str, revision: str) -> Path:
-    file = hf_hub_download(
-        repo,
-        path,
-        repo_type="dataset",
-        revision=revision,
-        endpoint=hub.endpoint,
-        cache_dir=hub.cache,
-        token=hub.token or False,
-        local_files_only=hub.offline,
-    )
-    return Path(file)
+def fetch_dataset_split(repo: str, split: str, hint: str, revision: str = "main") -> SplitOnHub:
+    """The verified files of a split: the one at a known path, else Parquet files that are named after the split.
 
+    Searched are the revision and, unless that is a commit, the Hub's own conversion to Parquet.
 
-def _expected_file(file: Path) -> HubFile:
-    """The listing of a file in the cache, whose content is named after its hash.
+    Args:
+        repo, revision: of the dataset.
+        split: its name, as in `train-00000-of-00002.parquet` or `train/0000.parquet`.
+        hint: where the file was when the task was written; its first folder is the configuration, as in `rte/...`.
 
     Raises:
-        CheckpointError: the name is not a hash, as in a cache on a disk without symbolic links.
+        CheckpointError: it is nowhere, a shard is missing, or several configurations have it.
     """
-    content = file.resolve()
-    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", content.name):
-        raise CheckpointError(f"{file} does not say its hash; put HF_HUB_CACHE on a disk with symbolic links")
-    sha256 = content.name if len(content.name) == 64 else None
-    return HubFile(file.name, content.stat().st_size, content.name, sha256)
+    hub, names = settings(), ()
+    for place in dict.fromkeys((revision, revision if re.fullmatch(r"[0-9a-f]{40}", revision) else CONVERTED)):
+        try:
+            commit, files = _listed(hub, repo, place)
+        except CheckpointError:
+            if place == revision:
+                raise
+            continue
+        if names := split_names(files, split, hint):
+            paths = tuple(_verified(commit, files[name]) for name in names)
+            return SplitOnHub(paths, names, place, commit.sha)
+    raise CheckpointError(
+        f"{hint} of dataset {repo}@{revision}: neither this file nor Parquet files of a split {split!r} are there "
+        f"or at {CONVERTED}; pin the repository's commit in the plan's [revisions]"
+    )
+
+
+def split_names(files: Collection[str], split: str, hint: str) -> tuple[str, ...]:
+    """The names of a split's files, in order; none where it has none.
+
+    Raises:
+        CheckpointError: a shard is missing, or it is not clear which configuration is meant.
+    """
+    if hint in files:
+        return (hint,)
+    if not hint.endswith(".parquet"):
+        return ()
+    pattern = re.compile(rf"(?:(.+)/)?{re.escape(split)}(?:(?:-\d+-of-\d+)?|/[^/]*)\.parquet")
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(files):
+        if match := pattern.fullmatch(name):
+            found[match[1] or ""].append(name)
+    folder = PurePosixPath(hint).parts[0] if "/" in hint else ""
+    if folder not in found and folder in _ANY_CONFIGURATION:
+        possible = [name for name in found if name in _ANY_CONFIGURATION]
+        if len(possible) > 1:
+            raise CheckpointError(f"the split {split} is in {' and in '.join(map(repr, possible))}; pin a commit")
+        folder = possible[0] if possible else folder
+    names = found.get(folder, [])
+    _check_shards(names)
+    return tuple(names)
+
+
+def _check_shards(names: Collection[str]) -> None:
+    """Check that files numbered `2-of-3` or `0002` are all there."""
+    numbers = [re.search(r"(\d+)(?:-of-(\d+))?\.parquet$", name) for name in names]
+    if len(names) == 1 and not (numbers[0] and numbers[0][2]):
+        return
+    wanted = {int(number[2]) if number and number[2] else len(names) for number in numbers}
+    present = sorted(int(number[1]) if number else -1 for number in numbers)
+    if names and (len(wanted) > 1 or present != list(range(max(wanted)))):
+        raise CheckpointError(f"{', '.join(sorted(names)[:3])}: not all files of this split are there, or too many")
+
+
+def _listed(hub: HubSettings, repo: str, revision: str) -> tuple[Commit, Mapping[str, HubFile]]:
+    """The commit of a revision, and its files by path."""
+    sha = _commit_of(hub.endpoint, hub.cache, repo, revision)
+    return Commit(repo, revision, sha, "dataset"), {file.path: file for file in list_files(repo, sha, "dataset")}
+
+
+@lru_cache
+def _commit_of(_endpoint: str, _cache: Path, repo: str, revision: str) -> str:
+    """The commit of a branch or tag; one for a whole process, so that a sweep does not change its rows half way."""
+    if re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    refs = list_refs(repo, "dataset")
+    if revision not in refs:
+        raise CheckpointError(unknown(f"revision of dataset {repo}", revision, sorted(refs)))
+    return refs[revision]
+
+
+def _verified(commit: Commit, file: HubFile) -> Path:
+    try:
+        return fetch_file(commit, file)
+    except Contradiction:
+        if settings().offline or (listed := listed_anew(commit, file)) is None:
+            raise
+        return fetch_file(commit, listed)
+
+
+def _as_the_cache_names_it(hub: HubSettings, repo: str, path: str, revision: str) -> Path:
+    """A file that was cached by another program, so that no listing is kept: its blob is named after its hash.
+
+    Raises:
+        CheckpointError: it is not cached, differs from that hash, or has no such name.
+    """
+    what = f"{path} of dataset {repo}@{revision}"
+    options = {"endpoint": hub.endpoint, "cache_dir": hub.cache, "local_files_only": True}
+    file = Path(
+        with_retries(lambda: hf_hub_download(repo, path, repo_type="dataset", revision=revision, **options), what)
+    )
+    blob = blob_behind(file)
+    if blob is None or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
+        raise CheckpointError(
+            f"{what}: HF_HUB_OFFLINE is set, and the cache does not say its hash; fetch it once online, or put "
+            "HF_HUB_CACHE on a disk with symbolic links"
+        )
+    sha256 = blob.name if len(blob.name) == 64 else None
+    if difference := differs(file, HubFile(path, file.stat().st_size, blob.name, sha256)):
+        raise CheckpointError(f"{what}: {difference}; HF_HUB_OFFLINE is set, so it is not fetched again")
+    return file
+
+
+def _some(files: Collection[str]) -> str:
+    """Some names."""
+    return f"{', '.join(sorted(files)[:5])}{' and others' if len(files) > 5 else ''}" if files else "no files"

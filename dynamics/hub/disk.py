@@ -7,9 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dynamics.errors import CheckpointError
-from dynamics.hub.fetch import blob_path, fetch_revision, snapshot_folder
+from dynamics.hub.cache import blob_path, snapshot_folder
+from dynamics.hub.fetch import fetch_revision
 from dynamics.hub.ledger import (
     Entries,
+    Entry,
+    all_blobs,
+    blobs_of,
     drop_dead,
     entry_key,
     evict,
@@ -20,6 +24,7 @@ from dynamics.hub.ledger import (
 )
 from dynamics.hub.listing import HubRevision
 from dynamics.hub.names import settings
+from dynamics.hub.waiting import LEAST_RATE, Wait, told
 
 MARGIN_BYTES = 64 * 2**20
 POLL_SECONDS = 0.05
@@ -27,13 +32,16 @@ IDLE_SECONDS = 60.0
 
 
 @contextmanager
-def using(revision: HubRevision, *, run: str, budget: int | None, keep: bool) -> Iterator[Path]:
+def using(
+    revision: HubRevision, *, run: str, budget: int | None, keep: bool, rate: float = LEAST_RATE
+) -> Iterator[Path]:
     """Context manager: the folder of a revision's verified files, evicted at the end if sweeps fetched them.
 
     Args:
         revision: the revision to use; fetched now unless `acquire` did so for the same run.
         run, budget: as in `claim`.
         keep: leave the files in the cache.
+        rate: as in `fetch_revision`.
 
     Raises:
         CheckpointError: as `acquire`.
@@ -43,14 +51,14 @@ def using(revision: HubRevision, *, run: str, budget: int | None, keep: bool) ->
         yield fetch_revision(revision)
         return
     while not hold(revision, hub.cache, run=run):
-        acquire(revision, run=run, budget=budget)
+        acquire(revision, run=run, budget=budget, rate=rate)
     try:
-        yield snapshot_folder(hub.cache, revision)
+        yield snapshot_folder(hub.cache, revision.commit)
     finally:
         release(revision, hub.cache, keep=keep)
 
 
-def acquire(revision: HubRevision, *, run: str, budget: int | None) -> Path:
+def acquire(revision: HubRevision, *, run: str, budget: int | None, rate: float = LEAST_RATE) -> Path:
     """Claim the space of a revision, fetch and verify its files, and return their folder; they stay until `release`.
 
     Raises:
@@ -61,7 +69,7 @@ def acquire(revision: HubRevision, *, run: str, budget: int | None) -> Path:
         return fetch_revision(revision)
     claim(revision, hub.cache, run=run, budget=budget)
     try:
-        folder = fetch_revision(revision)
+        folder = fetch_revision(revision, rate)
     except BaseException:
         release(revision, hub.cache)
         raise
@@ -84,6 +92,14 @@ def claim(revision: HubRevision, cache_folder: Path, *, run: str, budget: int | 
     """
     if budget is not None and revision.n_bytes > budget:
         raise CheckpointError(too_small(revision, budget))
+    with told(f"space for {revision.repo}@{revision.revision} at {cache_folder}") as waiting:
+        _wait_for_space(revision, cache_folder, run, budget, wait, waiting)
+
+
+def _wait_for_space(
+    revision: HubRevision, cache_folder: Path, run: str, budget: int | None, wait: float, waiting: Wait
+) -> None:
+    """Claim, as often as it takes; the reason for the wait is put into `waiting`."""
     started, idle_since = time.monotonic(), None
     while True:
         with ledger(cache_folder) as entries:
@@ -96,7 +112,8 @@ def claim(revision: HubRevision, cache_folder: Path, *, run: str, budget: int | 
             busy = any(in_use(entry, cache_folder) for entry in entries.values())
             idle_since = None if busy else idle_since or time.monotonic()
             if idle_since and time.monotonic() - idle_since > IDLE_SECONDS:  # the sweep that fetched these has ended
-                evict(entries, min(entries, key=lambda key: entries[key]["since"]), cache_folder)
+                evict(entries, min(entries, key=lambda key: entries[key].since), cache_folder)
+        waiting.note = shortage
         if time.monotonic() - started > wait:
             raise CheckpointError(f"{shortage}; nothing was released within {wait:.0f} s")
         time.sleep(POLL_SECONDS)
@@ -113,19 +130,21 @@ def too_small(revision: HubRevision, budget: int) -> str:
 def mark_ready(revision: HubRevision, cache_folder: Path) -> None:
     """Record that all files of a revision are verified; they then stay until they have been used."""
     with ledger(cache_folder) as entries:
-        entry = entries[entry_key(revision)]
-        entry["ready"] = True
-        entry["holders"] = [holder for holder in entry["holders"] if holder != holder_name(cache_folder)]
+        entry = entries.get(entry_key(revision))
+        if entry is None:  # the ledger was lost; `using` claims the space again
+            return
+        entry.ready = True
+        entry.holders = [holder for holder in entry.holders if holder != holder_name(cache_folder)]
 
 
 def hold(revision: HubRevision, cache_folder: Path, *, run: str) -> bool:
     """Start to use a revision that is ready; False where it is not in the cache, or was fetched by another sweep."""
     with ledger(cache_folder) as entries:
         entry = entries.get(entry_key(revision))
-        if entry is None or not entry["ready"] or entry["run"] != run:
+        if entry is None or not entry.ready or entry.run != run:
             return False
-        entry["used"] = True
-        entry["holders"].append(holder_name(cache_folder))
+        entry.used = True
+        entry.holders.append(holder_name(cache_folder))
         return True
 
 
@@ -135,10 +154,10 @@ def release(revision: HubRevision, cache_folder: Path, *, keep: bool = False) ->
         key = entry_key(revision)
         if key not in entries:
             return
-        holders = list(entries[key]["holders"])
+        holders = list(entries[key].holders)
         if holder_name(cache_folder) in holders:
             holders.remove(holder_name(cache_folder))
-        entries[key]["holders"] = holders
+        entries[key].holders = holders
         if in_use(entries[key], cache_folder):
             return
         if keep:
@@ -151,14 +170,14 @@ def _try_claim(entries: Entries, revision: HubRevision, cache_folder: Path, run:
     """Record the revision as being fetched; where it does not fit, return the reason instead."""
     key = entry_key(revision)
     if key in entries:
-        entries[key]["holders"].append(holder_name(cache_folder))
-        entries[key]["run"] = run
+        entries[key].holders.append(holder_name(cache_folder))
+        entries[key].run = run
         return None
-    recorded = {str(blob) for entry in entries.values() for blob in entry["blobs"]}
+    recorded = all_blobs(entries, cache_folder)
     blobs = {
-        str(blob): file.size
+        blob: file.size
         for file in revision.files
-        if not (blob := blob_path(cache_folder, revision, file)).exists() or str(blob) in recorded
+        if not (blob := blob_path(cache_folder, revision.commit, file)).exists() or blob in recorded
     }
     new_blobs = {blob: size for blob, size in blobs.items() if blob not in recorded}
     shortage = _shortage(entries, new_blobs, cache_folder, budget, revision)
@@ -167,30 +186,28 @@ def _try_claim(entries: Entries, revision: HubRevision, cache_folder: Path, run:
         shortage = _shortage(entries, new_blobs, cache_folder, budget, revision)
     if shortage:
         return shortage
-    folder = snapshot_folder(cache_folder, revision)
-    entries[key] = {
-        "run": run,
-        "ready": False,
-        "used": False,
-        "since": time.time(),
-        "holders": [holder_name(cache_folder)],
-        "blobs": blobs,
-        "files": [str(folder / file.path) for file in revision.files if not (folder / file.path).exists()],
-    }
+    folder = snapshot_folder(cache_folder, revision.commit)
+    entries[key] = Entry(
+        run=run,
+        since=time.time(),
+        holders=[holder_name(cache_folder)],
+        blobs={blob.name: size for blob, size in blobs.items()},
+        files=[file.path for file in revision.files if not (folder / file.path).exists()],
+    )
     return None
 
 
 def _shortage(
-    entries: Entries, new_blobs: dict[str, int], cache_folder: Path, budget: int | None, revision: HubRevision
+    entries: Entries, new_blobs: dict[Path, int], cache_folder: Path, budget: int | None, revision: HubRevision
 ) -> str | None:
     """The reason why new blobs do not fit into the budget or on the disk; None where they do."""
-    need, held = sum(new_blobs.values()), total_bytes(entries)
+    need, held = sum(new_blobs.values()), total_bytes(entries, cache_folder)
     reserved = sum(
         size
-        for entry in entries.values()
-        if not entry["ready"]
-        for blob, size in entry["blobs"].items()
-        if not Path(blob).exists()
+        for key, entry in entries.items()
+        if not entry.ready
+        for blob, size in blobs_of(key, entry, cache_folder).items()
+        if not blob.exists()
     )
     free = shutil.disk_usage(cache_folder).free - reserved - (MARGIN_BYTES if need else 0)
     what = f"{revision.repo}@{revision.revision} needs {need / 1e9:.3g} GB more on disk"
@@ -203,5 +220,5 @@ def _shortage(
 
 def _oldest_idle(entries: Entries, run: str, cache_folder: Path) -> str | None:
     """The oldest entry of another sweep that no process uses."""
-    idle = [key for key, entry in entries.items() if entry["run"] != run and not in_use(entry, cache_folder)]
-    return min(idle, key=lambda key: entries[key]["since"], default=None)
+    idle = [key for key, entry in entries.items() if entry.run != run and not in_use(entry, cache_folder)]
+    return min(idle, key=lambda key: entries[key].since, default=None)

@@ -12,24 +12,32 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub import HfFileMetadata, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import disable_progress_bars
 
 from dynamics.errors import CheckpointError
-from dynamics.hub.listing import HubFile, HubRevision
-from dynamics.hub.names import HubSettings, checked_repo, checked_sha, settings
-from dynamics.hub.retries import with_retries
+from dynamics.hub import xet
+from dynamics.hub.api import mend_client, not_the_hub
+from dynamics.hub.cache import blob_behind, blob_path, discard, leads_inside, remove, repo_folder, snapshot_folder
+from dynamics.hub.listing import Commit, HubFile, HubRevision, list_again
+from dynamics.hub.names import HubSettings, settings
+from dynamics.hub.retries import BadAnswer, first_line, with_retries
+from dynamics.hub.waiting import LEAST_RATE, least_rate
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]*(/[A-Za-z0-9_][A-Za-z0-9._=+-]*)*")
 
 
-def fetch_revision(revision: HubRevision) -> Path:
+class Contradiction(CheckpointError):
+    """The server or a file contradicts the listing of a commit."""
+
+
+def fetch_revision(revision: HubRevision, rate: float = LEAST_RATE) -> Path:
     """Download all files of a revision, each verified against the listing, and return their folder.
 
     A file that differs from the listing is deleted and downloaded once more; if it differs again, the fetch fails.
-    Offline, nothing is deleted.
+    Offline, nothing is deleted. A download slower than `rate` bytes a second for a minute is
+    tried once more, then fails.
 
     Raises:
         CheckpointError: a file cannot be downloaded or differs from the listing (with both hashes); the disk is full.
@@ -37,10 +45,13 @@ def fetch_revision(revision: HubRevision) -> Path:
     hub = settings()
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
         disable_progress_bars()
-    paths = [_verified(revision, file, hub) for file in revision.files]
-    folder = snapshot_folder(hub.cache, revision)
-    if any(path.parent != folder for path in paths):
-        raise CheckpointError(f"{hub.endpoint} answers for another commit than {revision.commit_sha}; try again")
+    folder = snapshot_folder(hub.cache, revision.commit)
+    token = least_rate.set(rate)
+    try:
+        for file in revision.files:
+            _fetch(revision, file, hub)
+    finally:
+        least_rate.reset(token)
     _check_index(folder, revision)
     return folder
 
@@ -52,28 +63,49 @@ def fetch_setup(revision: HubRevision) -> Path:
         CheckpointError: as `fetch_revision`.
     """
     hub = settings()
-    paths = [_verified(revision, file, hub) for file in revision.setup]
-    return paths[0].parent
+    for file in revision.setup:
+        _fetch(revision, file, hub)
+    return snapshot_folder(hub.cache, revision.commit)
+
+
+def fetch_file(commit: Commit, file: HubFile) -> Path:
+    """Download a file of a commit, verified against the listing.
+
+    Raises:
+        Contradiction: the server, or the file twice, contradicts the listing.
+        CheckpointError: it cannot be downloaded.
+    """
+    return _verified(commit, file, settings())
 
 
 def is_cached(cache: Path, revision: HubRevision, file: HubFile) -> bool:
     """Whether the cache has the content of a file, judged by its name."""
-    return blob_path(cache, revision, file).exists() or (snapshot_folder(cache, revision) / file.path).exists()
+    commit = revision.commit
+    return blob_path(cache, commit, file).exists() or (snapshot_folder(cache, commit) / file.path).exists()
 
 
-def repo_folder(cache: Path, repo: str) -> Path:
-    """Folder of a repository in the cache."""
-    return cache / repo_folder_name(repo_id=checked_repo(repo), repo_type="model")
+def listed_anew(commit: Commit, file: HubFile) -> HubFile | None:
+    """A file as the Hub lists it now, where it contradicted the listing; None where that has not changed.
+
+    The kept listing is dropped either way.
+    """
+    try:
+        files = {listed.path: listed for listed in list_again(commit.repo, commit.sha, commit.kind)}
+    except CheckpointError:
+        return None
+    return found if (found := files.get(file.path)) != file else None
 
 
-def snapshot_folder(cache: Path, revision: HubRevision) -> Path:
-    """Folder of a commit in the cache, which links to the contents of its files."""
-    return repo_folder(cache, revision.repo) / "snapshots" / checked_sha(revision.commit_sha, "commit")
-
-
-def blob_path(cache: Path, revision: HubRevision, file: HubFile) -> Path:
-    """Path of a file's content in the cache."""
-    return repo_folder(cache, revision.repo) / "blobs" / file.etag
+def _fetch(revision: HubRevision, file: HubFile, hub: HubSettings) -> Path:
+    """A verified file of a revision, whose units are known by the hashes of its listing, so it cannot just change."""
+    try:
+        return _verified(revision.commit, file, hub)
+    except Contradiction as error:
+        if hub.offline or listed_anew(revision.commit, file) is None:
+            raise
+        raise CheckpointError(
+            f"{revision.commit} {file.path}: the listing kept of it was wrong and is replaced; run the command again"
+        ) from error
 
 
 def differs(path: Path, file: HubFile) -> str | None:
@@ -97,72 +129,131 @@ def git_blob_id(content: BinaryIO, size: int) -> str:
     return digest.hexdigest()
 
 
-def _verified(revision: HubRevision, file: HubFile, hub: HubSettings) -> Path:
+def _verified(commit: Commit, file: HubFile, hub: HubSettings) -> Path:
     """The path of a file whose content was compared with the listing."""
+    difference = None
     for attempt in (1, 2):
-        path = _download(revision, file, hub)
+        path = _download(commit, file, hub, replace=attempt == 2)
         difference = differs(path, file)
         if difference is None:
             return path
-        what = f"{revision.repo}@{revision.revision} {file.path}: {difference}"
         if hub.offline:
-            raise CheckpointError(f"{what}; HF_HUB_OFFLINE is set, so it is not fetched again")
-        discard(path)
-        if attempt == 2:
-            raise CheckpointError(f"{what}, twice; the server or a proxy alters it. Nothing of it was kept")
-    raise AssertionError("unreachable")
+            raise CheckpointError(
+                f"{commit} {file.path}: {difference}; HF_HUB_OFFLINE is set, so it is not fetched again"
+            )
+        discard(path, hub.cache)
+    raise Contradiction(
+        f"{commit} {file.path}: {difference}, twice; the server or a proxy alters it. Nothing of it was kept"
+    )
 
 
-def discard(path: Path) -> None:
-    """Delete a file of a snapshot and the content behind it."""
-    content = path.resolve()
-    path.unlink(missing_ok=True)
-    content.unlink(missing_ok=True)
+def _download(commit: Commit, file: HubFile, hub: HubSettings, *, replace: bool) -> Path:
+    """One file by commit, through huggingface_hub's cache; transient errors are retried.
 
-
-def _download(revision: HubRevision, file: HubFile, hub: HubSettings) -> Path:
-    """One file by commit, through huggingface_hub's cache; transient errors are retried."""
-    if not _FILE_NAME.fullmatch(file.path):
-        raise CheckpointError(f"{revision.repo} lists a file {file.path!r}, which is not a plain name")
-    path = snapshot_folder(hub.cache, revision) / file.path
-    if path.exists():
-        return path
-    what = f"{revision.repo}@{revision.revision} {file.path}"
+    With `replace`, content that is in the cache already, even in the store that repositories share, is not used.
+    """
+    if not _PATH.fullmatch(file.path):
+        raise CheckpointError(f"{commit.repo} lists a file {file.path!r}, which is not a plain name")
+    path = snapshot_folder(hub.cache, commit) / file.path
+    if path.exists() and not replace:
+        if leads_inside(path, hub.cache):
+            return path
+        raise CheckpointError(f"{path} leads to {path.resolve()}, outside {hub.cache}; remove that link")
+    what = f"{commit} {file.path}"
     if hub.offline:
         raise CheckpointError(f"{what} is not in {hub.cache}, and HF_HUB_OFFLINE is set; unset it to download the file")
-    return with_retries(lambda: _attempt(revision, file, hub, what), what)
+    return with_retries(
+        lambda: _attempt(commit, file, hub, replace), what, progress=lambda: _progress(commit, file, hub)
+    )
 
 
-def _attempt(revision: HubRevision, file: HubFile, hub: HubSettings, what: str) -> Path:
-    """A single attempt of a download."""
+def _progress(commit: Commit, file: HubFile, hub: HubSettings) -> str:
+    """How much of a file is there, of what its partial downloads hold."""
+    blob = blob_path(hub.cache, commit, file)
+    sizes = [size for path in blob.parent.glob(f"{blob.name}*.incomplete") if (size := _size(path))]
+    return f"{max(sizes, default=0) / 1e6:.1f} of {file.size / 1e6:.1f} MB"
+
+
+def _size(path: Path) -> int:
     try:
-        if not blob_path(hub.cache, revision, file).exists():
-            url = hf_hub_url(revision.repo, file.path, revision=revision.commit_sha, endpoint=hub.endpoint)
-            _check_etag(url, file, hub, what)
-        path = hf_hub_download(
-            revision.repo,
-            file.path,
-            revision=revision.commit_sha,
-            endpoint=hub.endpoint,
-            cache_dir=hub.cache,
-            token=hub.token or False,
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _attempt(commit: Commit, file: HubFile, hub: HubSettings, replace: bool) -> Path:
+    """A single attempt of a download."""
+    what = f"{commit} {file.path}"
+    before = _content(hub.cache, commit, file)
+    mend_client()
+    offer = None
+    try:
+        if replace or not blob_path(hub.cache, commit, file).exists():
+            offer = _check_offer(commit, file, hub)
+            xet.check(hub, offer)
+        path = Path(
+            hf_hub_download(
+                commit.repo,
+                file.path,
+                repo_type=commit.kind,
+                revision=commit.sha,
+                endpoint=hub.endpoint,
+                cache_dir=hub.cache,
+                token=hub.token or False,
+                force_download=replace,
+            )
         )
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except CheckpointError:
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise CheckpointError(_disk_full_message(hub.cache, what, file.size)) from error
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-            raise CheckpointError(
+            raise Contradiction(
                 f"{what}: the server lists the file but does not have it; leave the step out"
             ) from error
+        if xet.is_used(offer) and getattr(error, "response", None) is None:
+            xet.leave_alone(hub, error)
+            raise BadAnswer(f"the Xet store fails: {first_line(error)}") from error
         raise
-    return Path(path)
+    _check_place(path, commit, file, hub, before)
+    return path
 
 
-def _check_etag(url: str, file: HubFile, hub: HubSettings, what: str) -> None:
+def _check_offer(commit: Commit, file: HubFile, hub: HubSettings) -> HfFileMetadata:
     """Check that the server offers the listed content, before the client names a blob after it."""
-    offered = get_hf_file_metadata(url, token=hub.token or False, timeout=constants.HF_HUB_ETAG_TIMEOUT).etag
-    if offered != file.etag:
-        raise CheckpointError(f"{what}: the server offers content {offered!r}, the listing says {file.etag!r}")
+    url = hf_hub_url(commit.repo, file.path, repo_type=commit.kind, revision=commit.sha, endpoint=hub.endpoint)
+    offer = get_hf_file_metadata(
+        url, token=hub.token or False, timeout=constants.HF_HUB_ETAG_TIMEOUT, endpoint=hub.endpoint
+    )
+    if offer.commit_hash is None and offer.etag is None:
+        raise CheckpointError(f"{commit} {file.path}: {not_the_hub(hub, '')}")
+    if offer.etag != file.etag:
+        raise Contradiction(
+            f"{commit} {file.path}: the server offers content {offer.etag!r}, the listing says {file.etag!r}"
+        )
+    return offer
+
+
+def _content(cache: Path, commit: Commit, file: HubFile) -> set[Path]:
+    """The blobs of a repository, and its snapshots' links to a file of this name."""
+    root = repo_folder(cache, commit.repo, commit.kind)
+    return {*root.glob("blobs/*"), *(folder / file.path for folder in root.glob("snapshots/*"))}
+
+
+def _check_place(path: Path, commit: Commit, file: HubFile, hub: HubSettings, before: set[Path]) -> None:
+    """Check where the client put a file: it asks again, and names both after the second answer.
+
+    What it put elsewhere is deleted, since no budget counts it; but nothing that was there before.
+    """
+    blob = blob_behind(path)
+    if path == snapshot_folder(hub.cache, commit) / file.path and blob in (None, blob_path(hub.cache, commit, file)):
+        return
+    new = {path, blob} - before - {None}
+    remove(hub.cache, new & {path}, new & {blob})
+    if path.parent.name != commit.sha and not any(path.parent.iterdir()):
+        path.parent.rmdir()
+    raise BadAnswer("the server named another commit or another content when it was asked again")
 
 
 def _disk_full_message(cache: Path, what: str, size: int) -> str:

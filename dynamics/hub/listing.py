@@ -4,25 +4,17 @@ The listing of a commit never changes, so it is requested once and stored in the
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urljoin, urlsplit
+from typing import Any, Literal
 
-from huggingface_hub import get_session, hf_raise_for_status
-from huggingface_hub.utils import build_hf_headers
-
-from dynamics.atomic_write import write_atomically
 from dynamics.errors import CheckpointError
-from dynamics.hub.names import HubSettings, checked_repo, checked_revision, checked_sha, checked_sha256, settings
-from dynamics.hub.retries import with_retries
+from dynamics.hub.api import checked_entries, drop, get_json, get_pages, keep, kept, repo_url
+from dynamics.hub.names import checked_repo, checked_revision, checked_sha, checked_sha256, settings
 
-STATE_FOLDER = ".pythia-emergence"
-API_TIMEOUT = 30.0
+Kind = Literal["model", "dataset"]
 API_LIMIT, API_LIMIT_WITH_TOKEN = 500, 1000
 FILE_LIMIT, FILE_LIMIT_WITH_TOKEN = 3000, 5000
 REQUESTS_PER_FILE = 3
@@ -49,6 +41,19 @@ class HubFile:
 
 
 @dataclass(frozen=True)
+class Commit:
+    """A commit of a repository, and the name of the revision that it was found by."""
+
+    repo: str
+    revision: str
+    sha: str
+    kind: Kind = "model"
+
+    def __str__(self) -> str:
+        return f"{'dataset ' if self.kind == 'dataset' else ''}{self.repo}@{self.revision}"
+
+
+@dataclass(frozen=True)
 class HubRevision:
     """A resolved revision: its commit, and the files that are needed of it, sorted.
 
@@ -65,6 +70,11 @@ class HubRevision:
     format: str
     weights: tuple[HubFile, ...]
     setup: tuple[HubFile, ...]
+
+    @property
+    def commit(self) -> Commit:
+        """Its location alone."""
+        return Commit(self.repo, self.revision, self.commit_sha)
 
     @property
     def files(self) -> tuple[HubFile, ...]:
@@ -93,45 +103,67 @@ def hash_setup(ids: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(f"{name} {ids[name]}\n" for name in sorted(ids)).encode()).hexdigest()
 
 
-def list_refs(repo: str) -> dict[str, str]:
-    """Commit of every branch and tag of a repository; one request.
+def list_refs(repo: str, kind: Kind = "model") -> dict[str, str]:
+    """Commit of every branch and tag of a repository, and of its conversions as `refs/convert/...`; one request.
 
     Raises:
         CheckpointError: no such repository, no permission, no network.
     """
-    hub, name = settings(), f"{checked_repo(repo)}/refs.json"
+    hub, name = settings(), _kept_name(repo, kind, "refs")
     if hub.offline:
-        answer = _stored(hub, name)
+        answer = kept(hub, name)
         if answer is None:
             raise CheckpointError(f"HF_HUB_OFFLINE is set and {repo} was never listed here; list it once online")
     else:
-        answer = _get(hub, f"{hub.endpoint}/api/models/{repo}/refs", f"the revisions of {repo}")[0]
-        _store(hub, name, answer)
+        answer = get_json(hub, repo_url(hub, repo, kind, "refs"), f"the revisions of {repo}")[0]
     try:
-        refs = [(ref["name"], ref["targetCommit"]) for kind in ("tags", "branches") for ref in answer[kind]]
-    except (KeyError, TypeError) as error:
+        pairs = [(ref["name"], ref["targetCommit"]) for key in ("tags", "branches") for ref in answer[key]]
+        pairs += [(ref["ref"], ref["targetCommit"]) for ref in answer.get("converts") or ()]
+    except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{hub.endpoint} does not answer as the Hub does for {repo} ({error!r}); check HF_ENDPOINT"
         ) from error
-    return {str(name): checked_sha(sha, f"the commit of {repo}@{name}") for name, sha in refs}
+    refs = {str(ref): checked_sha(sha, f"the commit of {repo}@{ref}") for ref, sha in pairs}
+    if not hub.offline:
+        keep(hub, name, answer)
+    return refs
 
 
-def list_files(repo: str, commit_sha: str) -> tuple[HubFile, ...]:
+def list_files(repo: str, commit_sha: str, kind: Kind = "model") -> tuple[HubFile, ...]:
     """All files of a commit, sorted; one request per thousand files, none if they were listed before.
+
+    A kept listing that is none is requested anew.
 
     Raises:
         CheckpointError: no such commit, no permission, no network, or malformed entries.
     """
-    hub, name = settings(), f"{checked_repo(repo)}/{checked_sha(commit_sha, 'commit')}.json"
-    entries = _stored(hub, name)
-    if entries is None:
-        if hub.offline:
-            raise CheckpointError(
-                f"HF_HUB_OFFLINE is set and {repo}@{commit_sha} was never listed here; list it once online"
-            )
-        entries = _pages(hub, f"{hub.endpoint}/api/models/{repo}/tree/{commit_sha}?recursive=true", repo, commit_sha)
-    files = tuple(sorted(_file(entry, repo) for entry in entries if entry.get("type") == "file"))
-    _store(hub, name, entries)
+    hub, name = settings(), _kept_name(repo, kind, checked_sha(commit_sha, "commit"))
+    entries = kept(hub, name)
+    if entries is not None:
+        try:
+            return _files(entries, repo)
+        except CheckpointError:
+            if hub.offline:
+                raise
+    if hub.offline:
+        raise CheckpointError(
+            f"HF_HUB_OFFLINE is set and {repo}@{commit_sha} was never listed here; list it once online"
+        )
+    return list_again(repo, commit_sha, kind)
+
+
+def list_again(repo: str, commit_sha: str, kind: Kind = "model") -> tuple[HubFile, ...]:
+    """All files of a commit, requested anew: a kept listing that contradicts the server or a file is dropped.
+
+    Raises:
+        CheckpointError: as `list_files`.
+    """
+    hub, name = settings(), _kept_name(repo, kind, checked_sha(commit_sha, "commit"))
+    drop(hub, name)
+    url = repo_url(hub, repo, kind, f"tree/{commit_sha}?recursive=true")
+    entries = get_pages(hub, url, f"the listing of {repo}@{commit_sha[:8]}")
+    files = _files(entries, repo)
+    keep(hub, name, entries)
     return files
 
 
@@ -205,64 +237,26 @@ def _weights(by_path: Mapping[str, HubFile], stem: str, suffix: str, where: str)
     return tuple(by_path[name] for name in shards)
 
 
+def _kept_name(repo: str, kind: Kind, what: str) -> str:
+    """Name of an answer that is kept."""
+    return f"{'' if kind == 'model' else 'datasets/'}{checked_repo(repo)}/{what}.json"
+
+
+def _files(entries: object, repo: str) -> tuple[HubFile, ...]:
+    """The files of a tree listing, sorted; its folders are left out."""
+    listed = checked_entries(entries, f"the listing of {repo}")
+    return tuple(sorted(_file(entry, repo) for entry in listed if entry.get("type") == "file"))
+
+
 def _file(entry: Mapping[str, Any], repo: str) -> HubFile:
     """One entry of a tree listing, checked."""
     try:
         path, size, lfs = str(entry["path"]), int(entry["size"]), entry.get("lfs")
         oid = checked_sha(entry["oid"], f"the id of {path} in {repo}")
         return HubFile(path, size, oid, checked_sha256(lfs["oid"], f"the hash of {path} in {repo}") if lfs else None)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(
             f"the listing of {repo} is not the Hub's: {error!r} in an entry; check HF_ENDPOINT"
         ) from error
-
-
-def _pages(hub: HubSettings, url: str, repo: str, commit_sha: str) -> list[dict]:
-    """All entries of a paged answer."""
-    entries: list[dict] = []
-    host = urlsplit(hub.endpoint).netloc
-    while url:
-        page, following = _get(hub, url, f"the files of {repo}@{commit_sha[:8]}")
-        if not isinstance(page, list):
-            raise CheckpointError(
-                f"{hub.endpoint} does not answer as the Hub does for the files of {repo}; check HF_ENDPOINT"
-            )
-        entries += page
-        url = urljoin(url, following) if following else ""
-        if url and urlsplit(url).netloc != host:  # the token must not be sent to another host
-            raise CheckpointError(
-                f"the listing of {repo} continues on another host, {urlsplit(url).netloc}; check HF_ENDPOINT"
-            )
-    return entries
-
-
-def _get(hub: HubSettings, url: str, what: str) -> tuple[Any, str | None]:
-    """The JSON at a URL, and the URL of the next page.
-
-    `HfApi` is not used, since its requests have no time limit: a hanging server would block the sweep.
-    """
-
-    def once() -> tuple[Any, str | None]:
-        headers = build_hf_headers(token=hub.token or False)
-        response = get_session().get(url, headers=headers, timeout=API_TIMEOUT)
-        hf_raise_for_status(response)
-        return response.json(), response.links.get("next", {}).get("url")
-
-    return with_retries(once, what)
-
-
-def _stored(hub: HubSettings, name: str) -> Any:
-    """An answer stored earlier, or None."""
-    try:
-        return json.loads((hub.cache / STATE_FOLDER / "listings" / name).read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _store(hub: HubSettings, name: str, answer: Any) -> None:
-    """Store an answer; if the cache cannot be written, it is requested again next time."""
-    path = hub.cache / STATE_FOLDER / "listings" / name
-    with suppress(OSError):
-        write_atomically(path, json.dumps(answer).encode())

@@ -7,23 +7,35 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
+from urllib.parse import urlsplit
 
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import parse_ratelimit_headers
 
 from dynamics.errors import CheckpointError, Unreachable
 from dynamics.hub.names import redact
+from dynamics.hub.waiting import TooSlow, told
 
 T = TypeVar("T")
-ATTEMPTS = 6
+
+
+class BadAnswer(ConnectionError):
+    """An answer that is cut off, or contradicts an earlier one; the same request may succeed later."""
+
+
+ATTEMPTS, STORE_ATTEMPTS = 6, 2
+"""Of any call, and of a download that drips or whose store cannot be connected to, which took its time already."""
 FIRST_WAIT, LONGEST_WAIT, LONGEST_REQUESTED_WAIT = 1.0, 60.0, 600.0
 _JITTER = random.SystemRandom()
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_REFUSED_STATUS = {400, 401, 403, 410}
 # by name, since huggingface_hub raises those of httpx or, in newer versions, of httpx2
 _TRANSIENT_TRANSPORT = {"TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"}
 
 
-def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) -> T:
+def with_retries(
+    call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS, progress: Callable[[], str] | None = None
+) -> T:
     """The result of a call, retried after transient errors.
 
     Waits as long as `Retry-After` or `RateLimit` request (up to 10 minutes), times a random factor from 1 to 1.25; if
@@ -34,25 +46,31 @@ def with_retries(call: Callable[[], T], what: str, *, attempts: int = ATTEMPTS) 
         call: the call.
         what: its object, for messages.
         attempts: largest number of attempts.
+        progress: how far the call is, for the line that is said every 30 s.
 
     Raises:
         Unreachable: every attempt had a transient error; with the last one.
         CheckpointError: a permanent error.
     """
-    for attempt in range(attempts):
-        try:
-            return call()
-        except CheckpointError:
-            raise
-        except Exception as error:
-            if not is_transient(error):
-                raise CheckpointError(f"{what}: {first_line(error)}") from error
-            if attempt == attempts - 1:
-                raise Unreachable(
-                    f"{what}: {first_line(error)} ({attempts} attempts). The Hub or the network fails; run again later"
-                ) from error
-            time.sleep(wait_seconds(error, attempt))
-    raise AssertionError("attempts must be at least 1")
+    attempt = 0
+    with told(what, progress) as wait:
+        while True:
+            attempt += 1
+            try:
+                return call()
+            except CheckpointError:
+                raise
+            except Exception as error:
+                if not is_transient(error):
+                    raise CheckpointError(f"{what}: {first_line(error)}") from error
+                if attempt >= attempts or (attempt >= STORE_ATTEMPTS and _is_dead_store(error)):
+                    raise Unreachable(
+                        f"{what}: {first_line(error)} ({attempt} attempts). "
+                        "The Hub or the network fails; run again later"
+                    ) from error
+                seconds = wait_seconds(error, attempt - 1)
+                wait.note = f"{first_line(error)}, attempt {attempt + 1} after {seconds:.0f} s"
+            time.sleep(seconds)
 
 
 def is_transient(error: BaseException) -> bool:
@@ -60,11 +78,24 @@ def is_transient(error: BaseException) -> bool:
     root = _root(error)
     response = getattr(root, "response", None)
     if response is not None:
-        return response.status_code in _TRANSIENT_STATUS
+        return response.status_code in _TRANSIENT_STATUS or is_expired_link(root)
     if isinstance(root, OSError) and "Consistency check failed" in str(root):
         return True
     kinds = {kind.__name__ for kind in type(root).__mro__}
     return bool(kinds & _TRANSIENT_TRANSPORT) or isinstance(root, (TimeoutError, ConnectionError))
+
+
+def is_expired_link(error: BaseException) -> bool:
+    """Whether the store of large files refuses a signed link, which expires; the Hub gives a new one.
+
+    The Hub redirects to that store; a refusal of the Hub itself is final. Mirrors may serve both at one host, so the
+    path tells: the Hub's own have `/resolve/` or `/api/`.
+    """
+    response = getattr(_root(error), "response", None)
+    if response is None or response.status_code not in _REFUSED_STATUS:
+        return False
+    path = urlsplit(str(getattr(response, "url", "") or "")).path
+    return bool(path) and not _is_of_the_hub(path)
 
 
 def wait_seconds(error: BaseException, attempt: int) -> float:
@@ -91,10 +122,36 @@ def requested_wait(headers: Mapping[str, str]) -> float | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first non-empty line of an error's text, without access tokens."""
+    """The first non-empty line of an error's text, or what a refusal of the Hub means; without access tokens."""
     root = _root(error)
+    if reason := _no_access(root):
+        return reason
     lines = [line.strip() for line in str(root).splitlines() if line.strip()]
     return redact(lines[0] if lines else type(root).__name__)
+
+
+def _is_dead_store(error: BaseException) -> bool:
+    """Whether the store that the Hub redirects to accepts no connection, or only drips."""
+    if isinstance(_root(error), TooSlow):
+        return True
+    kinds = {kind.__name__ for kind in type(_root(error)).__mro__}
+    path = urlsplit(str(getattr(getattr(_root(error), "_request", None), "url", ""))).path
+    return bool(kinds & {"ConnectError", "ConnectTimeout"}) and bool(path) and not _is_of_the_hub(path)
+
+
+def _is_of_the_hub(path: str) -> bool:
+    return "/resolve/" in path or path.startswith("/api/")
+
+
+def _no_access(error: BaseException) -> str | None:
+    """What it means that the Hub does not show a repository; it answers 401 where there is none."""
+    response = getattr(error, "response", None)
+    status = None if response is None else response.status_code
+    if isinstance(error, GatedRepoError):
+        return f"{status}: it is gated; accept its terms on its page, and set HF_TOKEN_PATH"
+    if isinstance(error, RepositoryNotFoundError) or (status == 401 and not is_expired_link(error)):
+        return f"{status}: there is no such repository, or it is private; check the name, or set HF_TOKEN_PATH"
+    return None
 
 
 def _root(error: BaseException) -> BaseException:

@@ -1,15 +1,19 @@
 """A dataset's file from a local Hub: transient errors are retried, what is damaged is never read."""
 
 import io
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
+from huggingface_hub import hf_hub_download
 
-from dynamics.errors import PlanError
-from dynamics.hub import datasets
+from dynamics.errors import CheckpointError, PlanError
+from dynamics.hub.cache import discard
+from dynamics.hub.datasets import CONVERTED, fetch_dataset_split, split_names
+from dynamics.hub.names import settings
 from dynamics.tasks.files import hub_file, read_tables
-from tests.hub_server import FakeHub, Fault
+from tests.hub_server import FakeHub, Fault, xet_hash
 
 REPO, PATH, SMALL = "owner/rows", "data/train.parquet", "data/train.json"
 TABLE = pl.DataFrame({"text": [f"row {i}" for i in range(200)], "label": [0, 1] * 100})
@@ -51,7 +55,7 @@ def test_transient_errors_are_retried_and_the_rows_are_right(
 @pytest.mark.usefixtures("commit")
 def test_a_file_that_stays_damaged_is_refused_and_not_kept(hub: FakeHub, tmp_path: Path, path: str) -> None:
     hub.faults = [Fault("flip", match="/resolve/", times=9)]
-    with pytest.raises(PlanError, match=r"cannot get data/.* of dataset owner/rows at revision main .*: hash"):
+    with pytest.raises(PlanError, match=r"cannot get dataset owner/rows@main data/.*: hash .*, twice"):
         hub_file(REPO, path, "main")
     assert not [path for path in (tmp_path / "cache").rglob("train*") if path.is_file()]
     hub.faults = []
@@ -60,10 +64,10 @@ def test_a_file_that_stays_damaged_is_refused_and_not_kept(hub: FakeHub, tmp_pat
 
 @pytest.mark.usefixtures("commit")
 def test_a_file_that_is_not_there_is_one_line_at_once(hub: FakeHub) -> None:
-    with pytest.raises(PlanError, match=r"cannot get other.parquet of dataset owner/rows at revision main") as refused:
+    with pytest.raises(PlanError, match=r"cannot get other.parquet of dataset owner/rows@main.* it has") as refused:
         hub_file(REPO, "other.parquet", "main")
     assert "\n" not in str(refused.value)
-    assert hub.requests["HEAD file"] == 1
+    assert hub.requests["HEAD file"] == 0
 
 
 @pytest.mark.usefixtures("commit")
@@ -79,8 +83,125 @@ def test_damage_in_the_cache_is_seen_offline_too(hub: FakeHub, monkeypatch: pyte
     assert not hub.requests
 
 
-def test_a_cache_that_does_not_say_its_hashes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "train.parquet").write_bytes(b"x")
-    monkeypatch.setattr(datasets, "_download", lambda *_: tmp_path / "train.parquet")
+def test_a_cache_that_another_program_filled_is_checked_by_the_names_of_its_blobs(
+    hub: FakeHub, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = Path(hf_hub_download(REPO, PATH, repo_type="dataset", endpoint=hub.endpoint, cache_dir=settings().cache))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert read_tables(hub_file(REPO, PATH, "main").paths).equals(TABLE)
+    blob = theirs.parent / theirs.readlink()
+    blob.write_bytes(blob.read_bytes()[:-1] + b"x")
+    with pytest.raises(PlanError, match=r"hash .*HF_HUB_OFFLINE is set"):
+        hub_file(REPO, PATH, commit)
+    blob.rename(theirs)
     with pytest.raises(PlanError, match="put HF_HUB_CACHE on a disk with symbolic links"):
+        hub_file(REPO, PATH, commit)
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["store", "no store"])
+def test_a_file_of_the_xet_store_is_sound(
+    xet: FakeHub, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_SHARED_BLOBS", not shared)
+    (file,) = hub_file(REPO, PATH, "main").paths
+    blob = file.parent / file.readlink()
+    assert blob.is_symlink() == shared
+    assert (file.resolve().name == xet_hash(file.read_bytes())) == shared
+    assert read_tables([file]).equals(TABLE)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert hub_file(REPO, PATH, "main").paths == (file,)
+    shutil.rmtree(tmp_path / "cache" / ".pythia-emergence")  # as if another program had filled the cache
+    assert hub_file(REPO, PATH, commit).paths == (file,)
+    assert xet.requests["GET file"] == 0
+
+
+def test_damaged_content_that_repositories_share_is_replaced_for_all(xet: FakeHub, commit: str) -> None:
+    """And what a second repository shows is never deleted."""
+    other = "owner/copy"
+    xet.add(f"datasets/{other}", "main", xet.trees[commit])
+    (mine,), (theirs,) = (hub_file(repo, PATH, "main").paths for repo in (REPO, other))
+    store = mine.resolve()
+    assert theirs.resolve() == store
+    sound = store.read_bytes()
+    store.chmod(0o600)
+    store.write_bytes(sound[:-1] + b"x")
+    assert hub_file(REPO, PATH, "main").paths[0].read_bytes() == sound
+    assert theirs.read_bytes() == sound
+    discard(mine, settings().cache)
+    assert not mine.exists()
+    assert theirs.read_bytes() == sound
+    discard(theirs, settings().cache)
+    assert not store.exists()
+
+
+@pytest.mark.parametrize(
+    ("here", "converted", "found"),
+    [
+        (
+            {"data/train-00000-of-00002.parquet": 0, "data/train-00001-of-00002.parquet": 1, "data/test.parquet": 2},
+            {},
+            2,
+        ),
+        ({"train.parquet": 0}, {}, 1),
+        ({"data.csv": 0}, {"default/train/0000.parquet": 0, "default/test/0000.parquet": 1}, 1),
+        ({}, {"default/train/0000.parquet": 0, "default/train/0001.parquet": 1}, 2),
+    ],
+    ids=["more shards", "in the root", "converted", "converted in parts"],
+)
+def test_a_split_is_found_by_name(hub: FakeHub, here: dict, converted: dict, found: int) -> None:
+    parts = [parquet(TABLE.slice(100 * i, 100)) for i in range(3)]
+    for branch, files in (("main", here), (CONVERTED, converted)):
+        hub.add(f"datasets/{REPO}", branch, {name: parts[i] for name, i in files.items()} | {"README.md": b"x"})
+    split = fetch_dataset_split(REPO, "train", "data/train-00000-of-00001.parquet")
+    assert read_tables(split.paths).equals(TABLE.slice(0, 100 * found))
+    assert split.commit_sha == hub.branches[f"datasets/{REPO}"][split.revision]
+
+
+@pytest.mark.parametrize(
+    ("files", "hint", "message"),
+    [
+        (["rte/train.parquet", "cola/train.parquet"], "mrpc/train.parquet", None),
+        (
+            ["default/train.parquet", "plain_text/train.parquet"],
+            "data/x.parquet",
+            "is in 'default' and in 'plain_text'",
+        ),
+        (["data/train-00000-of-00003.parquet", "data/train-00002-of-00003.parquet"], "data/x.parquet", "not all files"),
+        (["data/train-00000-of-00003.parquet"], "data/x.parquet", "not all files"),
+        (["default/train/0000.parquet", "default/train/0002.parquet"], "data/x.parquet", "not all files"),
+        (["default/partial-train/0000.parquet", "data/train_old.parquet"], "data/x.parquet", None),
+        (["mnli/validation_mismatched/0000.parquet"], "mnli/validation.parquet", None),
+        (["data/train.parquet"], "data/train.json", None),
+    ],
+)
+def test_a_split_that_is_not_clearly_this_one_is_not_taken(files: list[str], hint: str, message: str | None) -> None:
+    split = "validation" if "validation" in hint else "train"
+    if message is None:
+        assert split_names(files, split, hint) == ()
+    else:
+        with pytest.raises(CheckpointError, match=message):
+            split_names(files, split, hint)
+
+
+def test_a_pinned_commit_is_not_left_for_the_conversion(hub: FakeHub, commit: str) -> None:
+    hub.add(f"datasets/{REPO}", CONVERTED, {"default/dev/0000.parquet": parquet(TABLE)})
+    assert fetch_dataset_split(REPO, "dev", "data/dev.parquet").revision == CONVERTED
+    with pytest.raises(CheckpointError, match="neither this file nor Parquet files of a split 'dev'"):
+        fetch_dataset_split(REPO, "dev", "data/dev.parquet", commit)
+
+
+@pytest.mark.parametrize("wrong", [{"oid": "0" * 40, "lfs": None}, {"lfs": {"oid": "0" * 64}}, {"size": 7}])
+def test_a_listing_that_was_wrong_is_asked_for_anew(hub: FakeHub, commit: str, wrong: dict) -> None:
+    hub.tree_overrides = {commit: {PATH: wrong}}
+    with pytest.raises(PlanError):
         hub_file(REPO, PATH, "main")
+    hub.tree_overrides = {}
+    hub.reset_counts()
+    assert read_tables(hub_file(REPO, PATH, "main").paths).equals(TABLE)
+    assert hub.requests["GET tree"] <= 1
+
+
+def parquet(table: pl.DataFrame) -> bytes:
+    """A table as a file."""
+    table.write_parquet(buffer := io.BytesIO())
+    return buffer.getvalue()

@@ -1,5 +1,7 @@
 """The cache under a budget: what is claimed fits, what sweeps fetched is evicted, earlier files never are."""
 
+import json
+import os
 import shutil
 import signal
 import subprocess
@@ -47,7 +49,7 @@ def content(cache: Path) -> set[str]:
 def held_bytes(cache: Path) -> int:
     """Bytes that sweeps hold or have reserved."""
     with ledger.ledger(cache) as entries:
-        return ledger.total_bytes(entries)
+        return ledger.total_bytes(entries, cache)
 
 
 def evict_dead(cache: Path) -> None:
@@ -245,13 +247,97 @@ def test_a_broken_ledger_deletes_nothing(hub: FakeHub, cache: Path) -> None:
     assert content(cache) == before
 
 
-def test_a_read_only_cache_is_reported(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def tampered(cache: Path, target: Path) -> dict[str, object]:
+    """Ledgers that name a file outside the cache, or are none."""
+    key, blob = f"{REPO}@{'0' * 40}", "0" * 40
+    sound = {"run": "x", "ready": False, "used": True, "since": 1.0, "holders": [], "blobs": {}, "files": []}
+    up = os.path.relpath(target, cache / "models--EleutherAI--pythia-14m" / "blobs")
+    return {
+        "absolute blob": {key: sound | {"blobs": {str(target): 9}}},
+        "relative blob": {key: sound | {"blobs": {up: 9}}},
+        "a folder as blob": {key: sound | {"blobs": {"": 9}}},
+        "absolute file": {key: sound | {"files": [str(target)]}},
+        "relative file": {key: sound | {"files": ["../" * 9 + str(target)]}},
+        "holder": {key: sound | {"holders": [os.path.relpath(target, cache / ".pythia-emergence" / "holders")]}},
+        "repository": {f"../..@{'0' * 40}": sound | {"blobs": {blob: 9}}},
+        "commit": {f"{REPO}@../../..": sound | {"files": [target.name]}},
+        "negative size": {key: sound | {"blobs": {blob: -(10**12)}}},
+        "older form": {key: sound | {"blobs": [blob]}},
+        "a missing key": {key: {"run": "x"}},
+        "a list": [1],
+        "a number": 1,
+        "a list as entry": {key: [1]},
+        "null": None,
+    }
+
+
+@pytest.mark.parametrize("kind", tampered(Path("/a"), Path("/b")))
+def test_whatever_a_ledger_says_nothing_outside_the_cache_is_touched(
+    hub: FakeHub, cache: Path, tmp_path: Path, kind: str
+) -> None:
+    outside = tmp_path / "thesis.txt"
+    outside.write_text("mine")
+    (first,) = listed(hub, models.single(0))
+    kept = cache / ".pythia-emergence" / "ledger.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(tampered(cache, outside)[kind]))
+    with disk.using(first, run=RUN, budget=first.n_bytes, keep=False):
+        assert held_bytes(cache) == first.n_bytes
+    assert outside.read_text() == "mine"
+    assert content(cache) == set()
+    assert json.loads(kept.read_text()) == {}
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "\udcff", "", "NaN"], ids=["deep", "no text", "empty", "NaN"])
+def test_a_ledger_that_is_no_json_starts_afresh(hub: FakeHub, cache: Path, text: str) -> None:
+    (first,) = listed(hub, models.single(0))
+    kept = cache / ".pythia-emergence" / "ledger.json"
+    kept.write_bytes(text.encode(errors="surrogateescape"))
+    with disk.using(first, run=RUN, budget=first.n_bytes, keep=False):
+        pass
+    assert content(cache) == set()
+
+
+@pytest.mark.parametrize("link", ["snapshots", "blobs", "."])
+def test_a_folder_that_leads_outside_the_cache_is_not_emptied(
+    hub: FakeHub, cache: Path, tmp_path: Path, link: str
+) -> None:
+    """A tampered cache: the names are right, but a folder of the repository is a link."""
+    (first,) = listed(hub, models.single(0))
+    disk.acquire(first, run=RUN, budget=None)
+    folder = cache / "models--EleutherAI--pythia-14m" / link
+    shutil.move(folder, tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    before = sorted(path for path in (tmp_path / "elsewhere").rglob("*") if path.is_file() or path.is_symlink())
+    disk.release(first, cache)
+    evict_dead(cache)
+    after = sorted(path for path in (tmp_path / "elsewhere").rglob("*") if path.is_file() or path.is_symlink())
+    assert after == before
+    assert held_bytes(cache) == 0
+
+
+def test_weights_of_the_xet_store_are_evicted_from_it_too(xet: FakeHub, cache: Path) -> None:
+    """And what another repository shows of it stays."""
+    first, second = listed(xet, models.single(0), models.sharded(1))
+    xet.add("owner/copy", "main", models.sharded(1))
+    mine = {"cache_dir": cache, "endpoint": xet.endpoint, "token": False}
+    shard = "model-00001-of-00002.safetensors"
+    theirs = Path(hf_hub_download("owner/copy", shard, **mine))
+    for revision in (first, second):
+        with disk.using(revision, run=RUN, budget=revision.n_bytes, keep=False) as folder:
+            assert (folder / revision.weights[0].path).resolve().parent.parent == cache / "blobs"
+    assert content(cache) == set()
+    assert theirs.read_bytes() == models.sharded(1)[shard]
+    assert [path for path in (cache / "blobs").glob("*/*") if len(path.name) == 64] == [theirs.resolve()]
+
+
+def test_a_cache_that_cannot_be_written_is_told(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (first,) = listed(hub, models.single(0))
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "file"))
     with pytest.raises(CheckpointError, match=r"cannot be written.*HF_HUB_OFFLINE=1"):
         disk.acquire(first, run=RUN, budget=None)
-    assert ledger.total_bytes({}) == 0
+    assert ledger.total_bytes({}, tmp_path) == 0
 
 
 def until(true, seconds: float = 20.0) -> None:

@@ -1,19 +1,22 @@
 """Every fault of a download: the right bytes come out, or the fetch fails and says why; never a wrong file."""
 
 import errno
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 
 from dynamics.checkpoints import find_checkpoints
-from dynamics.errors import CheckpointError
-from dynamics.hub import retries
+from dynamics.errors import CheckpointError, Unreachable
+from dynamics.hub import disk, retries
 from dynamics.hub.fetch import fetch_revision
 from dynamics.hub.listing import HubRevision
+from dynamics.hub.names import settings
 from dynamics.loading import load_model, load_tokenizer
 from tests import hub_models as models
 from tests.hub_server import FakeHub, Fault
@@ -122,6 +125,134 @@ def test_permanent_faults_fail_clearly_and_leave_nothing(hub: FakeHub, kind: str
     ]
 
 
+def store_at(hub: FakeHub, scheme: str = "http:") -> str:
+    """The file store of the Hub, on another host."""
+    return f"{scheme}//localhost:{hub.endpoint.rsplit(':', 1)[1]}"
+
+
+@pytest.mark.parametrize("scheme", ["http:", ""])
+def test_the_file_store_may_be_elsewhere(hub: FakeHub, scheme: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hf_SECRETsecret123")
+    hub.store = store_at(hub, scheme)
+    assert torch.equal(opened(hub, models.sharded(1)), unembedding(1))
+    assert hub.signed >= 2
+
+
+def test_a_signed_link_that_has_expired_is_asked_for_again(hub: FakeHub) -> None:
+    hub.store, hub.expired = store_at(hub), 2  # the first HEAD is ours, the second the client's
+    assert torch.equal(opened(hub, models.single(1)), unembedding(1))
+    assert hub.signed == 4
+
+
+def test_links_that_are_always_refused_fail_as_what_may_pass(hub: FakeHub) -> None:
+    what = revision(hub, models.single(1))
+    hub.store, hub.expired = store_at(hub), 99
+    with pytest.raises(Unreachable, match=r"403.*6 attempts"):
+        fetch_revision(what)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_a_refusal_of_the_hub_itself_is_final(hub: FakeHub, method: str) -> None:
+    what = revision(hub, models.single(1))
+    hub.faults = [stays("status", method, status=403)]
+    with pytest.raises(CheckpointError, match="403") as caught:
+        fetch_revision(what)
+    assert not isinstance(caught.value, Unreachable)
+    assert hub.faults[0].times == 998
+
+
+def test_a_store_that_is_dead_is_given_up_soon(hub: FakeHub) -> None:
+    what = revision(hub, models.single(1))
+    hub.store = "http://localhost:9"
+    with pytest.raises(Unreachable, match="2 attempts"):
+        fetch_revision(what)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"oid": "0" * 40, "lfs": None}, {"lfs": {"oid": "0" * 64}}, {"size": 7}], ids=["no lfs", "hash", "size"]
+)
+def test_a_kept_listing_that_was_wrong_is_replaced(hub: FakeHub, wrong: dict) -> None:
+    sha = hub.add(REPO, "step0", models.single(1))
+    hub.tree_overrides = {sha: {"model.safetensors": wrong}}
+    (found,) = find_checkpoints(REPO, [0])
+    assert found.remote is not None
+    with pytest.raises(CheckpointError, match="listing says"):  # asked for anew, and still the same
+        fetch_revision(found.remote)
+    hub.tree_overrides = {}
+    with pytest.raises(CheckpointError, match="kept of it was wrong and is replaced; run the command again"):
+        fetch_revision(found.remote)
+    (found,) = find_checkpoints(REPO, [0])
+    assert found.remote is not None
+    assert fetch_revision(found.remote).is_dir()
+
+
+SECOND_HEAD = {
+    "another ETag": {"X-Linked-Etag": f'"{"a" * 64}"'},
+    "another commit": {"X-Repo-Commit": "b" * 40},
+}
+
+
+def every_second_head(times: int, headers: dict[str, str]) -> list[Fault]:
+    """A sound answer, then one with these headers, and so on."""
+    pair = (Fault("sound", WEIGHTS, "HEAD"), Fault("headers", WEIGHTS, "HEAD", headers=headers))
+    return [replace(fault) for _ in range(times) for fault in pair]
+
+
+@pytest.mark.parametrize("kind", SECOND_HEAD)
+@pytest.mark.parametrize("times", [1, 99])
+def test_what_the_client_puts_elsewhere_does_not_stay(hub: FakeHub, kind: str, times: int, tmp_path: Path) -> None:
+    """The client asks again before it downloads, and names the content after that answer."""
+    what = revision(hub, models.single(1))
+    once = Fault("sound", WEIGHTS, "HEAD", times=1)
+    hub.faults = [
+        f
+        for _ in range(times)
+        for f in (replace(once), Fault("headers", WEIGHTS, "HEAD", 1, headers=SECOND_HEAD[kind]))
+    ]
+    if times == 1:
+        folder = fetch_revision(what)
+        assert (folder / "model.safetensors").read_bytes() == models.single(1)["model.safetensors"]
+    else:
+        with pytest.raises(Unreachable, match="another commit or another content"):
+            fetch_revision(what)
+    root = tmp_path / "cache" / "models--EleutherAI--pythia-14m"
+    wanted = {file.etag for file in what.files if times == 1 or file not in what.weights}
+    assert {path.name for path in (root / "blobs").iterdir()} == wanted
+    assert [path.name for path in (root / "snapshots").iterdir()] == [what.commit_sha]
+
+
+def test_what_the_user_had_of_that_other_commit_stays(hub: FakeHub) -> None:
+    what = revision(hub, models.single(1))
+    other = hub.add(REPO, "step1", models.single(2))
+    name = "model.safetensors"
+    theirs = Path(
+        hf_hub_download(REPO, name, revision=other, endpoint=hub.endpoint, token=False, cache_dir=settings().cache)
+    )
+    hub.faults = every_second_head(9, {"X-Repo-Commit": other})
+    with pytest.raises(Unreachable):
+        fetch_revision(what)
+    assert theirs.read_bytes() == models.single(2)[name]
+
+
+def test_a_link_in_the_cache_that_leads_outside_is_not_read(hub: FakeHub, tmp_path: Path) -> None:
+    what = revision(hub, models.single(1))
+    config = fetch_revision(what) / "config.json"
+    config.resolve().rename(tmp_path / "config.json")
+    config.unlink()
+    config.symlink_to(tmp_path / "config.json")
+    with pytest.raises(CheckpointError, match=r"outside .*remove that link"):
+        fetch_revision(what)
+
+
+def test_a_login_page_instead_of_a_file_is_told(hub: FakeHub) -> None:
+    what = revision(hub, models.single(1))
+    hub.faults = [
+        Fault("status", "/resolve/", "HEAD", status=302, headers={"Location": "http://localhost/login"}, times=99)
+    ]
+    with pytest.raises(CheckpointError, match="is not the Hub"):
+        fetch_revision(what)
+
+
 def test_a_changed_file_in_the_cache_is_noticed_and_replaced(hub: FakeHub) -> None:
     what = revision(hub, models.single(1))
     weights = fetch_revision(what) / "model.safetensors"
@@ -193,6 +324,58 @@ def test_a_full_disk_is_reported(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
     with pytest.raises(CheckpointError, match=r"disk is full.*disk_gb.*HF_HUB_CACHE"):
         fetch_revision(what)
+
+
+@pytest.mark.parametrize("rate", [1e6, 0.0])
+def test_a_download_that_drips_is_ended(hub: FakeHub, monkeypatch: pytest.MonkeyPatch, rate: float) -> None:
+    monkeypatch.setattr("dynamics.hub.waiting.WINDOW_SECONDS", 0.2)
+    what = revision(hub, models.single(1))
+    hub.bytes_per_second = 200_000
+    if rate:
+        with pytest.raises(Unreachable, match=r"kB/s, and least_kb_s = 1e\+03 .*2 attempts"):
+            fetch_revision(what, rate)
+    else:
+        assert fetch_revision(what, rate).is_dir()
+
+
+def test_every_wait_is_told(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("dynamics.hub.waiting.EVERY_SECONDS", 0.1)
+    hub.faults = [Fault("hang", "/refs"), Fault("status", WEIGHTS, status=429, headers={"Retry-After": "1"})]
+    what = revision(hub, models.single(1))
+    hub.bytes_per_second = 1e6
+    weights = (replace(what.weights[0], oid="1" * 40, sha256=None),)
+    other = replace(what, commit_sha="0" * 40, revision="step1", weights=weights)
+    with disk.using(what, run="a", budget=what.n_bytes, keep=False), pytest.raises(CheckpointError, match="released"):
+        disk.claim(other, tmp_path / "cache", run="a", budget=what.n_bytes, wait=0.3)
+    said = capsys.readouterr().err
+    assert f"waiting for the revisions of {REPO}: 0 s so far" in said
+    assert re.search(rf"waiting for {REPO}@step0 model.safetensors: \d.\d of \d.\d MB, .*s so far", said)
+    assert re.search(rf"waiting for space for {REPO}@step1 at .*cache: {REPO}@step1 needs", said)
+
+
+@pytest.mark.parametrize("how", ["refused", "fails"])
+def test_a_dead_xet_store_is_noticed_once_and_content_comes_by_https(
+    xet: FakeHub, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    calls = []
+
+    def fail(**_: object) -> None:
+        calls.append(1)
+        raise RuntimeError("CAS service error")
+
+    monkeypatch.setattr("huggingface_hub.file_download.xet_get", fail)
+    xet.xet_store = "http://localhost:9" if how == "refused" else None
+    assert torch.equal(opened(xet, models.sharded(1)), unembedding(1))
+    assert len(calls) == (how == "fails")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)  # as in another process
+    xet.add(REPO, "step1", models.single(2))
+    (found,) = find_checkpoints(REPO, [1])
+    assert found.remote is not None
+    assert fetch_revision(found.remote).is_dir()
+    assert len(calls) == (how == "fails")
+    assert xet.requests["GET xet"] == 1
 
 
 def answered(status: int, **headers: str) -> HfHubHTTPError:

@@ -7,8 +7,8 @@ import pytest
 from huggingface_hub.utils import get_session
 
 from dynamics.checkpoints import find_checkpoints
-from dynamics.errors import CheckpointError
-from dynamics.hub import listing
+from dynamics.errors import CheckpointError, Unreachable
+from dynamics.hub import api
 from dynamics.hub.errata import audit, errata
 from dynamics.hub.finding import find_on_hub
 from dynamics.hub.listing import HubFile, HubRevision, list_files, list_refs, resolve
@@ -141,7 +141,7 @@ def test_every_step_of_a_pattern(hub: FakeHub) -> None:
 
 
 def test_no_such_repository(hub: FakeHub) -> None:
-    with pytest.raises(CheckpointError, match=r"Repository Not Found|404"):
+    with pytest.raises(CheckpointError, match="404: there is no such repository"):
         list_refs("nobody/nothing")
     assert hub.requests["GET refs"] == 1
 
@@ -175,11 +175,11 @@ def test_every_request_of_a_listing_has_the_time_limit(hub: FakeHub, monkeypatch
             limits.append(options.get("timeout"))
             return session.get(url, **options)
 
-    monkeypatch.setattr("dynamics.hub.listing.get_session", Recording)
+    monkeypatch.setattr("dynamics.hub.api.get_session", Recording)
     hub.add(REPO, "step0", models.single(0))
     find_on_hub(REPO, [0])
     assert len(limits) >= 2
-    assert set(limits) == {listing.API_TIMEOUT}
+    assert set(limits) == {api.API_TIMEOUT}
 
 
 def test_a_permanently_broken_api_is_reported(hub: FakeHub) -> None:
@@ -219,6 +219,100 @@ def test_a_commit_that_is_none_is_refused(hub: FakeHub) -> None:
     hub.branches[REPO] = {"step0": "../../../../etc"}
     with pytest.raises(CheckpointError, match="not 40 hex digits"):
         find_on_hub(REPO, [0])
+
+
+PORTAL = """<!DOCTYPE html><html><head><title>Guest network</title><script>var x = "hf_SECRETsecret123"</script></head>
+<body><h1>Please sign in</h1> to go on</body></html>"""
+
+
+@pytest.mark.parametrize("match", ["/refs", "/tree/"])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [(PORTAL, "'Guest network Please sign in to go on'"), ("Blocked by policy", "'Blocked by policy'")],
+)
+def test_a_page_instead_of_json_is_told_with_its_first_words(hub: FakeHub, match: str, body: str, words: str) -> None:
+    hub.add(REPO, "step0", models.single(0))
+    hub.faults = [Fault("status", match, status=200, body=body, headers={"Content-Type": "text/html"}, times=99)]
+    with pytest.raises(CheckpointError, match=f"is not the Hub: it says {words}") as caught:
+        find_on_hub(REPO, [0])
+    assert "\n" not in str(caught.value)
+    assert hub.faults[0].times == 98
+
+
+@pytest.mark.parametrize("match", ["/refs", "/tree/"])
+@pytest.mark.parametrize("times", [1, 99])
+def test_json_that_is_cut_off_is_asked_for_again(hub: FakeHub, match: str, times: int) -> None:
+    """The announced length is that of the half, so the client takes it for the whole."""
+    hub.add(REPO, "step0", models.single(0))
+    hub.faults = [Fault("status", match, status=200, body='[{"type": "file", "pa', times=times)]
+    if times == 1:
+        assert [found.name.step for found in find_on_hub(REPO, [0])] == [0]
+    else:
+        with pytest.raises(Unreachable, match=r"cut off.*6 attempts"):
+            find_on_hub(REPO, [0])
+
+
+@pytest.mark.parametrize("size", [2, 1000])
+def test_pages_that_loop_are_told(hub: FakeHub, size: int) -> None:
+    sha = hub.add(REPO, "step0", models.sharded(0))
+    hub.page_size, hub.loops = size, True
+    with pytest.raises(CheckpointError, match="pages repeat without end"):
+        list_files(REPO, sha)
+    assert hub.requests["GET tree"] <= 5
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_missing_repository_is_called_missing(hub: FakeHub, status: int) -> None:
+    """The Hub answers 401 to everyone who does not show a token."""
+    hub.faults = [
+        Fault("status", "/refs", status=status, headers={"X-Error-Code": "RepoNotFound"} if status == 404 else {})
+    ]
+    with pytest.raises(
+        CheckpointError, match=f"nobody/nothing: {status}: there is no such repository, or it is private"
+    ):
+        list_refs("nobody/nothing")
+    hub.faults = [Fault("status", "/refs", status=403, headers={"X-Error-Code": "GatedRepo"})]
+    with pytest.raises(CheckpointError, match="403: it is gated; accept its terms"):
+        list_refs("nobody/nothing")
+
+
+@pytest.mark.parametrize("answer", ["[1]", '["file"]', "[null]", '{"a": 1}', "7", "null", '"file"', "[" * 9999])
+def test_a_listing_of_anything_else_is_told_and_not_kept(hub: FakeHub, answer: str) -> None:
+    sha = hub.add(REPO, "step0", models.single(0))
+    hub.faults = [Fault("status", "/tree/", status=200, body=answer, times=9)]
+    with pytest.raises(CheckpointError, match=r"is not a list of files|cut off or damaged"):
+        list_files(REPO, sha)
+    hub.faults = []
+    assert len(list_files(REPO, sha)) == len(models.single(0))
+
+
+@pytest.mark.parametrize("answer", ["[1]", "{}", "7", "null", '{"branches": [1]}', '{"branches": 1, "tags": []}'])
+def test_refs_of_anything_else_are_told_and_not_kept(
+    hub: FakeHub, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(REPO, "step0", models.single(0))
+    sound = list_refs(REPO)
+    hub.faults = [Fault("status", "/refs", status=200, body=answer, times=9)]
+    with pytest.raises(CheckpointError, match="does not answer as the Hub does"):
+        list_refs(REPO)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert list_refs(REPO) == sound
+
+
+@pytest.mark.parametrize("text", ["[1]", "7", "{}", '[{"type": "file"}]', "[" * 9999, '[{"type": "file", "path": 7, "'])
+def test_a_kept_listing_of_another_form_is_asked_for_anew(
+    hub: FakeHub, tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha = hub.add(REPO, "step0", models.single(0))
+    sound = list_files(REPO, sha)
+    (kept,) = (tmp_path / "cache").rglob(f"{sha}.json")
+    kept.write_text(text)
+    assert list_files(REPO, sha) == sound
+    assert hub.requests["GET tree"] == 2
+    kept.write_text(text)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(CheckpointError):
+        list_files(REPO, sha)
 
 
 def test_offline_what_was_listed_before_serves(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,81 @@
+"""Long waits: a line every 30 s says what is waited for and how far it is, and a download that only drips is ended."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+EVERY_SECONDS = 30.0
+LEAST_RATE = 10_000.0
+"""Bytes a second; a download that is slower for `WINDOW_SECONDS` is ended and tried once more."""
+WINDOW_SECONDS = 60.0
+least_rate: ContextVar[float] = ContextVar("least_rate", default=LEAST_RATE)
+
+
+class TooSlow(ConnectionError):
+    """A download that is slower than the least rate; another attempt may get a faster server."""
+
+
+@dataclass
+class Wait:
+    """What is waited for at the moment, as far as it is known."""
+
+    note: str = ""
+
+
+@contextmanager
+def told(what: str, progress: Callable[[], str] | None = None) -> Iterator[Wait]:
+    """Context manager: say every 30 s on standard error what is waited for, until the block ends."""
+    wait, done, started = Wait(), threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not done.wait(EVERY_SECONDS):
+            parts = (progress() if progress else "", wait.note, f"{time.monotonic() - started:.0f} s so far")
+            say(f"waiting for {what}: {', '.join(part for part in parts if part)}")
+
+    threading.Thread(target=tell, name="told", daemon=True).start()
+    try:
+        yield wait
+    finally:
+        done.set()
+
+
+def say(line: str) -> None:
+    """Say a line on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def watch_rate(response: Any) -> None:
+    """Hook of the HTTP client: let the body of a response raise `TooSlow` where it only drips.
+
+    Only time spent waiting for the server counts. The client cannot see this itself: each read ends in time, and it
+    hands on chunks of 10 MB.
+    """
+    original = response.iter_raw
+
+    def watched(chunk_size: int | None = None) -> Iterator[bytes]:
+        pieces, n_bytes, seconds = iter(original(chunk_size)), 0, 0.0
+        while True:
+            started = time.monotonic()
+            piece = next(pieces, None)
+            seconds += time.monotonic() - started
+            if piece is None:
+                return
+            n_bytes += len(piece)
+            yield piece
+            if seconds >= WINDOW_SECONDS:
+                _check_rate(n_bytes / seconds)
+                n_bytes, seconds = 0, 0.0
+
+    response.iter_raw = watched
+
+
+def _check_rate(rate: float) -> None:
+    if rate < least_rate.get():
+        raise TooSlow(
+            f"it comes at {rate / 1e3:.3g} kB/s, and least_kb_s = {least_rate.get() / 1e3:.3g} in the plan's [hub]"
+        )
