@@ -154,7 +154,7 @@ def test_links_that_are_always_refused_fail_as_what_may_pass(hub: FakeHub) -> No
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_a_refusal_of_the_hub_itself_is_final(hub: FakeHub, method: str) -> None:
     what = revision(hub, models.single(1))
-    hub.faults = [stays("status", method, status=403)]
+    hub.faults = [permanent("status", method, status=403)]
     with pytest.raises(CheckpointError, match="403") as caught:
         fetch_revision(what)
     assert not isinstance(caught.value, Unreachable)
