@@ -16,9 +16,15 @@ from transformers.cache_utils import DynamicLayer
 class SharedPrefix(Cache):
     """Keys and values of the tokens that all examples begin with; forward passes do not change them."""
 
-    def __init__(self, filled: DynamicCache) -> None:
-        """Args: filled: the cache after one forward pass over the shared tokens, in a batch of one."""
+    def __init__(self, filled: DynamicCache, like: int) -> None:
+        """Keys and values for prompts whose rotary frequencies are those of one length.
+
+        Args:
+            filled: the cache after one forward pass over the shared tokens, in a batch of one.
+            like: `Anatomy.frequencies_like` of these prompts' lengths.
+        """
         super().__init__(layers=[_SharedLayer(layer) for layer in filled.layers])
+        self.like = like
 
 
 class _SharedLayer(DynamicLayer):

@@ -90,7 +90,9 @@ def checkpoint_embedder(
     def embed(texts: Sequence[str]) -> np.ndarray:
         token_ids = [ids[:limit] for ids in tokenizer(list(texts))["input_ids"]]
         starts = [int(len(ids) > 1 and ids[0] == tokenizer.bos_token_id) for ids in token_ids]
-        return _pooled(lambda batch: hidden_states(anatomy, batch), token_ids, starts, budget_for(model, token_budget))
+        like = [anatomy.frequencies_like(len(ids)) for ids in token_ids]
+        budget = budget_for(model, token_budget)
+        return _pooled(lambda batch: hidden_states(anatomy, batch), token_ids, starts, budget, like)
 
     return embed
 
@@ -141,6 +143,7 @@ def _pooled(
     token_ids: Sequence[Sequence[int]],
     starts: Sequence[int],
     token_budget: int,
+    apart: Sequence[int] | None = None,
 ) -> np.ndarray:
     """The mean (text, d) of each text's hidden states from its token `starts` on, float32, pads left out."""
 
@@ -149,7 +152,7 @@ def _pooled(
         pooled = [hidden[row, starts[i] : len(token_ids[i])].float().mean(0) for row, i in enumerate(batch)]
         return (torch.stack(pooled),)
 
-    return in_batches(means, [len(ids) for ids in token_ids], 0, token_budget)[0].numpy()
+    return in_batches(means, [len(ids) for ids in token_ids], 0, token_budget, apart)[0].numpy()
 
 
 def _unit_length(vectors: np.ndarray) -> np.ndarray:
