@@ -33,12 +33,17 @@ class _SharedLayer(DynamicLayer):
     def __init__(self, filled: Any) -> None:
         super().__init__()
         self.filled = filled
+        self.n_kept = filled.get_mask_sizes(0)[0]  # the cache of transformers keeps all keys of a window of 1
         self.is_sliding = filled.is_sliding
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """The shared keys and values followed by the batch's own: (example, head, shared + own, d_head) each."""
-        return _after(self.filled.keys, key_states), _after(self.filled.values, value_states)
+        first = self.filled.keys.shape[-2] - self.n_kept
+        return (
+            _after(self.filled.keys[:, :, first:], key_states),
+            _after(self.filled.values[:, :, first:], value_states),
+        )
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Number of keys for attention, and the position of the first, since a window may have dropped some."""

@@ -22,7 +22,7 @@ def run_prompts(
     """Run every prompt of a set in batches; results are on the CPU, in the order of the prompts.
 
     The prefix is computed once for all prompts with the same rotary frequencies, which is all of them unless the
-    model's rope type is one of `dynamics.families.rotary.BY_LENGTH`; one prefix exists at a time.
+    model's rope type is one of `dynamics.families.rotary.BY_LENGTH`; the latest one is kept.
 
     Args:
         model, anatomy: a model and its parts.
