@@ -91,3 +91,10 @@ def rotary_of(backbone: nn.Module) -> Rotary | None:
     longrope = rope_type == "longrope"
     switch = parameters["original_max_position_embeddings"] if longrope else module.original_max_seq_len
     return Rotary(module, rope_type, switch)
+
+
+def depends_on_length(model: nn.Module) -> bool:
+    """Whether a rotary embedding of any model may have other frequencies for other lengths, by its rope types."""
+    types = [module.rope_type for module in model.modules() if hasattr(module, "rope_type")]
+    named = [name for kind in types for name in (kind.values() if isinstance(kind, dict) else [kind])]
+    return any(name not in SAME_AT_EVERY_LENGTH for name in named)

@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from dynamics.errors import CheckpointError, FailedCheck, first_line
 from dynamics.families import anatomy as find_anatomy
+from dynamics.families.rotary import depends_on_length
 from dynamics.forward.batching import budget_for, in_batches
 from dynamics.forward.last_token import hidden_states
 from dynamics.methods.baselines import ENCODER_FOLDER
@@ -120,7 +121,8 @@ def encoder_embedder(folder: Path, *, device: str = "cpu", token_budget: int | N
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         token_ids = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
-        return _pooled(run, token_ids, [0] * len(token_ids), budget_for(model, token_budget))
+        apart = [len(ids) for ids in token_ids] if depends_on_length(model) else None
+        return _pooled(run, token_ids, [0] * len(token_ids), budget_for(model, token_budget), apart)
 
     return embed
 

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from dynamics.errors import UnsupportedModel
 from dynamics.families import anatomy
 from dynamics.families.rotary import BY_LENGTH, SAME_AT_EVERY_LENGTH
 from dynamics.full_model import full_logits
-from dynamics.methods.nearest import checkpoint_embedder
+from dynamics.methods.nearest import checkpoint_embedder, encoder_embedder
 from dynamics.prompts import PromptSet
 from tests.dynamics.test_decomposition import VOCABULARY, ragged_prompts
 from tests.models import VARIANTS, perturbed
@@ -184,8 +185,25 @@ class Tokens:
     ids: dict[str, tuple[int, ...]]
     bos_token_id: int | None = None
 
-    def __call__(self, texts: list[str]) -> dict[str, list[list[int]]]:
+    pad_token_id: int = 0
+    model_max_length: int = 3 * SWITCH
+
+    def __call__(self, texts: list[str], **_: object) -> dict[str, list[list[int]]]:
         return {"input_ids": [list(self.ids[text]) for text in texts]}
+
+
+@every_rotary
+@pytest.mark.parametrize("rope_type", ["default", "longrope"])
+def test_embeddings_by_an_encoder_equal_each_text_alone(
+    variant: str, rope_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = whole(around_the_switch())
+    names = list(map(str, range(len(prompts.own_ids))))
+    tokenizer = Tokens(dict(zip(names, prompts.own_ids, strict=True)))
+    encoder = fresh(variant, rope_type).base_model
+    monkeypatch.setattr("dynamics.methods.nearest._open_encoder", lambda *_: (encoder, tokenizer))
+    embed = encoder_embedder(Path("encoder"), token_budget=10_000)
+    np.testing.assert_allclose(embed(names), np.concatenate([embed([name]) for name in names]), atol=1e-5)
 
 
 @every_rotary
