@@ -41,7 +41,9 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
             )
     if checkpoint.init_seed is not None:
         initialised: Any = random_model(folder, checkpoint.init_seed, None if file is None else file.name)
-        return initialised.to(device=device, dtype=_DTYPES[dtype]).eval().requires_grad_(False)
+        for parameter in initialised.parameters():  # not its buffers: rotary frequencies stay in float32, as in others
+            parameter.data = parameter.data.to(_DTYPES[dtype])
+        return initialised.to(device).eval().requires_grad_(False)
     transformers_logging.disable_progress_bar()
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()

@@ -92,6 +92,18 @@ def test_nothing_of_the_checkpoint_but_its_shape_is_left(checkpoint: Checkpoint)
         assert not torch.allclose(parameter, of_drawn[name].float(), atol=1e-2), name
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_its_positions_are_those_of_the_checkpoint(checkpoint: Checkpoint, dtype: str) -> None:
+    """Rotary frequencies are buffers, which transformers leaves in float32 in half precision too."""
+    trained, drawn = (
+        dict(load_model(c, dtype=dtype).named_buffers()) for c in (checkpoint, random_init(checkpoint, 0))
+    )
+    assert trained.keys() == drawn.keys()
+    for name, buffer in trained.items():
+        assert torch.equal(buffer, drawn[name]), name
+        assert buffer.dtype == drawn[name].dtype == torch.float32
+
+
 def test_its_hash_says_what_decides_it(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     one = random_init(checkpoint, 0)
     assert (one.step, one.tokens_seen, one.revision, one.init_seed) == (0, 0, "random_init-0", 0)
