@@ -8,7 +8,7 @@ from dynamics.forward.batching import batches
 from dynamics.prompts import PromptSet
 
 _SHARE = 1 / 64
-"""Largest share of the tokens that a set's batches read, to be read again; its seconds are below 2 %."""
+"""Largest share of the tokens that a set's batches read, to be read again; its seconds are about 2 %."""
 _FEWEST, _MOST = 3, 12
 
 
