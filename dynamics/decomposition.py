@@ -9,7 +9,7 @@ subtracts the mean in s). A head's part is `a_h W_O[h]`, so its contribution is 
 in brackets is computed once, and no d_model vector per head is ever built. (Paper, section 3.)
 """
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,10 @@ from transformers import PreTrainedModel
 from dynamics.components import Component, component_grid
 from dynamics.families import anatomy as find_anatomy
 from dynamics.families.anatomy import Anatomy, Block
-from dynamics.forward.batching import budget_for, in_batches
-from dynamics.forward.last_token import LastToken, last_token, shared_prefix
+from dynamics.forward.last_token import LastToken, last_token
+from dynamics.forward.prefix import SharedPrefix
+from dynamics.forward.prompt_passes import run_prompts
+from dynamics.forward.rerun import prompts_to_rerun
 from dynamics.prompts import PromptSet
 
 
@@ -35,8 +37,9 @@ class Decomposition:
         constant: (label,), the term that belongs to no component: `U_y . b`, plus an unembedding bias.
         full: (example, label), float32 label rows of the unembedding times the model's own final-norm output.
         error: `max |sum of parts - full| / max(1, max |full|)`.
-        forward_error: the same distance between `full` and the model's own logits on the longest and the shortest
-            prompt, each run whole, alone and unpadded: what batching, padding and the shared prefix change.
+        forward_error: the same distance between `full` and the model's own logits on some prompts, each run whole,
+            alone and unpadded: what batching, padding and the shared prefix change. These are the longest, the
+            shortest, some in the middle of batches and some drawn at random, 3 to 12 (`prompts_to_rerun`).
     """
 
     components: tuple[Component, ...]
@@ -112,24 +115,20 @@ def decompose(
     if prompts.label_ids not in projections:
         projections[prompts.label_ids] = unembedding_projection(anatomy, prompts.label_ids)
     projection = projections[prompts.label_ids]
-    prefix = shared_prefix(anatomy, prompts.shared_ids)
-    lengths = [len(ids) for ids in prompts.own_ids]
 
-    def run(batch: list[int]) -> tuple[Tensor, Tensor]:
-        return split_logits(anatomy, projection, last_token(anatomy, [prompts.own_ids[i] for i in batch], prefix))
+    def run(token_ids: Sequence[Sequence[int]], prefix: SharedPrefix | None) -> tuple[Tensor, Tensor]:
+        return split_logits(anatomy, projection, last_token(anatomy, token_ids, prefix))
 
-    results = in_batches(run, lengths, len(prompts.shared_ids), budget_for(model, token_budget))
+    results = run_prompts(model, anatomy, prompts, run, token_budget)
     contributions, full = (result.numpy() for result in results)
     constant = projection.constant.cpu().numpy()
-    by_length = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    extremes = [by_length[0], by_length[-1]]
     return Decomposition(
         components=component_grid(anatomy.n_layers, anatomy.n_heads, attention_bias=anatomy.has_attention_bias),
         contributions=contributions,
         constant=constant,
         full=full,
         error=relative_error(contributions.sum(1, dtype=np.float64) + constant, full),
-        forward_error=relative_error(np.stack([model_logits(model, prompts, i) for i in extremes]), full[extremes]),
+        forward_error=distance_to_model(model, prompts, full),
     )
 
 
@@ -180,10 +179,19 @@ def relative_error(parts: np.ndarray, whole: np.ndarray) -> float:
     return float(np.abs(parts - whole).max() / np.maximum(1.0, np.abs(whole).max()))
 
 
+def distance_to_model(model: PreTrainedModel, prompts: PromptSet, full: np.ndarray) -> float:
+    """Relative distance of label logits `full` (example, label) to the model's own on `prompts_to_rerun`."""
+    chosen = prompts_to_rerun(prompts)
+    return relative_error(np.stack([model_logits(model, prompts, i) for i in chosen]), full[chosen])
+
+
 def model_logits(model: PreTrainedModel, prompts: PromptSet, example: int) -> np.ndarray:
     """The model's own label logits (label,) on one prompt, run whole and unpadded by its ordinary forward pass."""
     token_ids = torch.tensor([prompts.token_ids(example)], device=model.device)
+    rotary = find_anatomy(model).rotary
     with torch.inference_mode():
+        if rotary is not None:
+            rotary.forget()
         logits = model(input_ids=token_ids, use_cache=False, logits_to_keep=1).logits[0, -1]
     return logits[list(prompts.label_ids)].float().cpu().numpy()
 

@@ -1,15 +1,17 @@
 """Label logits of the full model alone, for prompts that are not decomposed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from dynamics.decomposition import label_rows, model_logits, relative_error
+from dynamics.decomposition import distance_to_model, label_rows
 from dynamics.families import anatomy as find_anatomy
-from dynamics.forward.batching import budget_for, in_batches
-from dynamics.forward.last_token import last_state, shared_prefix
+from dynamics.forward.last_token import last_state
+from dynamics.forward.prefix import SharedPrefix
+from dynamics.forward.prompt_passes import run_prompts
 from dynamics.prompts import PromptSet
 
 
@@ -19,8 +21,8 @@ class FullLogits:
 
     Attributes:
         logits: (example, label), float32 label rows of the unembedding times the model's own final-norm output.
-        forward_error: relative distance of `logits` to the model's own on the shortest prompt, run whole, alone and
-            unpadded.
+        forward_error: relative distance of `logits` to the model's own on some prompts, run whole, alone and unpadded,
+            as `Decomposition` has it.
     """
 
     logits: np.ndarray
@@ -41,14 +43,10 @@ def full_logits(model: PreTrainedModel, prompts: PromptSet, *, token_budget: int
     prompts.check_vocabulary(model.config.vocab_size)
     anatomy = find_anatomy(model)
     rows, bias = label_rows(anatomy, prompts.label_ids)
-    prefix = shared_prefix(anatomy, prompts.shared_ids)
-    lengths = [len(ids) for ids in prompts.own_ids]
 
-    def run(batch: list[int]) -> tuple[torch.Tensor]:
-        last = last_state(anatomy, [prompts.own_ids[i] for i in batch], prefix)
+    def run(token_ids: Sequence[Sequence[int]], prefix: SharedPrefix | None) -> tuple[torch.Tensor]:
+        last = last_state(anatomy, token_ids, prefix)
         return (last.float() @ rows.T + bias,)
 
-    budget = budget_for(model, token_budget)
-    logits = in_batches(run, lengths, len(prompts.shared_ids), budget)[0].numpy()
-    shortest = min(range(len(lengths)), key=lambda i: (lengths[i], i))
-    return FullLogits(logits, relative_error(model_logits(model, prompts, shortest), logits[shortest]))
+    logits = run_prompts(model, anatomy, prompts, run, token_budget)[0].numpy()
+    return FullLogits(logits, distance_to_model(model, prompts, logits))

@@ -48,7 +48,9 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
     gguf = None if file is None else file.name
     if checkpoint.init_seed is not None:
         initialised: Any = random_model(folder, checkpoint.init_seed, gguf)
-        return initialised.to(device=device, dtype=_DTYPES[dtype]).eval().requires_grad_(False)
+        for parameter in initialised.parameters():  # not its buffers: rotary frequencies stay in float32, as in others
+            parameter.data = parameter.data.to(_DTYPES[dtype])
+        return initialised.to(device).eval().requires_grad_(False)
     config = _config(folder, gguf)
     types = _tensor_types(folder, checkpoint.weights)
     model, report = _opened(checkpoint, folder, config, gguf, dtype)

@@ -40,7 +40,7 @@ TORCH_FREE = ("analysis", "figures", "jobs.plan", "jobs.derive", "jobs.status", 
 NOT_REGISTERED = {
     "analysis": {"curve_tables"},
     "figures": {"agreement", "captions", "layout", "report", "saving", "spec", "style", "training_axis"},
-    "families": {"anatomy"},
+    "families": {"anatomy", "rotary"},
     "tasks": {"custom", "files", "reference", "rows", "sources"},
 }  # fmt: skip
 

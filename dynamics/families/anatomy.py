@@ -1,5 +1,6 @@
 """Anatomy of a model, which a family file fills in: its blocks, norms and unembedding."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dynamics.errors import UnsupportedModel
+from dynamics.families.rotary import Rotary
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -67,6 +69,7 @@ class Anatomy:
 
     Attributes:
         backbone: the model without its unembedding, from token ids to the final norm's output.
+        rotary: its rotary embedding where the frequencies depend on a sequence's length, else None.
         first_block: the first block; its input is the embedding part.
         blocks: all blocks in order.
         final_norm: the norm before the unembedding.
@@ -75,6 +78,7 @@ class Anatomy:
     """
 
     backbone: nn.Module
+    rotary: Rotary | None
     first_block: nn.Module
     blocks: tuple[Block, ...]
     final_norm: Norm
@@ -90,6 +94,14 @@ class Anatomy:
     def n_heads(self) -> int:
         """Heads per block."""
         return self.blocks[0].w_o.shape[0]
+
+    def frequencies_like(self, length: int) -> int:
+        """A length whose rotary frequencies are those of `length`; equal for any two lengths that share them."""
+        return 0 if self.rotary is None else self.rotary.like(length)
+
+    def as_for(self, length: int) -> AbstractContextManager[None]:
+        """Passes inside have the rotary frequencies of a sequence of `length` tokens, whatever part of it they run."""
+        return nullcontext() if self.rotary is None else self.rotary.as_for(length)
 
     @property
     def has_attention_bias(self) -> bool:

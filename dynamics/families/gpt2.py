@@ -23,6 +23,7 @@ def anatomy(model: GPT2LMHeadModel) -> Anatomy:
     unembedding, bias = unembedding_of(model)
     return Anatomy(
         backbone=backbone,
+        rotary=None,
         first_block=backbone.h[0],
         blocks=tuple(_block(layer, model.config.num_attention_heads) for layer in backbone.h),
         final_norm=layer_norm(backbone.ln_f),

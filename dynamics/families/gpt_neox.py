@@ -4,6 +4,7 @@ from torch import nn
 from transformers import GPTNeoXForCausalLM
 
 from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, layer_norm, submodule, unembedding_of
+from dynamics.families.rotary import rotary_of
 
 
 def anatomy(model: GPTNeoXForCausalLM) -> Anatomy:
@@ -17,6 +18,7 @@ def anatomy(model: GPTNeoXForCausalLM) -> Anatomy:
     unembedding, bias = unembedding_of(model)
     return Anatomy(
         backbone=backbone,
+        rotary=rotary_of(backbone),
         first_block=backbone.layers[0],
         blocks=tuple(_block(layer, n_heads) for layer in backbone.layers),
         final_norm=layer_norm(backbone.final_layer_norm),

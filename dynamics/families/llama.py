@@ -6,6 +6,7 @@ from torch import nn
 from transformers import LlamaForCausalLM, MistralForCausalLM, Olmo2ForCausalLM
 
 from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, rms_norm, submodule, unembedding_of
+from dynamics.families.rotary import rotary_of
 
 
 def anatomy(model: LlamaForCausalLM | MistralForCausalLM) -> Anatomy:
@@ -25,6 +26,7 @@ def rms_anatomy(
     unembedding, bias = unembedding_of(model)
     return Anatomy(
         backbone=backbone,
+        rotary=rotary_of(backbone),
         first_block=backbone.layers[0],
         blocks=tuple(block(layer, model.config.num_attention_heads) for layer in backbone.layers),
         final_norm=rms_norm(backbone.norm),

@@ -14,7 +14,9 @@ _SHARE_OF_FREE = 0.5
 """Share of the free memory for a batch; the rest is for what the formulae leave out and for other workers."""
 
 
-def batches(lengths: Sequence[int], shared: int, token_budget: int) -> list[list[int]]:
+def batches(
+    lengths: Sequence[int], shared: int, token_budget: float, apart: Sequence[int] | None = None
+) -> list[list[int]]:
     """Positions of examples in batches, longest first, so that the padded tokens of a batch fit the budget.
 
     A batch also ends where its next example would be more than a sixth (and six tokens) shorter than its longest.
@@ -23,13 +25,15 @@ def batches(lengths: Sequence[int], shared: int, token_budget: int) -> list[list
         lengths: number of tokens of each example after the shared prefix.
         shared: number of tokens of the shared prefix, whose keys and values each example of a batch needs too.
         token_budget: maximum number of padded tokens of a batch, the shared ones included, unless it has one example.
+        apart: a number per example; those of a batch have the same. None where any examples may share a batch.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     groups: list[list[int]] = []
     for i in order:
         longest = lengths[groups[-1][0]] if groups else 0
         fits = groups and (shared + longest) * (len(groups[-1]) + 1) <= token_budget
-        if fits and longest - lengths[i] <= max(6, longest // 6):
+        alike = groups and (apart is None or apart[i] == apart[groups[-1][0]])
+        if fits and alike and longest - lengths[i] <= max(6, longest // 6):
             groups[-1].append(i)
         else:
             groups.append([i])
@@ -37,7 +41,11 @@ def batches(lengths: Sequence[int], shared: int, token_budget: int) -> list[list
 
 
 def in_batches(
-    run: Callable[[list[int]], Sequence[Tensor]], lengths: Sequence[int], shared: int, token_budget: int
+    run: Callable[[list[int]], Sequence[Tensor]],
+    lengths: Sequence[int],
+    shared: int,
+    token_budget: int,
+    apart: Sequence[int] | None = None,
 ) -> list[Tensor]:
     """Run every batch; results are on the CPU, in the order of the examples.
 
@@ -45,7 +53,7 @@ def in_batches(
 
     Args:
         run: positions of examples -> results whose first axis is these examples.
-        lengths, shared, token_budget: as for `batches`.
+        lengths, shared, token_budget, apart: as for `batches`.
 
     Returns:
         One tensor per result of `run`, copied from the device once, after all batches.
@@ -53,7 +61,7 @@ def in_batches(
     Raises:
         OutOfMemoryError, MemoryError: a single example does not fit.
     """
-    pending = batches(lengths, shared, token_budget)[::-1]
+    pending = batches(lengths, shared, token_budget, apart)[::-1]
     order: list[int] = []
     results: list[Sequence[Tensor]] = []
     max_size = len(lengths)

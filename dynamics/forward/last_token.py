@@ -2,8 +2,9 @@
 
 The demonstrations of a prompt set are the same for all its examples, so their keys and values are computed once and an
 example costs only its own tokens. Batches are padded on the right: under a causal mask no real token attends to a pad,
-and positions count from the start of the prompt, so a ragged batch equals one-by-one passes. In the last block, W_O and
-the MLP are computed at the last token only, since the outputs at other positions are not needed.
+and positions count from the start of the prompt, so a ragged batch equals one-by-one passes. Where rotary frequencies
+depend on a prompt's length, a batch and its prefix have one set of them (`dynamics/families/rotary.py`). In the last
+block, W_O and the MLP are computed at the last token only, since the outputs at other positions are not needed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,7 +48,8 @@ def last_token(
 
     Args:
         anatomy: the model's parts.
-        token_ids: one non-empty list of ids per example, of any lengths; those after the prefix, if there is one.
+        token_ids: one non-empty list of ids per example, those after the prefix if there is one; of any lengths with
+            the same rotary frequencies (`Anatomy.frequencies_like`).
         prefix: keys and values of the tokens that all examples share, from `shared_prefix`.
         pad_id: any valid id; no real token attends to pads.
     """
@@ -83,19 +85,30 @@ def hidden_states(
     """
     width = max(map(len, token_ids))
     padded = _on_device([[*ids, *[pad_id] * (width - len(ids))] for ids in token_ids], anatomy.device)
-    with torch.inference_mode():
+    n_shared = 0 if prefix is None else prefix.get_seq_length()
+    like = anatomy.frequencies_like(n_shared + width)
+    assert all(anatomy.frequencies_like(n_shared + len(ids)) == like for ids in token_ids), "lengths of two frequencies"
+    assert prefix is None or prefix.like == like, "a prefix of other frequencies"
+    with torch.inference_mode(), anatomy.as_for(like):
         output = anatomy.backbone(input_ids=padded, past_key_values=prefix, use_cache=prefix is not None)
     return output.last_hidden_state
 
 
-def shared_prefix(anatomy: Anatomy, token_ids: Sequence[int]) -> SharedPrefix | None:
-    """Keys and values of the tokens that all examples of a prompt set begin with; None when there are none."""
+def shared_prefix(anatomy: Anatomy, token_ids: Sequence[int], length: int) -> SharedPrefix | None:
+    """Keys and values of the tokens that all examples of a prompt set begin with; None when there are none.
+
+    Args:
+        anatomy: the model's parts.
+        token_ids: the shared tokens.
+        length: number of tokens of a whole prompt; the keys are right for all whose rotary frequencies are the same.
+    """
     if not token_ids:
         return None
     ids = _on_device([token_ids], anatomy.device)
-    with torch.inference_mode(), _only_at(anatomy, _last_positions(anatomy, [token_ids])):
+    last = _last_positions(anatomy, [token_ids])
+    with torch.inference_mode(), anatomy.as_for(length), _only_at(anatomy, last):
         output = anatomy.backbone(input_ids=ids, use_cache=True)
-    return SharedPrefix(output.past_key_values)
+    return SharedPrefix(output.past_key_values, anatomy.frequencies_like(length))
 
 
 def _last_positions(anatomy: Anatomy, token_ids: Sequence[Sequence[int]]) -> Tensor:

@@ -16,9 +16,15 @@ from transformers.cache_utils import DynamicLayer
 class SharedPrefix(Cache):
     """Keys and values of the tokens that all examples begin with; forward passes do not change them."""
 
-    def __init__(self, filled: DynamicCache) -> None:
-        """Args: filled: the cache after one forward pass over the shared tokens, in a batch of one."""
+    def __init__(self, filled: DynamicCache, like: int) -> None:
+        """Keys and values for prompts whose rotary frequencies are those of one length.
+
+        Args:
+            filled: the cache after one forward pass over the shared tokens, in a batch of one.
+            like: `Anatomy.frequencies_like` of these prompts' lengths.
+        """
         super().__init__(layers=[_SharedLayer(layer) for layer in filled.layers])
+        self.like = like
 
 
 class _SharedLayer(DynamicLayer):
@@ -27,12 +33,17 @@ class _SharedLayer(DynamicLayer):
     def __init__(self, filled: Any) -> None:
         super().__init__()
         self.filled = filled
+        self.n_kept = filled.get_mask_sizes(0)[0]  # the cache of transformers keeps all keys of a window of 1
         self.is_sliding = filled.is_sliding
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """The shared keys and values followed by the batch's own: (example, head, shared + own, d_head) each."""
-        return _after(self.filled.keys, key_states), _after(self.filled.values, value_states)
+        first = self.filled.keys.shape[-2] - self.n_kept
+        return (
+            _after(self.filled.keys[:, :, first:], key_states),
+            _after(self.filled.values[:, :, first:], value_states),
+        )
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Number of keys for attention, and the position of the first, since a window may have dropped some."""

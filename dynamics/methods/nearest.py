@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from dynamics.errors import CheckpointError, FailedCheck, first_line
 from dynamics.families import anatomy as find_anatomy
+from dynamics.families.rotary import depends_on_length
 from dynamics.forward.batching import budget_for, in_batches
 from dynamics.forward.last_token import hidden_states
 from dynamics.methods.baselines import ENCODER_FOLDER
@@ -90,7 +91,9 @@ def checkpoint_embedder(
     def embed(texts: Sequence[str]) -> np.ndarray:
         token_ids = [ids[:limit] for ids in tokenizer(list(texts))["input_ids"]]
         starts = [int(len(ids) > 1 and ids[0] == tokenizer.bos_token_id) for ids in token_ids]
-        return _pooled(lambda batch: hidden_states(anatomy, batch), token_ids, starts, budget_for(model, token_budget))
+        like = [anatomy.frequencies_like(len(ids)) for ids in token_ids]
+        budget = budget_for(model, token_budget)
+        return _pooled(lambda batch: hidden_states(anatomy, batch), token_ids, starts, budget, like)
 
     return embed
 
@@ -118,7 +121,8 @@ def encoder_embedder(folder: Path, *, device: str = "cpu", token_budget: int | N
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         token_ids = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
-        return _pooled(run, token_ids, [0] * len(token_ids), budget_for(model, token_budget))
+        apart = [len(ids) for ids in token_ids] if depends_on_length(model) else None
+        return _pooled(run, token_ids, [0] * len(token_ids), budget_for(model, token_budget), apart)
 
     return embed
 
@@ -141,6 +145,7 @@ def _pooled(
     token_ids: Sequence[Sequence[int]],
     starts: Sequence[int],
     token_budget: int,
+    apart: Sequence[int] | None = None,
 ) -> np.ndarray:
     """The mean (text, d) of each text's hidden states from its token `starts` on, float32, pads left out."""
 
@@ -149,7 +154,7 @@ def _pooled(
         pooled = [hidden[row, starts[i] : len(token_ids[i])].float().mean(0) for row, i in enumerate(batch)]
         return (torch.stack(pooled),)
 
-    return in_batches(means, [len(ids) for ids in token_ids], 0, token_budget)[0].numpy()
+    return in_batches(means, [len(ids) for ids in token_ids], 0, token_budget, apart)[0].numpy()
 
 
 def _unit_length(vectors: np.ndarray) -> np.ndarray:

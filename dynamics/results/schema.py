@@ -105,7 +105,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "error": (pa.string(), "its first line"),
         "attempts": (pa.int64(), "number of times the unit was run, over all sweeps"),
         "decomposition_error": (pa.float64(), "max |sum of parts - full| / max(1, max |full|)"),
-        "forward_error": (pa.float64(), "the same of full against the model's own logits on two whole prompts"),
+        "forward_error": (pa.float64(), "the same of full against the model's own logits on some whole prompts"),
         "device": (_TEXT, "device of the forward pass"),
         "load_seconds": (pa.float64(), "loading the checkpoint, shared by all its units"),
         "forward_seconds": (pa.float64(), "forward passes and decomposition"),

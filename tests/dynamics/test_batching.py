@@ -1,6 +1,7 @@
-"""Batches hold every example once, within the budget; running out of memory changes nothing but their size."""
+"""Batches hold every example once, within the budget; their size changes nothing; prompts run again show faults."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,13 +12,18 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
-from dynamics.decomposition import UnembeddingProjection, decompose, split_logits
+from dynamics.decomposition import UnembeddingProjection, decompose, relative_error, split_logits
+from dynamics.errors import FailedCheck
 from dynamics.families.anatomy import Anatomy
 from dynamics.forward import batching
 from dynamics.forward.batching import batches, budget_for, halved, in_batches, is_out_of_memory
 from dynamics.forward.last_token import LastToken
 from dynamics.forward.memory import ModelShape, bytes_per_token
-from tests.dynamics.test_decomposition import ragged_prompts
+from dynamics.forward.rerun import prompts_to_rerun
+from dynamics.full_model import full_logits
+from dynamics.gate import check_forward, check_unit
+from dynamics.prompts import PromptSet
+from tests.dynamics.test_decomposition import one_by_one, ragged_prompts
 from tests.models import VARIANTS, perturbed
 
 Run = Callable[[list[int]], tuple[torch.Tensor, ...]]
@@ -162,3 +168,70 @@ def waits(model: PreTrainedModel, prompts, token_budget: int, monkeypatch: pytes
         patch.setattr(torch.Tensor, "cpu", lambda tensor: (copies.append(tensor), cpu(tensor))[1])
         decompose(model, prompts, token_budget=token_budget)
     return len(mode.seen) + len(copies)
+
+
+def of_lengths(lengths: Sequence[int], shared: int = 0) -> PromptSet:
+    """Random prompts of these lengths."""
+    rng = np.random.default_rng(0)
+    own = tuple(tuple(rng.integers(2, 64, n).tolist()) for n in lengths)
+    return replace(ragged_prompts(len(lengths), shared=shared), own_ids=own)
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=400), st.integers(0, 50))
+def test_prompts_run_again_are_few_and_hold_the_extremes(lengths: list[int], shared: int) -> None:
+    prompts = of_lengths(lengths, shared)
+    chosen = prompts_to_rerun(prompts)
+    assert len(set(chosen)) == len(chosen)
+    assert chosen == prompts_to_rerun(replace(prompts))
+    assert {max(lengths), min(lengths)} <= {lengths[i] for i in chosen}
+    assert min(3, len(lengths)) <= len(chosen) <= 12
+    read_again = sum(shared + lengths[i] for i in chosen)
+    assert len(chosen) <= 3 or read_again <= (shared + sum(lengths)) / 64
+
+
+def test_each_range_of_lengths_has_a_padded_prompt_run_again() -> None:
+    """Ranges of an endless budget: 60 to 50, 45 to 38, 20 to 14; another seed draws other prompts."""
+    lengths = [60, 50, 55, 45, 38, 40, 20, 14, 17] * 110
+    chosen = prompts_to_rerun(of_lengths(lengths))
+    assert len(chosen) == 9
+    for low, high in ((50, 60), (38, 45), (14, 20)):
+        assert any(low <= lengths[i] < high for i in chosen[2:])
+    assert chosen[2:] != prompts_to_rerun(of_lengths(lengths, shared=1))[2:]
+
+
+@pytest.mark.parametrize("shared", [0, 7])
+def test_a_fault_that_only_padding_shows_fails_the_unit(shared: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last column of a batch instead of each prompt's last token: right for the longest, and for one by itself."""
+    model, prompts = perturbed(VARIANTS["llama"]), of_lengths([40, 20, 18, 19, 17, 20, 18, 2], shared)
+    own = one_by_one(model, prompts)
+
+    def last_column(_: Anatomy, token_ids: Sequence[Sequence[int]]) -> torch.Tensor:
+        return torch.tensor([max(map(len, token_ids)) - 1] * len(token_ids))
+
+    monkeypatch.setattr("dynamics.forward.last_token._last_positions", last_column)
+    split = decompose(model, prompts)
+    assert relative_error(split.full[[0, -1]], own[[0, -1]]) < 1e-5  # what the gate saw: the longest and the shortest
+    assert relative_error(split.full, own) > 0.1
+    with pytest.raises(FailedCheck, match="batched pass"):
+        check_unit(split.error, split.forward_error, "float32")
+    with pytest.raises(FailedCheck, match="batched pass"):
+        check_forward(full_logits(model, prompts).forward_error, "float32", "standard")
+
+
+def test_a_fault_in_the_middle_of_equal_lengths_fails_the_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is padded, and every batch answers all its prompts but the first and the last alike."""
+    model, prompts = perturbed(VARIANTS["llama"]), of_lengths([9] * 40)
+    own = one_by_one(model, prompts)
+
+    def mixed(
+        anatomy: Anatomy, projection: UnembeddingProjection, last: LastToken
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        contributions, full = split_logits(anatomy, projection, last)
+        order = [0, *[1] * (len(full) - 2), len(full) - 1]
+        return contributions[order], full[order]
+
+    monkeypatch.setattr("dynamics.decomposition.split_logits", mixed)
+    split = decompose(model, prompts)
+    assert relative_error(split.full[[0, -1]], own[[0, -1]]) < 1e-5
+    with pytest.raises(FailedCheck, match="batched pass"):
+        check_unit(split.error, split.forward_error, "float32")

@@ -92,6 +92,18 @@ def test_nothing_of_the_checkpoint_but_its_shape_is_left(checkpoint: Checkpoint)
         assert not torch.allclose(parameter, random_parameters[name].float(), atol=1e-2), name
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_its_positions_are_those_of_the_checkpoint(checkpoint: Checkpoint, dtype: str) -> None:
+    """Rotary frequencies are buffers, which transformers leaves in float32 in half precision too."""
+    trained, initialised = (
+        dict(load_model(c, dtype=dtype).named_buffers()) for c in (checkpoint, random_init(checkpoint, 0))
+    )
+    assert trained.keys() == initialised.keys()
+    for name, buffer in trained.items():
+        assert torch.equal(buffer, initialised[name]), name
+        assert buffer.dtype == initialised[name].dtype == torch.float32
+
+
 def test_its_hash_covers_what_determines_it(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     control = random_init(checkpoint, 0)
     assert (control.step, control.tokens_seen, control.revision, control.init_seed) == (0, 0, "random_init-0", 0)

@@ -121,6 +121,17 @@ def test_a_short_window_changes_the_logits() -> None:
     assert relative_error(decompose(windowed, prompts).full, decompose(whole, prompts).full) > 0.01
 
 
+@pytest.mark.parametrize("window", [1, 2, 6, 7, 8])
+def test_a_window_about_as_long_as_the_demonstrations(window: int) -> None:
+    """Seven tokens are shared; transformers keeps those that a window of the next token reaches."""
+    config = copy.deepcopy(VARIANTS["mistral-short-window"])
+    config.sliding_window = window
+    model, prompts = perturbed(config), ragged_prompts()
+    for token_budget in (1, 40, 10_000):
+        split = decompose(model, prompts, token_budget=token_budget)
+        assert relative_error(split.full, one_by_one(model, prompts)) < 1e-5
+
+
 def test_an_unbiased_llama_has_no_bias_component_and_a_biased_one_has() -> None:
     plain, biased = (decompose(build(v), ragged_prompts()).components for v in ("llama", "llama-biased"))
     assert [c.name for c in plain] == ["embed", *(f"L{i}{p}" for i in (0, 1) for p in ("H0", "H1", "H2", "H3", "MLP"))]

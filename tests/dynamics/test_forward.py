@@ -19,7 +19,7 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS)
 def test_a_shared_prefix_is_left_as_it_was(variant: str) -> None:
     """Read by many batches, of any size: neither longer nor other numbers afterwards, and no layer keeps a copy."""
     parts, prompts = anatomy(perturbed(VARIANTS[variant])), ragged_prompts()
-    prefix = shared_prefix(parts, prompts.shared_ids)
+    prefix = shared_prefix(parts, prompts.shared_ids, 20)
     assert prefix is not None
     before = [layer.filled.keys.clone() for layer in prefix.layers]
     first = last_token(parts, prompts.own_ids, prefix)
@@ -38,7 +38,7 @@ def test_a_shared_prefix_is_left_as_it_was(variant: str) -> None:
 @pytest.mark.parametrize("shared", [0, 7])
 def test_the_last_state_is_that_of_all_states(variant: str, shared: int) -> None:
     parts, prompts = anatomy(perturbed(VARIANTS[variant])), ragged_prompts(shared=shared)
-    prefix = shared_prefix(parts, prompts.shared_ids)
+    prefix = shared_prefix(parts, prompts.shared_ids, 20)
     everywhere = hidden_states(parts, prompts.own_ids, prefix)
     expected = [everywhere[row, len(own) - 1].numpy() for row, own in enumerate(prompts.own_ids)]
     np.testing.assert_allclose(last_state(parts, prompts.own_ids, prefix), expected, atol=1e-5)

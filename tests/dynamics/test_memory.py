@@ -28,7 +28,7 @@ def test_a_shape_is_what_the_model_has(variant: str) -> None:
     assert (shape.n_layers, shape.n_heads) == (parts.n_layers, parts.n_heads)
     assert shape.d_heads == parts.blocks[0].w_o.shape[0] * parts.blocks[0].w_o.shape[1]
     assert shape.n_components == len(component_grid(parts.n_layers, parts.n_heads, attention_bias=True))
-    prefix = shared_prefix(parts, [3, 4, 5])
+    prefix = shared_prefix(parts, [3, 4, 5], 20)
     assert prefix is not None
     keys = prefix.layers[0].filled.keys
     assert keys.shape[1] * keys.shape[3] == shape.d_kv
