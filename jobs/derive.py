@@ -13,6 +13,7 @@ from dynamics.results.metadata import saved_plans
 from dynamics.results.store import (
     Part,
     ResultStore,
+    check_identity,
     fits_name,
     open_store,
     parts,
@@ -21,6 +22,7 @@ from dynamics.results.store import (
     write_fits,
 )
 from dynamics.results.tables import fit_tables, unit_tables
+from jobs.missing import check_fits
 from jobs.sweep_plan import SweepPlan, parse_plan, read_plan
 
 
@@ -28,11 +30,16 @@ def main(
     out: Annotated[str, typer.Argument(metavar="OUT", help="folder or URI that a sweep wrote")],
     plan: Annotated[Path | None, typer.Option(help="plan whose [fits] to add; default: those of OUT/plans")] = None,
 ) -> None:
-    """Score every finished unit again, and add the fits that the plans have and the results lack."""
+    """Score every finished unit again, and add the fits that the plans have and the results lack.
+
+    Exit code 0: all is scored; 2: results cannot be read, or two fits have the same name.
+    """
     with user_errors_exit_2():
         store = open_store(out)
         plans = [read_plan(plan)] if plan else [parse_plan(text, name) for name, text in saved_plans(store).items()]
         fits = {fit.fit_id: fit for each in plans for fit in each.fits.all}
+        check_identity(store)
+        check_fits(store, list(fits.values()))
         committed = parts(store)
         for part in committed:
             rescore(store, part)

@@ -9,7 +9,8 @@ from dynamics.checkpoints import Checkpoint
 from dynamics.controls import RANDOM_INIT
 from dynamics.errors import StoreError
 from dynamics.methods.baselines import PromptingBaseline
-from dynamics.results.store import CELL, ResultStore, read_units, scan
+from dynamics.methods.fits import Fit
+from dynamics.results.store import CELL, FIT, ResultStore, check_identity, read_units, scan_fits
 from jobs.resolving import ResolvedPlan
 from jobs.sweep_plan import SweepPlan
 from jobs.work import CacheSettings, CheckpointWork, MissingBaselines, RetryState, RunSettings, WorkUnit
@@ -37,13 +38,16 @@ def find_missing(resolved: ResolvedPlan, store: ResultStore | None) -> Missing:
     """The units and prompting baselines of a plan that a store lacks; without a store, all of them.
 
     Raises:
-        StoreError: the store holds one of the plan's cells, computed with other settings or weights.
+        StoreError: the store holds one of the plan's cells or fits, computed with other settings or weights; or its
+            ids are of another version.
     """
+    plan = resolved.plan
     if store is None:
-        baselines = resolved.plan.baselines
-        return Missing(resolved.units, tuple((unit, baselines) for unit in resolved.units if baselines))
+        return Missing(resolved.units, tuple((unit, plan.baselines) for unit in resolved.units if plan.baselines))
+    check_identity(store)
     units = missing_units(store, resolved.units)
-    return Missing(tuple(units), tuple(missing_baselines(store, resolved.units, resolved.plan.baselines)))
+    check_fits(store, (*plan.fits.all, *plan.baselines))
+    return Missing(tuple(units), tuple(missing_baselines(store, resolved.units, plan.baselines)))
 
 
 def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUnit]:
@@ -72,16 +76,35 @@ def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUni
     return [unit for unit in units if unit.cell not in stored_ids]
 
 
+def check_fits(store: ResultStore, fits: Sequence[Fit | PromptingBaseline]) -> None:
+    """Check that each fit has its name to itself: analyses would average it with another of the same name.
+
+    Raises:
+        StoreError: the store, or another of these fits, has the name of one with other settings.
+    """
+    requested = [(name, fit.fit_id) for fit in fits for name in fit.names]
+    stored = scan_fits(store).select(*FIT, "fit_id").unique().sort(*FIT, "fit_id").collect()
+    by_name: dict[tuple[object, ...], set[str]] = {name: set() for name, _ in requested}
+    for name, fit_id in [*((tuple(name), fit_id) for *name, fit_id in stored.iter_rows()), *requested]:
+        by_name.get(name, set()).add(fit_id)
+    for name, ids in by_name.items():
+        if len(ids) > 1:
+            method, variant, n_labelled = name
+            raise StoreError(
+                f"{store.root}, or a plan in it, has {method} {variant!r} at K = {n_labelled} with other settings "
+                f"(fits {' and '.join(sorted(ids))}), and analyses would average them: give the fit another name, name "
+                f"another --out, or restore the settings kept in {store.root / 'plans'}"
+            )
+
+
 def missing_baselines(
     store: ResultStore, units: Sequence[WorkUnit], baselines: Sequence[PromptingBaseline]
 ) -> list[MissingBaselines]:
     """The units that lack some of the prompting baselines, finished or not, each with those that it lacks."""
     if not baselines:
         return []
-    stored: set[tuple[object, ...]] = set()
-    if len(read_units(store).filter(status="done")):
-        scores = scan(store, "prompt_scores").filter(pl.col("fit_id").is_in([b.fit_id for b in baselines]))
-        stored = set(scores.select("unit_id", "fit_id").collect().iter_rows())
+    rows = scan_fits(store).filter(pl.col("fit_id").is_in([b.fit_id for b in baselines]))
+    stored = set(rows.select("unit_id", "fit_id").collect().iter_rows())
     return without_stored([(unit, tuple(baselines)) for unit in units], stored)
 
 

@@ -15,7 +15,7 @@ from dynamics.controls import controlled_rows
 from dynamics.decomposition import Decomposition, decompose
 from dynamics.forward.memory import peak_resident_bytes
 from dynamics.gate import check_unit
-from dynamics.identity import METHOD_VERSION, short_hash
+from dynamics.identity import METHOD_VERSION, identity_hash
 from dynamics.partition import PARTITION_SEED
 from dynamics.prompts import PromptSet, build_prompts
 from dynamics.results.store import Part, ResultStore, fits_name, part_id, write_fits, write_units
@@ -184,9 +184,16 @@ def _flags(unit: WorkUnit, prompts: PromptSet) -> list[str]:
 
 def forward_id(unit: WorkUnit, prompts: PromptSet) -> str:
     """Hash (16 hex) of what decides the contributions; never of batch size, device or K."""
-    checkpoint = unit.checkpoint
-    parts = (checkpoint.content_hash, checkpoint.setup_hash, unit.dtype, unit.control, prompts.digest, METHOD_VERSION)
-    return short_hash(repr(parts))
+    return identity_hash(
+        {
+            "content_hash": unit.checkpoint.content_hash,
+            "setup_hash": unit.checkpoint.setup_hash,
+            "dtype": unit.dtype,
+            "control": unit.control,
+            "prompts": prompts.digest,
+            "method_version": METHOD_VERSION,
+        }
+    )
 
 
 def _seconds(record: Mapping[str, object]) -> dict[str, float]:

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from dynamics.atomic_write import TEMPORARY
 from dynamics.errors import StoreError, unknown
-from dynamics.identity import short_hash
+from dynamics.identity import IDENTITY_VERSION, short_hash
 from dynamics.results.checksums import encode
 from dynamics.results.places import (
     Entry,
@@ -39,6 +39,8 @@ from dynamics.results.schema import SCHEMA_VERSION, TABLES
 MARKER = "store.json"
 CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
 """Columns that identify a unit to a reader: at most one finished unit has the same values."""
+FIT = ["method", "variant", "n_labelled"]
+"""Columns that identify a fit to a reader: one set of settings (`fit_id`) in the whole store."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class ResultStore:
     root: Place
     compacted: bool = False
     """Whether it is a compacted copy (`dynamics.results.compaction`), which is read only."""
+    identity_version: int = IDENTITY_VERSION
+    """Version of the ids in it (`dynamics.identity`)."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def open_store(root: Place | str, *, create: bool = False) -> ResultStore:
             raise StoreError(f"{root} holds no results; run `python -m jobs.sweep PLAN --out {root}` first")
         if other_files:
             raise StoreError(f"{root} holds files that are not results of this suite; name an empty or new folder")
-        put(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode())
+        put(marker, json.dumps({"schema_version": SCHEMA_VERSION, "identity_version": IDENTITY_VERSION}).encode())
     content = _content(marker)
     version = content["schema_version"]
     if version != SCHEMA_VERSION:
@@ -91,14 +95,29 @@ def open_store(root: Place | str, *, create: bool = False) -> ResultStore:
         )
     if create and "compacted_from" in content:
         raise StoreError(f"{root} is a compacted copy, only for reading; sweep into {content['compacted_from']}")
-    return ResultStore(root, compacted="compacted_from" in content)
+    return ResultStore(root, "compacted_from" in content, content["identity_version"])
+
+
+def check_identity(store: ResultStore) -> None:
+    """Check that new results can be told from those of a store, by ids of one version.
+
+    Raises:
+        StoreError: its ids are of another version, so that equal settings have other ids there.
+    """
+    if store.identity_version != IDENTITY_VERSION:
+        raise StoreError(
+            f"{store.root} was written with ids of version {store.identity_version}, this code computes ids of version "
+            f"{IDENTITY_VERSION}, and cannot tell what is done there; name another --out, or resume with the release "
+            "that wrote it. Analyses and figures read it as before"
+        )
 
 
 def _content(marker: Place) -> dict[str, Any]:
-    """The JSON of a marker: `schema_version`, and of a compacted copy `compacted_from`."""
+    """The JSON of a marker: `schema_version`, `identity_version`, and of a compacted copy `compacted_from`."""
     content = read(marker)
     try:
-        return {"schema_version": json.loads(content)["schema_version"], **json.loads(content)}
+        parsed = json.loads(content)
+        return {"identity_version": 1, "schema_version": parsed["schema_version"], **parsed}
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{marker} cannot be read ({error}); restore it, or name another folder") from error
 
@@ -222,6 +241,17 @@ def scan(store: ResultStore, table: str) -> pl.LazyFrame:
         scanned = _scan_files(files, table, include_file_paths="_file").with_columns(part=part)
         return scanned.join(done.lazy(), on=["unit_id", "part"], how="semi").drop("_file", "part")
     return _scan_files(files, table)
+
+
+def scan_fits(store: ResultStore) -> pl.LazyFrame:
+    """unit_id, `FIT` and fit_id of the fits and prompting baselines of finished units, from their own files only."""
+    if store.compacted:
+        rows = _scan_files(part_files(store, "prompt_scores"), "prompt_scores")
+    else:
+        done = set(parts(store))
+        files = [(entry, *parse_file(entry)) for entry in part_files(store, "prompt_scores")]
+        rows = _scan_files([entry for entry, part, fits in files if fits and part in done], "prompt_scores")
+    return rows.select("unit_id", *FIT, "fit_id").drop_nulls("fit_id")
 
 
 def _committed_files(store: ResultStore, table: str, committed: set[str]) -> list[Entry]:
