@@ -7,9 +7,13 @@ from typing import Annotated
 import typer
 
 from dynamics.command_line import command, user_errors_exit_2
+from dynamics.errors import StoreError
 from dynamics.methods.fits import Fit
+from dynamics.results.audit.folder import remove
+from dynamics.results.completeness import Lost, find_lost
 from dynamics.results.contributions import read_unit_arrays
 from dynamics.results.metadata import saved_plans
+from dynamics.results.places import delete
 from dynamics.results.store import (
     Part,
     ResultStore,
@@ -40,11 +44,27 @@ def main(
         fits = {fit.fit_id: fit for each in plans for fit in each.fits.all}
         check_identity(store)
         check_fits(store, list(fits.values()))
+        restore(store, _scores_and_fits(store))
         committed = parts(store)
         for part in committed:
             rescore(store, part)
         n_added = sum(add_fits(store, part, list(fits.values())) for part in committed)
     typer.echo(f"{len(committed)} parts scored again, {n_added} fits added")
+
+
+def _scores_and_fits(store: ResultStore) -> Lost:
+    """The scores and fits that a store lost.
+
+    Raises:
+        StoreError: it lost contributions.
+    """
+    lost = find_lost(store)
+    if lost.parts:
+        raise StoreError(
+            f"{store.root} lost the contributions of {len(lost.parts)} parts; give the sweep command again, which runs "
+            "their units again"
+        )
+    return lost
 
 
 def add_missing_fits(store: ResultStore, plan: SweepPlan, cells: set[tuple[str, int, str]]) -> int:
@@ -66,6 +86,16 @@ def add_fits(store: ResultStore, part: Part, fits: Sequence[Fit]) -> int:
     units = read_unit_arrays(store, part)
     write_fits(store, part, fits_name(fit.fit_id for fit in missing), fit_tables(units, missing))
     return len(units) * len(missing)
+
+
+def restore(store: ResultStore, lost: Lost) -> int:
+    """Score parts again whose scores are lost, and delete what has to be computed again; returns how many of both."""
+    for file in lost.cut:
+        delete(file)
+    for part in lost.unscored:
+        rescore(store, part)
+    remove(store, lost.removals)
+    return len(lost.unscored) + len(lost.removals)
 
 
 def rescore(store: ResultStore, part: Part) -> None:

@@ -1,7 +1,7 @@
 """What a results folder lacks of a plan, and that as work by checkpoint."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import astuple, dataclass, field
 
 import polars as pl
 
@@ -10,10 +10,14 @@ from dynamics.controls import RANDOM_INIT
 from dynamics.errors import StoreError
 from dynamics.methods.baselines import PromptingBaseline
 from dynamics.methods.fits import Fit
-from dynamics.results.store import CELL, FIT, ResultStore, check_identity, read_units, scan_fits
+from dynamics.results.completeness import Lost, find_lost
+from dynamics.results.store import CELL, FIT, Part, ResultStore, check_identity, read_units, scan_fits
 from jobs.resolving import ResolvedPlan
 from jobs.sweep_plan import SweepPlan
 from jobs.work import CacheSettings, CheckpointWork, MissingBaselines, RetryState, RunSettings, WorkUnit
+
+_PART = {"model": pl.String, "step": pl.Int64, "task": pl.String, "part": pl.String}
+"""The columns of `units` that are a `Part`."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,14 @@ class Missing:
     """What is missing of a plan.
 
     Attributes:
-        units: without a finished row.
+        units: without a finished row, or in a part whose contributions are lost.
         baselines: units, finished or not, with the prompting baselines that they lack.
+        lost: files that committed parts lack, of this plan or another.
     """
 
     units: tuple[WorkUnit, ...]
     baselines: tuple[MissingBaselines, ...] = ()
+    lost: Lost = field(default_factory=Lost)
 
     @property
     def finished_without_baselines(self) -> set[WorkUnit]:
@@ -45,18 +51,22 @@ def find_missing(resolved: ResolvedPlan, store: ResultStore | None) -> Missing:
     if store is None:
         return Missing(resolved.units, tuple((unit, plan.baselines) for unit in resolved.units if plan.baselines))
     check_identity(store)
-    units = missing_units(store, resolved.units)
+    lost = find_lost(store)
+    units = missing_units(store, resolved.units, lost.parts)
     check_fits(store, (*plan.fits.all, *plan.baselines))
-    return Missing(tuple(units), tuple(missing_baselines(store, resolved.units, plan.baselines)))
+    without_results = {unit.unit_id for unit in units}
+    baselines = missing_baselines(store, resolved.units, plan.baselines, without_results)
+    return Missing(tuple(units), tuple(baselines), lost)
 
 
-def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUnit]:
-    """The units without a finished row.
+def missing_units(store: ResultStore, units: Sequence[WorkUnit], lost: Collection[Part] = ()) -> list[WorkUnit]:
+    """The units without a finished row, or with one in a part that is lost.
 
     Raises:
         StoreError: the store holds one of the plan's cells, computed with other settings or weights.
     """
-    done = read_units(store).filter(status="done")
+    lost_parts = pl.DataFrame([astuple(part) for part in lost], _PART, orient="row")
+    done = read_units(store).filter(status="done").join(lost_parts, on=list(_PART), how="anti")
     stored_ids = dict(zip(done.select(CELL).iter_rows(), done["unit_id"], strict=True))
     other_weights = _contradicts(done.select("model", "step", _RANDOM_INIT, "content_hash"), 3)
     other_rows = _contradicts(done.select("model", "task", "task_hash", "n_test_asked"), 2)
@@ -98,13 +108,20 @@ def check_fits(store: ResultStore, fits: Sequence[Fit | PromptingBaseline]) -> N
 
 
 def missing_baselines(
-    store: ResultStore, units: Sequence[WorkUnit], baselines: Sequence[PromptingBaseline]
+    store: ResultStore,
+    units: Sequence[WorkUnit],
+    baselines: Sequence[PromptingBaseline],
+    without_results: Collection[str] = (),
 ) -> list[MissingBaselines]:
-    """The units that lack some of the prompting baselines, finished or not, each with those that it lacks."""
+    """The units that lack some of the prompting baselines, finished or not, each with those that it lacks.
+
+    Args:
+        without_results: ids of the units that will be computed, after which they have none.
+    """
     if not baselines:
         return []
-    rows = scan_fits(store).filter(pl.col("fit_id").is_in([b.fit_id for b in baselines]))
-    stored = set(rows.select("unit_id", "fit_id").collect().iter_rows())
+    rows = scan_fits(store).select("unit_id", "fit_id").filter(pl.col("fit_id").is_in([b.fit_id for b in baselines]))
+    stored = set(rows.filter(pl.col("unit_id").is_in(list(without_results)).not_()).collect().iter_rows())
     return without_stored([(unit, tuple(baselines)) for unit in units], stored)
 
 

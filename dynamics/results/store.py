@@ -2,13 +2,15 @@
 
     OUT/<table>/model=<percent-encoded id>/step=<int>/<task>-<part>.parquet
 
-A part holds the units of one (checkpoint, task) that were computed together; its name is a hash of their unit ids. Its
-file in `units` is written last and is the commit: readers leave out rows of parts that `units` does not name. A failed
-unit has a row in `units/.../<task>-failed-<hash>.parquet` and none in other tables.
+A part holds the units of one (checkpoint, task) that were computed together; its name is a hash of their unit ids. Fits
+on it, which are made later too, are in files of their own, `<task>-<part>.<fits>.parquet`. Files of other names are not
+read. The part's file in `units` is written last and is the commit: readers leave out rows of parts that `units` does
+not name. A failed unit has a row in `units/.../<task>-failed-<hash>.parquet` and none in other tables.
 """
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,12 @@ from dynamics.results.places import (
 from dynamics.results.schema import SCHEMA_VERSION, TABLES
 
 MARKER = "store.json"
+FITTED = ("prompt_scores", "reweightings")
+"""Tables to which fits add rows."""
+_PART_NAME = {
+    "units": re.compile(r".+-[0-9a-f]{16}\.parquet"),
+    **dict.fromkeys(FITTED, re.compile(r".+-[0-9a-f]{16}(\.[0-9a-f]{8})?\.parquet")),
+}
 CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
 """Columns that identify a unit to a reader: at most one finished unit has the same values."""
 FIT = ["method", "variant", "n_labelled"]
@@ -159,14 +167,19 @@ def parts(store: ResultStore) -> list[Part]:
     """
     if store.compacted:
         raise StoreError(f"{store.root} is a compacted copy, only for reading; use the results that it was made from")
-    done = read_units(store).filter(pl.col("status") == "done")
+    return _parts(read_units(store).filter(pl.col("status") == "done"))
+
+
+def _parts(done: pl.DataFrame) -> list[Part]:
+    """The parts of finished units, sorted."""
     rows = done.select("model", "step", "task", "part").unique().sort("model", "step", "task", "part")
     return [Part(*row) for row in rows.iter_rows()]
 
 
 def read_part(store: ResultStore, table: str, part: Part) -> pl.DataFrame:
     """The rows of a table that belong to a part, those of its fits included."""
-    files = entries(part_path(store, table, part).parent, f"{part.task}-{part.name}.*parquet")
+    files = entries(part_path(store, table, part).parent, "*.parquet")
+    files = [entry for entry in files if is_part_file(table, entry) and parse_file(entry)[0] == part]
     with explained_errors(store.root):
         return _scan_files(files, table).collect()
 
@@ -189,7 +202,8 @@ def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
         StoreError: a file of `units` cannot be read.
     """
     folder = part_path(store, "units", Part(model, step, "", "")).parent
-    files = [entry for entry in entries(folder, "*.parquet") if "-failed-" not in entry.place.name]
+    files = [entry for entry in entries(folder, "*.parquet") if is_part_file("units", entry)]
+    files = [entry for entry in files if "-failed-" not in entry.place.name]
     try:
         with explained_errors(store.root):
             rows = _scan_files(files, "units").select("unit_id", "part").collect()
@@ -234,7 +248,7 @@ def scan(store: ResultStore, table: str) -> pl.LazyFrame:
         return done.lazy()
     if store.compacted:
         return _scan_files(part_files(store, table), table)
-    files = _committed_files(store, table, set(done["part"].to_list()))
+    files = _committed_files(store, table, _parts(done))
     has_copies = rows.filter(pl.col("status") == "done").height > done.height
     if has_copies and files:
         part = pl.col("_file").str.extract(r"-([0-9a-f]+)(?:\.[0-9a-f]+)?\.parquet$")
@@ -244,47 +258,74 @@ def scan(store: ResultStore, table: str) -> pl.LazyFrame:
 
 
 def scan_fits(store: ResultStore) -> pl.LazyFrame:
-    """unit_id, `FIT` and fit_id of the fits and prompting baselines of finished units, from their own files only."""
+    """unit_id, `FIT` and fit_id of the fits and prompting baselines of finished units, from their own whole files."""
     if store.compacted:
         rows = _scan_files(part_files(store, "prompt_scores"), "prompt_scores")
     else:
-        done = set(parts(store))
-        files = [(entry, *parse_file(entry)) for entry in part_files(store, "prompt_scores")]
-        rows = _scan_files([entry for entry, part, fits in files if fits and part in done], "prompt_scores")
+        done, files = set(parts(store)), table_files(store, "prompt_scores")
+        whole = [entry for entry, part, fits, cut in files if fits and part in done and not cut]
+        rows = _scan_files(whole, "prompt_scores")
     return rows.select("unit_id", *FIT, "fit_id").drop_nulls("fit_id")
 
 
-def _committed_files(store: ResultStore, table: str, committed: set[str]) -> list[Entry]:
+def _committed_files(store: ResultStore, table: str, committed: list[Part]) -> list[Entry]:
     """The files of a table that belong to committed parts.
 
     Raises:
         StoreError: a part has no file of its own; only `reweightings` may lack one.
     """
     files = [(entry, *parse_file(entry)) for entry in part_files(store, table)]
-    missing = committed - {part.name for _, part, fits in files if fits is None}
+    missing = set(committed) - {part for _, part, fits in files if fits is None}
     if missing and table != "reweightings":
         raise StoreError(
             f"{store.root / table} lacks {len(missing)} of {len(committed)} parts that `units` names; "
-            "copy the folder again, or delete the matching files in units/ and resume the sweep"
+            "copy the folder again, or give the same sweep command again"
         )
-    return [entry for entry, part, _ in files if part.name in committed]
+    return [entry for entry, part, _ in files if part in set(committed)]
 
 
 def part_files(store: ResultStore, table: str) -> list[Entry]:
-    """All files of a table, sorted, without temporary ones.
+    """All files of a table, sorted, without temporary ones and those of other names than a sweep gives.
 
     Raises:
         StoreError: a file is cut off or empty; Polars would skip an empty one without an error.
     """
     files = entries(store.root / table, "model=*/*.parquet" if store.compacted else "model=*/step=*/*.parquet")
+    files = [entry for entry in files if store.compacted or is_part_file(table, entry)]
     for entry in files:
-        if entry.size < 12 or _last_bytes(entry.place) != b"PAR1":
-            cause = "empty (0 bytes)" if entry.size == 0 else "cut off or not Parquet"
+        if cause := cut_off(entry):
             raise StoreError(
-                f"{entry.place} is {cause}: its rows are lost; delete it and the file of the same name under "
-                f"{store.root / 'units'}, then resume the sweep"
+                f"{entry.place} is {cause}: its rows are lost; `python -m jobs.verify {store.root} --quick --repair` "
+                "deletes what belongs to it, then the same sweep command computes it again"
             )
     return files
+
+
+def table_files(store: ResultStore, table: str) -> list[tuple[Entry, Part, str | None, bool]]:
+    """All files of a table with the names of parts, each with its part, its set of fits, and whether it is cut off."""
+    files = [e for e in entries(store.root / table, "model=*/step=*/*.parquet") if is_part_file(table, e)]
+    return [(entry, *parse_file(entry), cut_off(entry) is not None) for entry in files]
+
+
+def files_with_weights(files: Sequence[Entry]) -> set[str]:
+    """Those of some files of `prompt_scores` that hold accuracies of COMP RW, so that there are weights of it."""
+    if not files:
+        return set()
+    rows = _scan_files(files, "prompt_scores", include_file_paths="_file")
+    fitted = rows.filter(pl.col("accuracy").is_not_null(), method="comp_rw").select("_file").unique()
+    return set(fitted.collect()["_file"])
+
+
+def is_part_file(table: str, entry: Entry) -> bool:
+    """Whether a file has the name of a part, or of fits in a table that has them; a copy by hand often has not."""
+    return _PART_NAME.get(table, _PART_NAME["units"]).fullmatch(entry.place.name) is not None
+
+
+def cut_off(entry: Entry) -> str | None:
+    """What is wrong with the size or the end of a Parquet file; None where both are right."""
+    if entry.size == 0:
+        return "empty (0 bytes)"
+    return "cut off or not Parquet" if entry.size < 12 or _last_bytes(entry.place) != b"PAR1" else None
 
 
 def _unit_rows(store: ResultStore) -> pl.DataFrame:
