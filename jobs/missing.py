@@ -11,7 +11,7 @@ from dynamics.errors import StoreError
 from dynamics.methods.baselines import PromptingBaseline
 from dynamics.methods.fits import Fit
 from dynamics.results.completeness import Lost, find_lost
-from dynamics.results.store import CELL, FIT, Part, ResultStore, check_identity, read_units, scan_fits
+from dynamics.results.store import CELL, FIT, Part, ResultStore, check_identity, read_fits, read_units
 from jobs.resolving import ResolvedPlan
 from jobs.sweep_plan import SweepPlan
 from jobs.work import CacheSettings, CheckpointWork, MissingBaselines, RetryState, RunSettings, WorkUnit
@@ -93,7 +93,7 @@ def check_fits(store: ResultStore, fits: Sequence[Fit | PromptingBaseline]) -> N
         StoreError: the store, or another of these fits, has the name of one with other settings.
     """
     requested = [(name, fit.fit_id) for fit in fits for name in fit.names]
-    stored = scan_fits(store).select(*FIT, "fit_id").unique().sort(*FIT, "fit_id").collect()
+    stored = read_fits(store).select(*FIT, "fit_id").unique().sort(*FIT, "fit_id")
     by_name: dict[tuple[object, ...], set[str]] = {name: set() for name, _ in requested}
     for name, fit_id in [*((tuple(name), fit_id) for *name, fit_id in stored.iter_rows()), *requested]:
         by_name.get(name, set()).add(fit_id)
@@ -120,8 +120,8 @@ def missing_baselines(
     """
     if not baselines:
         return []
-    rows = scan_fits(store).select("unit_id", "fit_id").filter(pl.col("fit_id").is_in([b.fit_id for b in baselines]))
-    stored = set(rows.filter(pl.col("unit_id").is_in(list(without_results)).not_()).collect().iter_rows())
+    rows = read_fits(store).filter(pl.col("unit_id").is_in(list(without_results)).not_())
+    stored = set(rows.select("unit_id", "fit_id").iter_rows())
     return without_stored([(unit, tuple(baselines)) for unit in units], stored)
 
 

@@ -67,6 +67,6 @@ def _lost_fits(store: ResultStore) -> list[tuple[Part, str | None]]:
     cut = {(part, fits) for _, part, fits, is_cut in [*scores, *weights] if is_cut and fits}
     stored = {(part, fits) for _, part, fits, _ in weights}
     unweighted = [file for file in scores if file[2] and not file[3] and file[1:3] not in stored]
-    fitted = files_with_weights([entry for entry, *_ in unweighted])
+    fitted = files_with_weights(store, [entry for entry, *_ in unweighted])
     lost = {(part, fits) for entry, part, fits, _ in unweighted if str(entry.place) in fitted}
     return sorted(cut | lost, key=str)

@@ -8,10 +8,12 @@ read. The part's file in `units` is written last and is the commit: readers leav
 not name. A failed unit has a row in `units/.../<task>-failed-<hash>.parquet` and none in other tables.
 """
 
+import io
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,9 @@ import polars as pl
 import pyarrow as pa
 
 from dynamics.atomic_write import TEMPORARY
-from dynamics.errors import StoreError, unknown
+from dynamics.errors import StoreError, first_line, unknown
 from dynamics.identity import IDENTITY_VERSION, short_hash
-from dynamics.results.checksums import encode
+from dynamics.results.checksums import damage_of, encode
 from dynamics.results.places import (
     Entry,
     Place,
@@ -177,11 +179,49 @@ def _parts(done: pl.DataFrame) -> list[Part]:
 
 
 def read_part(store: ResultStore, table: str, part: Part) -> pl.DataFrame:
-    """The rows of a table that belong to a part, those of its fits included."""
+    """The rows of a table that belong to a part, those of its fits included, from files whose checksum is right.
+
+    New rows are computed from these, with a checksum of their own, so a changed byte would never be seen again.
+
+    Raises:
+        StoreError: a file was changed since it was written, or cannot be read.
+    """
     files = entries(part_path(store, table, part).parent, "*.parquet")
     files = [entry for entry in files if is_part_file(table, entry) and parse_file(entry)[0] == part]
-    with explained_errors(store.root):
-        return _scan_files(files, table).collect()
+    if not files:
+        return pl.DataFrame(schema=_polars_schema(table))
+    content = [read(entry.place) for entry in files]
+    for entry, data in zip(files, content, strict=True):
+        if damage := damage_of(data):
+            raise StoreError(f"{entry.place} is {damage}; {_remedy(store)}")
+    with _explained(store):
+        return pl.scan_parquet(
+            [io.BytesIO(data) for data in content],
+            schema=_polars_schema(table),
+            missing_columns="insert",
+            extra_columns="ignore",
+            hive_partitioning=False,
+        ).collect()
+
+
+def _remedy(store: ResultStore) -> str:
+    return (
+        f"`python -m jobs.verify {store.root} --repair` deletes what belongs to it, then the same sweep command "
+        "computes it again"
+    )
+
+
+@contextmanager
+def _explained(store: ResultStore) -> Iterator[None]:
+    """Turn the error of a damaged file, or of an object store, into a StoreError with a remedy."""
+    try:
+        with explained_errors(store.root):
+            yield
+    except pl.exceptions.PolarsError as error:
+        raise StoreError(
+            f"{store.root} holds a damaged file ({first_line(error, 100)}); `python -m jobs.verify {store.root}` names "
+            "it and what to do"
+        ) from error
 
 
 def part_path(store: ResultStore, table: str, part: Part) -> Place:
@@ -204,13 +244,8 @@ def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
     folder = part_path(store, "units", Part(model, step, "", "")).parent
     files = [entry for entry in entries(folder, "*.parquet") if is_part_file("units", entry)]
     files = [entry for entry in files if "-failed-" not in entry.place.name]
-    try:
-        with explained_errors(store.root):
-            rows = _scan_files(files, "units").select("unit_id", "part").collect()
-    except pl.exceptions.PolarsError as error:
-        raise StoreError(
-            f"{folder} holds a file that cannot be read; `python -m jobs.verify {store.root}` names it"
-        ) from error
+    with _explained(store):
+        rows = _scan_files(files, "units").select("unit_id", "part").collect()
     return dict(reversed(list(rows.iter_rows())))
 
 
@@ -235,6 +270,10 @@ def read_units(store: ResultStore) -> pl.DataFrame:
 def scan(store: ResultStore, table: str) -> pl.LazyFrame:
     """The rows of all finished units, lazily, one copy of each; rows of parts that were not committed are left out.
 
+    Files are checked for presence, size and end, not for their checksums, for which all bytes would have to be read (a
+    third of a second per 100 MB, of which a query of one column reads a fraction): a changed byte in a page can be read
+    as another number. `python -m jobs.verify` reads and checks all.
+
     Raises:
         StoreError: there is no such table or no finished unit, or a part is empty (0 bytes), cut off or missing.
     """
@@ -257,15 +296,20 @@ def scan(store: ResultStore, table: str) -> pl.LazyFrame:
     return _scan_files(files, table)
 
 
-def scan_fits(store: ResultStore) -> pl.LazyFrame:
-    """unit_id, `FIT` and fit_id of the fits and prompting baselines of finished units, from their own whole files."""
+def read_fits(store: ResultStore) -> pl.DataFrame:
+    """unit_id, `FIT` and fit_id of the fits and prompting baselines of finished units, from their own whole files.
+
+    Raises:
+        StoreError: a file is damaged.
+    """
     if store.compacted:
-        rows = _scan_files(part_files(store, "prompt_scores"), "prompt_scores")
+        files = part_files(store, "prompt_scores")
     else:
-        done, files = set(parts(store)), table_files(store, "prompt_scores")
-        whole = [entry for entry, part, fits, cut in files if fits and part in done and not cut]
-        rows = _scan_files(whole, "prompt_scores")
-    return rows.select("unit_id", *FIT, "fit_id").drop_nulls("fit_id")
+        done, named = set(parts(store)), table_files(store, "prompt_scores")
+        files = [entry for entry, part, fits, cut in named if fits and part in done and not cut]
+    with _explained(store):
+        rows = _scan_files(files, "prompt_scores").select("unit_id", *FIT, "fit_id").drop_nulls("fit_id")
+        return rows.collect()
 
 
 def _committed_files(store: ResultStore, table: str, committed: list[Part]) -> list[Entry]:
@@ -307,13 +351,14 @@ def table_files(store: ResultStore, table: str) -> list[tuple[Entry, Part, str |
     return [(entry, *parse_file(entry), cut_off(entry) is not None) for entry in files]
 
 
-def files_with_weights(files: Sequence[Entry]) -> set[str]:
+def files_with_weights(store: ResultStore, files: Sequence[Entry]) -> set[str]:
     """Those of some files of `prompt_scores` that hold accuracies of COMP RW, so that there are weights of it."""
     if not files:
         return set()
     rows = _scan_files(files, "prompt_scores", include_file_paths="_file")
     fitted = rows.filter(pl.col("accuracy").is_not_null(), method="comp_rw").select("_file").unique()
-    return set(fitted.collect()["_file"])
+    with _explained(store):
+        return set(fitted.collect()["_file"])
 
 
 def is_part_file(table: str, entry: Entry) -> bool:
@@ -331,7 +376,7 @@ def cut_off(entry: Entry) -> str | None:
 def _unit_rows(store: ResultStore) -> pl.DataFrame:
     """All rows of `units`, finished and failed; a unit that two sweeps computed at once has two."""
     files = part_files(store, "units")
-    with explained_errors(store.root):
+    with _explained(store):
         return _scan_files(files, "units").collect()
 
 

@@ -12,6 +12,7 @@ from dynamics import scores
 from dynamics.results.store import open_store, parts
 from jobs import derive
 from jobs.plan import app as plan_app
+from jobs.status import app as status_app
 from jobs.sweep import app as sweep_app
 from tests.models import write_plan
 
@@ -192,3 +193,31 @@ def test_a_number_of_labels_is_given_once(tmp_path: Path, suite_folder: Path) ->
     refused = CliRunner().invoke(sweep_app, [str(plan), "--out", str(tmp_path / "out")])
     assert refused.exit_code == 2
     assert "n_labelled = [8, 8] has a number twice" in refused.output
+
+
+@pytest.mark.parametrize("table", ["contributions", "predictions"])
+def test_nothing_is_computed_from_a_changed_file(swept: Path, tmp_path: Path, suite_folder: Path, table: str) -> None:
+    """Its numbers would get a checksum of their own, and never be seen again."""
+    path = min((swept / table).rglob("*.parquet"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    before = {path: path.read_bytes() for path in swept.rglob("*.parquet")}
+    plan = plan_with(tmp_path, suite_folder, fits={"n_labelled": [8, 12]})
+    for app, arguments in ((derive.app, []), (sweep_app, [str(plan), "--executor", "inline", "--out"])):
+        refused = CliRunner().invoke(app, [*arguments, str(swept)])
+        assert refused.exit_code == 2
+        assert f"{path} is changed since it was written: its checksum differs" in refused.output
+        assert "--repair` deletes what belongs to it" in refused.output
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_file_that_cannot_be_read_is_one_line(swept: Path, tmp_path: Path, suite_folder: Path) -> None:
+    path = min((swept / "units").rglob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:-200] + bytes(190) + path.read_bytes()[-10:])
+    plan = plan_with(tmp_path, suite_folder, fits={"n_labelled": [8]})
+    for app, arguments in ((derive.app, []), (sweep_app, [str(plan), "--out"]), (status_app, [])):
+        refused = CliRunner().invoke(app, [*arguments, str(swept)])
+        assert refused.exit_code == 2
+        assert "holds a damaged file" in refused.output
+        assert "`python -m jobs.verify" in refused.output
