@@ -7,13 +7,17 @@ from typing import Annotated
 import typer
 
 from dynamics.command_line import command, user_errors_exit_2
-from dynamics.errors import FailedCheck, UserError, first_line
+from dynamics.errors import FailedCheck, StoreError, UserError, first_line
 from dynamics.methods.fits import Fit
+from dynamics.results.audit.folder import remove
+from dynamics.results.completeness import Lost, find_lost
 from dynamics.results.contributions import read_unit_arrays
 from dynamics.results.metadata import saved_plans
+from dynamics.results.places import delete
 from dynamics.results.store import (
     Part,
     ResultStore,
+    check_identity,
     fits_name,
     open_store,
     parts,
@@ -23,6 +27,7 @@ from dynamics.results.store import (
 )
 from dynamics.results.tables import fit_tables, unit_tables
 from dynamics.unit_arrays import UnitArrays
+from jobs.missing import check_fits
 from jobs.sweep_plan import SweepPlan, parse_plan, read_plan
 
 
@@ -30,16 +35,37 @@ def main(
     out: Annotated[str, typer.Argument(metavar="OUT", help="folder or URI that a sweep wrote")],
     plan: Annotated[Path | None, typer.Option(help="plan whose [fits] to add; default: those of OUT/plans")] = None,
 ) -> None:
-    """Score every finished unit again, and add the fits that the plans have and the results lack."""
+    """Score every finished unit again, and add the fits that the plans have and the results lack.
+
+    Exit code 0: all is scored; 2: results cannot be read, or two fits have the same name.
+    """
     with user_errors_exit_2():
         store = open_store(out)
         plans = [read_plan(plan)] if plan else [parse_plan(text, name) for name, text in saved_plans(store).items()]
         fits = {fit.fit_id: fit for each in plans for fit in each.fits.all}
+        check_identity(store)
+        check_fits(store, list(fits.values()))
+        restore(store, _scores_and_fits(store))
         committed = parts(store)
         for part in committed:
             rescore(store, part)
         n_added = sum(add_fits(store, part, list(fits.values())) for part in committed)
     typer.echo(f"{len(committed)} parts scored again, {n_added} fits added")
+
+
+def _scores_and_fits(store: ResultStore) -> Lost:
+    """The scores and fits that a store lost.
+
+    Raises:
+        StoreError: it lost contributions.
+    """
+    lost = find_lost(store)
+    if lost.parts:
+        raise StoreError(
+            f"{store.root} lost the contributions of {len(lost.parts)} parts; give the sweep command again, which runs "
+            "their units again"
+        )
+    return lost
 
 
 def add_missing_fits(store: ResultStore, plan: SweepPlan, cells: set[tuple[str, int, str]]) -> int:
@@ -85,6 +111,16 @@ def add_fits(store: ResultStore, part: Part, fits: Sequence[Fit], units: Sequenc
     units = read_unit_arrays(store, part) if units is None else units
     write_fits(store, part, fits_name(fit.fit_id for fit in missing), fit_tables(units, missing))
     return len(units) * len(missing)
+
+
+def restore(store: ResultStore, lost: Lost) -> int:
+    """Score parts again whose scores are lost, and delete what has to be computed again; returns how many of both."""
+    for file in lost.cut:
+        delete(file)
+    for part in lost.unscored:
+        rescore(store, part)
+    remove(store, lost.removals)
+    return len(lost.unscored) + len(lost.removals)
 
 
 def rescore(store: ResultStore, part: Part) -> None:

@@ -1,7 +1,7 @@
 """What a results folder lacks of a plan, and that as work by checkpoint."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import astuple, dataclass, field, replace
 
 import polars as pl
 
@@ -9,10 +9,15 @@ from dynamics.checkpoints import Checkpoint
 from dynamics.controls import RANDOM_INIT
 from dynamics.errors import StoreError
 from dynamics.methods.baselines import PromptingBaseline
-from dynamics.results.store import CELL, ResultStore, read_units, scan
+from dynamics.methods.fits import Fit
+from dynamics.results.completeness import Lost, find_lost
+from dynamics.results.store import CELL, FIT, Part, ResultStore, check_identity, read_fits, read_units
 from jobs.resolving import ResolvedPlan
 from jobs.sweep_plan import SweepPlan
 from jobs.work import CacheSettings, CheckpointWork, MissingBaselines, RetryState, RunSettings, WorkUnit
+
+_PART = {"model": pl.String, "step": pl.Int64, "task": pl.String, "part": pl.String}
+"""The columns of `units` that are a `Part`."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +25,14 @@ class Missing:
     """What is missing of a plan.
 
     Attributes:
-        units: without a finished row.
+        units: without a finished row, or in a part whose contributions are lost.
         baselines: units, finished or not, with the prompting baselines that they lack.
+        lost: files that committed parts lack, of this plan or another.
     """
 
     units: tuple[WorkUnit, ...]
     baselines: tuple[MissingBaselines, ...] = ()
+    lost: Lost = field(default_factory=Lost)
 
     @property
     def finished_without_baselines(self) -> set[WorkUnit]:
@@ -37,22 +44,29 @@ def find_missing(resolved: ResolvedPlan, store: ResultStore | None) -> Missing:
     """The units and prompting baselines of a plan that a store lacks; without a store, all of them.
 
     Raises:
-        StoreError: the store holds one of the plan's cells, computed with other settings or weights.
+        StoreError: the store holds one of the plan's cells or fits, computed with other settings or weights; or its
+            ids are of another version.
     """
+    plan = resolved.plan
     if store is None:
-        baselines = resolved.plan.baselines
-        return Missing(resolved.units, tuple((unit, baselines) for unit in resolved.units if baselines))
-    units = missing_units(store, resolved.units)
-    return Missing(tuple(units), tuple(missing_baselines(store, resolved.units, resolved.plan.baselines)))
+        return Missing(resolved.units, tuple((unit, plan.baselines) for unit in resolved.units if plan.baselines))
+    check_identity(store)
+    lost = find_lost(store)
+    units = missing_units(store, resolved.units, lost.parts)
+    check_fits(store, (*plan.fits.all, *plan.baselines))
+    without_results = {unit.unit_id for unit in units}
+    baselines = missing_baselines(store, resolved.units, plan.baselines, without_results)
+    return Missing(tuple(units), tuple(baselines), lost)
 
 
-def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUnit]:
-    """The units without a finished row.
+def missing_units(store: ResultStore, units: Sequence[WorkUnit], lost: Collection[Part] = ()) -> list[WorkUnit]:
+    """The units without a finished row, or with one in a part that is lost.
 
     Raises:
         StoreError: the store holds one of the plan's cells, computed with other settings or weights.
     """
-    done = read_units(store).filter(status="done")
+    lost_parts = pl.DataFrame([astuple(part) for part in lost], _PART, orient="row")
+    done = read_units(store).filter(status="done").join(lost_parts, on=list(_PART), how="anti")
     stored_ids = dict(zip(done.select(CELL).iter_rows(), done["unit_id"], strict=True))
     other_weights = _contradicts(done.select("model", "step", _RANDOM_INIT, "content_hash"), 3)
     other_rows = _contradicts(done.select("model", "task", "task_hash", "n_test_asked"), 2)
@@ -72,16 +86,42 @@ def missing_units(store: ResultStore, units: Sequence[WorkUnit]) -> list[WorkUni
     return [unit for unit in units if unit.cell not in stored_ids]
 
 
+def check_fits(store: ResultStore, fits: Sequence[Fit | PromptingBaseline]) -> None:
+    """Check that each fit has its name to itself: analyses would average it with another of the same name.
+
+    Raises:
+        StoreError: the store, or another of these fits, has the name of one with other settings.
+    """
+    requested = [(name, fit.fit_id) for fit in fits for name in fit.names]
+    stored = read_fits(store).select(*FIT, "fit_id").unique().sort(*FIT, "fit_id")
+    by_name: dict[tuple[object, ...], set[str]] = {name: set() for name, _ in requested}
+    for name, fit_id in [*((tuple(name), fit_id) for *name, fit_id in stored.iter_rows()), *requested]:
+        by_name.get(name, set()).add(fit_id)
+    for name, ids in by_name.items():
+        if len(ids) > 1:
+            method, variant, n_labelled = name
+            raise StoreError(
+                f"{store.root}, or a plan in it, has {method} {variant!r} at K = {n_labelled} with other settings "
+                f"(fits {' and '.join(sorted(ids))}), and analyses would average them: give the fit another name, name "
+                f"another --out, or restore the settings kept in {store.root / 'plans'}"
+            )
+
+
 def missing_baselines(
-    store: ResultStore, units: Sequence[WorkUnit], baselines: Sequence[PromptingBaseline]
+    store: ResultStore,
+    units: Sequence[WorkUnit],
+    baselines: Sequence[PromptingBaseline],
+    without_results: Collection[str] = (),
 ) -> list[MissingBaselines]:
-    """The units that lack some of the prompting baselines, finished or not, each with those that it lacks."""
+    """The units that lack some of the prompting baselines, finished or not, each with those that it lacks.
+
+    Args:
+        without_results: ids of the units that will be computed, after which they have none.
+    """
     if not baselines:
         return []
-    stored: set[tuple[object, ...]] = set()
-    if len(read_units(store).filter(status="done")):
-        scores = scan(store, "prompt_scores").filter(pl.col("fit_id").is_in([b.fit_id for b in baselines]))
-        stored = set(scores.select("unit_id", "fit_id").collect().iter_rows())
+    rows = read_fits(store).filter(pl.col("unit_id").is_in(list(without_results)).not_())
+    stored = set(rows.select("unit_id", "fit_id").iter_rows())
     return without_stored([(unit, tuple(baselines)) for unit in units], stored)
 
 

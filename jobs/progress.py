@@ -33,6 +33,12 @@ def say_missing(resolved: ResolvedPlan, missing: Missing) -> None:
         typer.echo(f"{len(late)} units that are done lack Standard or PromptS for some K")
 
 
+def say_restored(n_lost: int) -> None:
+    """Say that files of committed parts were lost; their scores are made again, or their units run again."""
+    if n_lost:
+        typer.echo(f"files of {n_lost} finished parts or of fits on them are lost or cut off: they are computed again")
+
+
 def say_fits(n_added: int) -> None:
     """Say how many fits were added to units that were done before."""
     if n_added:

@@ -17,7 +17,7 @@ from dynamics.decomposition import Decomposition, decompose
 from dynamics.errors import StoreError
 from dynamics.forward.memory import peak_resident_bytes
 from dynamics.gate import check_unit
-from dynamics.identity import METHOD_VERSION, short_hash
+from dynamics.identity import METHOD_VERSION, identity_hash
 from dynamics.partition import PARTITION_SEED
 from dynamics.prompts import PromptSet, build_prompts
 from dynamics.results.store import Part, ResultStore, part_id, write_units
@@ -194,9 +194,16 @@ def _flags(checkpoint: Checkpoint, prompts: PromptSet) -> list[str]:
 
 def forward_id(unit: WorkUnit, prompts: PromptSet) -> str:
     """Hash (16 hex) of what decides the contributions; never of batch size, device or K."""
-    checkpoint = unit.checkpoint
-    parts = (checkpoint.content_hash, checkpoint.setup_hash, unit.dtype, unit.control, prompts.digest, METHOD_VERSION)
-    return short_hash(repr(parts))
+    return identity_hash(
+        {
+            "content_hash": unit.checkpoint.content_hash,
+            "setup_hash": unit.checkpoint.setup_hash,
+            "dtype": unit.dtype,
+            "control": unit.control,
+            "prompts": prompts.digest,
+            "method_version": METHOD_VERSION,
+        }
+    )
 
 
 def _seconds(record: Mapping[str, object]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from dynamics.results.store import ResultStore, open_store
 from jobs import progress
 from jobs.active_sweeps import active_sweeps, counting, delete_stale, registered
 from jobs.attempts import Job, TooManyFailures, until_too_many_failures
-from jobs.derive import add_missing_fits
+from jobs.derive import add_missing_fits, restore
 from jobs.executors import run_inline, run_ray
 from jobs.missing import Missing, find_missing, with_earlier_runs, work_by_checkpoint
 from jobs.outcomes import Outcome
@@ -48,6 +48,7 @@ def sweep(
         missing = find_missing(resolved, store)
         save_plan(store, resolved.plan.name, plan_file.read_text(), resolved.table())
         progress.say_missing(resolved, missing)
+        progress.say_restored(restore(store, missing.lost))
         outcomes = run(resolved.plan, missing, store, executor)
         progress.say_fits(add_missing_fits(store, resolved.plan, _cells(resolved)))
     progress.say_results(resolved, missing, outcomes, out)

@@ -183,7 +183,7 @@ class FitPlan(_Strict):
         """Every fit of every unit.
 
         Raises:
-            PlanError: two variants have the same name.
+            PlanError: two variants have the same name, or a number of labelled examples is given twice.
         """
         built_in = [(name, name, VARIANTS[name].reweighting) for name in self.variants]
         variants = built_in + [(defined.name, defined.base, defined.settings) for defined in self.define]
@@ -193,6 +193,8 @@ class FitPlan(_Strict):
                 f"fits: variants {', '.join(names)} must have different names, and [[fits.define]] cannot use those of "
                 f"built-in ones ({', '.join(VARIANTS)})"
             )
+        if len(set(self.n_labelled)) < len(self.n_labelled):
+            raise PlanError(f"fits: n_labelled = {list(self.n_labelled)} has a number twice; give each once")
         fits = [Fit(*variant, n_labelled=k) for variant in variants for k in self.n_labelled]
         return (*fits, *heldout_fits(fits))
 

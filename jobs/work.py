@@ -1,15 +1,14 @@
 """The work of a sweep as data: units, the checkpoint they run on, and how they run. Nothing here opens a model."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from dynamics.checkpoints import Checkpoint
 from dynamics.controls import NONE
 from dynamics.errors import CheckpointError
-from dynamics.identity import METHOD_VERSION, short_hash
+from dynamics.identity import METHOD_VERSION, identity_hash
 from dynamics.methods.baselines import PromptingBaseline
 from dynamics.methods.fits import Fit
 from dynamics.partition import PARTITION_SEED
@@ -61,8 +60,19 @@ class WorkUnit:
     def unit_id(self) -> str:
         """Hash (16 hex) of everything known before the model is opened that decides the unit's numbers."""
         c = self.checkpoint
-        settings = (*self.cell, c.content_hash, c.setup_hash, self.task_hash, self.n_test, self.n_train)
-        return short_hash(json.dumps([*settings, astuple(self.template), PARTITION_SEED, METHOD_VERSION]))
+        return identity_hash(
+            {
+                "cell": self.cell,
+                "content_hash": c.content_hash,
+                "setup_hash": c.setup_hash,
+                "task_hash": self.task_hash,
+                "template": self.template,
+                "n_test": self.n_test,
+                "n_train": self.n_train,
+                "partition_seed": PARTITION_SEED,
+                "method_version": METHOD_VERSION,
+            }
+        )
 
     def __str__(self) -> str:
         control = "" if self.control in (NONE, self.checkpoint.revision) else f" {self.control}"

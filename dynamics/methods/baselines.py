@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dynamics.checkpoint_files import hash_files
 from dynamics.errors import CheckpointError
-from dynamics.identity import METHOD_VERSION, short_hash
+from dynamics.identity import METHOD_VERSION, identity_hash
 
 STANDARD = "standard"
 PROMPT_SELECTION = "prompt_selection"
@@ -34,8 +34,12 @@ class PromptingBaseline:
     @property
     def fit_id(self) -> str:
         """Hash (16 hex) of the settings; with a unit's id it identifies a row of `prompt_scores`."""
-        text = repr((self.method, self.n_labelled, self.variant, self.encoder_hash, METHOD_VERSION))
-        return short_hash(text)
+        return identity_hash({"baseline": self, "method_version": METHOD_VERSION})
+
+    @property
+    def names(self) -> tuple[tuple[str, str, int], ...]:
+        """(method, variant, n_labelled) of its row, by which analyses tell baselines apart."""
+        return ((self.method, self.variant, self.n_labelled),)
 
 
 def encoder_hash(folder: Path) -> str:

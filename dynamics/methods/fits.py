@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynamics import scores
-from dynamics.identity import METHOD_VERSION, short_hash
+from dynamics.identity import METHOD_VERSION, identity_hash
 from dynamics.methods import calibration, reweighting, selection
 from dynamics.methods.descent import FitSettings
 from dynamics.methods.variants import VARIANTS
@@ -35,10 +35,15 @@ class Fit:
     @property
     def fit_id(self) -> str:
         """Hash (16 hex) of the settings, K and the version of the method; with a unit's id it identifies a row."""
-        calibrated = None if self.settings is None else VARIANTS[self.base].calibration
-        counting = (self.counts_demonstrations,) if self.settings is None else ()
-        text = repr((self.settings, calibrated, self.n_labelled, METHOD_VERSION, *counting))
-        return short_hash(text)
+        return identity_hash(
+            {
+                "reweighting": self.settings,
+                "calibration": None if self.settings is None else VARIANTS[self.base].calibration,
+                "counts_demonstrations": self.counts_demonstrations,
+                "n_labelled": self.n_labelled,
+                "method_version": METHOD_VERSION,
+            }
+        )
 
     @property
     def counts_demonstrations(self) -> bool:
@@ -49,6 +54,11 @@ class Fit:
     def methods(self) -> tuple[str, ...]:
         """The methods whose rows of `prompt_scores` it gives."""
         return (HELDOUT_T1,) if self.settings is None else (COMP_RW, CALIB_PLUS)
+
+    @property
+    def names(self) -> tuple[tuple[str, str, int], ...]:
+        """(method, variant, n_labelled) of its rows, by which analyses tell fits apart."""
+        return tuple((method, self.name, self.n_labelled) for method in self.methods)
 
     def n_train(self, n_shots: int) -> int:
         """Number of training rows: K, less the demonstrations where K counts them."""

@@ -57,7 +57,8 @@ def compact(store: ResultStore, to: Place | str) -> Counter[str]:
     for entry in entries(store.root / "plans", "*"):
         if not entry.place.name.startswith(TEMPORARY):
             put(target / "plans" / entry.place.name, read(entry.place))
-    marker = {"schema_version": SCHEMA_VERSION, "compacted_from": str(store.root)}
+    versions = {"schema_version": SCHEMA_VERSION, "identity_version": store.identity_version}
+    marker = {**versions, "compacted_from": str(store.root)}
     put(target / MARKER, json.dumps(marker).encode())
     delete(target / _UNFINISHED)
     return rows

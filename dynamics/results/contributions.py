@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from dynamics.components import parse_component
+from dynamics.errors import StoreError
 from dynamics.results.schema import KEYS
 from dynamics.results.store import Part, ResultStore, read_part
 from dynamics.unit_arrays import UnitArrays
@@ -77,8 +78,26 @@ def unit_arrays(
 
 
 def read_unit_arrays(store: ResultStore, part: Part) -> list[UnitArrays]:
-    """The arrays of each unit of a committed part, as they were when it was computed."""
-    return unit_arrays(*(read_part(store, table, part) for table in ("contributions", "units", "predictions")))
+    """The arrays of each unit of a committed part, as they were when it was computed.
+
+    Raises:
+        StoreError: rows are lost, so that what is computed from the others would be of other examples.
+    """
+    contributions, units, predictions = (
+        read_part(store, table, part) for table in ("contributions", "units", "predictions")
+    )
+    run = contributions.group_by("unit_id").agg(n_run=pl.len())
+    skipped = predictions.group_by("unit_id").agg(skipped=pl.col("reason").is_not_null().sum())
+    stored = units.join(run, on="unit_id", how="left").join(skipped, on="unit_id", how="left")
+    n_run, n_skipped = pl.col("n_run").fill_null(0), pl.col("skipped").fill_null(0)
+    lost = stored.filter((n_run != pl.col("n_test") + pl.col("n_train")) | (n_skipped != pl.col("n_skipped")))
+    if len(lost):
+        raise StoreError(
+            f"{part.model} step {part.step} {part.task}, part {part.name}: rows of {len(lost)} units are lost from "
+            f"contributions or predictions; `python -m jobs.verify {store.root} --repair` deletes the part, then the "
+            "same sweep command computes it again"
+        )
+    return unit_arrays(contributions, units, predictions)
 
 
 def _unit(rows: pl.DataFrame, n_shots_used: int, skipped: pl.DataFrame | None) -> UnitArrays:

@@ -131,9 +131,12 @@ def names(folder: Place) -> list[str]:
 
 
 def entries(folder: Place, pattern: str) -> list[Entry]:
-    """The files below a folder whose relative path matches a pattern, sorted; none where there is no folder."""
+    """The files below a folder whose relative path matches a pattern, sorted; none where there is no folder.
+
+    A link that leads nowhere is a file of 0 bytes; a file that is deleted meanwhile is left out.
+    """
     if isinstance(folder, Path):
-        return [Entry(path, path.stat().st_size) for path in sorted(folder.glob(pattern))]
+        return [Entry(path, _size(path)) for path in sorted(folder.glob(pattern)) if _is_file(path)]
     files = [info for info in _infos(folder, recursive=True) if info.is_file]
     sizes = {PurePosixPath(info.path).relative_to(folder.path): info.size for info in files}
     depth = len(PurePosixPath(pattern).parts)
@@ -175,6 +178,17 @@ def explained_errors(where: Place) -> Iterator[None]:
         if isinstance(where, Path):
             raise
         raise StoreError(explanation(where, str(error))) from error
+
+
+def _is_file(path: Path) -> bool:
+    return not path.is_dir() and (path.exists() or path.is_symlink())
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _infos(folder: ObjectPath, *, recursive: bool) -> list[fs.FileInfo]:

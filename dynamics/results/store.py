@@ -2,14 +2,18 @@
 
     OUT/<table>/model=<percent-encoded id>/step=<int>/<task>-<part>.parquet
 
-A part holds the units of one (checkpoint, task) that were computed together; its name is a hash of their unit ids. Its
-file in `units` is written last and is the commit: readers leave out rows of parts that `units` does not name. A failed
-unit has a row in `units/.../<task>-failed-<hash>.parquet` and none in other tables.
+A part holds the units of one (checkpoint, task) that were computed together; its name is a hash of their unit ids. Fits
+on it, which are made later too, are in files of their own, `<task>-<part>.<fits>.parquet`. Files of other names are not
+read. The part's file in `units` is written last and is the commit: readers leave out rows of parts that `units` does
+not name. A failed unit has a row in `units/.../<task>-failed-<hash>.parquet` and none in other tables.
 """
 
+import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +23,9 @@ import polars as pl
 import pyarrow as pa
 
 from dynamics.atomic_write import TEMPORARY
-from dynamics.errors import StoreError, unknown
-from dynamics.identity import short_hash
-from dynamics.results.checksums import encode
+from dynamics.errors import StoreError, first_line, unknown
+from dynamics.identity import IDENTITY_VERSION, short_hash
+from dynamics.results.checksums import damage_of, encode
 from dynamics.results.places import (
     Entry,
     Place,
@@ -37,8 +41,16 @@ from dynamics.results.places import (
 from dynamics.results.schema import SCHEMA_VERSION, TABLES
 
 MARKER = "store.json"
+FITTED = ("prompt_scores", "reweightings")
+"""Tables to which fits add rows."""
+_PART_NAME = {
+    "units": re.compile(r".+-[0-9a-f]{16}\.parquet"),
+    **dict.fromkeys(FITTED, re.compile(r".+-[0-9a-f]{16}(\.[0-9a-f]{8})?\.parquet")),
+}
 CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
 """Columns that identify a unit to a reader: at most one finished unit has the same values."""
+FIT = ["method", "variant", "n_labelled"]
+"""Columns that identify a fit to a reader: one set of settings (`fit_id`) in the whole store."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,8 @@ class ResultStore:
     root: Place
     compacted: bool = False
     """Whether it is a compacted copy (`dynamics.results.compaction`), which is read only."""
+    identity_version: int = IDENTITY_VERSION
+    """Version of the ids in it (`dynamics.identity`)."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +95,7 @@ def open_store(root: Place | str, *, create: bool = False) -> ResultStore:
             raise StoreError(f"{root} holds no results; run `python -m jobs.sweep PLAN --out {root}` first")
         if other_files:
             raise StoreError(f"{root} holds files that are not results of this suite; name an empty or new folder")
-        put(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode())
+        put(marker, json.dumps({"schema_version": SCHEMA_VERSION, "identity_version": IDENTITY_VERSION}).encode())
     content = _content(marker)
     version = content["schema_version"]
     if version != SCHEMA_VERSION:
@@ -91,14 +105,29 @@ def open_store(root: Place | str, *, create: bool = False) -> ResultStore:
         )
     if create and "compacted_from" in content:
         raise StoreError(f"{root} is a compacted copy, only for reading; sweep into {content['compacted_from']}")
-    return ResultStore(root, compacted="compacted_from" in content)
+    return ResultStore(root, "compacted_from" in content, content["identity_version"])
+
+
+def check_identity(store: ResultStore) -> None:
+    """Check that new results can be told from those of a store, by ids of one version.
+
+    Raises:
+        StoreError: its ids are of another version, so that equal settings have other ids there.
+    """
+    if store.identity_version != IDENTITY_VERSION:
+        raise StoreError(
+            f"{store.root} was written with ids of version {store.identity_version}, this code computes ids of version "
+            f"{IDENTITY_VERSION}, and cannot tell what is done there; name another --out, or resume with the release "
+            "that wrote it. Analyses and figures read it as before"
+        )
 
 
 def _content(marker: Place) -> dict[str, Any]:
-    """The JSON of a marker: `schema_version`, and of a compacted copy `compacted_from`."""
+    """The JSON of a marker: `schema_version`, `identity_version`, and of a compacted copy `compacted_from`."""
     content = read(marker)
     try:
-        return {"schema_version": json.loads(content)["schema_version"], **json.loads(content)}
+        parsed = json.loads(content)
+        return {"identity_version": 1, "schema_version": parsed["schema_version"], **parsed}
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{marker} cannot be read ({error}); restore it, or name another folder") from error
 
@@ -140,16 +169,59 @@ def parts(store: ResultStore) -> list[Part]:
     """
     if store.compacted:
         raise StoreError(f"{store.root} is a compacted copy, only for reading; use the results that it was made from")
-    done = read_units(store).filter(pl.col("status") == "done")
+    return _parts(read_units(store).filter(pl.col("status") == "done"))
+
+
+def _parts(done: pl.DataFrame) -> list[Part]:
+    """The parts of finished units, sorted."""
     rows = done.select("model", "step", "task", "part").unique().sort("model", "step", "task", "part")
     return [Part(*row) for row in rows.iter_rows()]
 
 
 def read_part(store: ResultStore, table: str, part: Part) -> pl.DataFrame:
-    """The rows of a table that belong to a part, those of its fits included."""
-    files = entries(part_path(store, table, part).parent, f"{part.task}-{part.name}.*parquet")
-    with explained_errors(store.root):
-        return _scan_files(files, table).collect()
+    """The rows of a table that belong to a part, those of its fits included, from files whose checksum is right.
+
+    New rows are computed from these, with a checksum of their own, so a changed byte would never be seen again.
+
+    Raises:
+        StoreError: a file was changed since it was written, or cannot be read.
+    """
+    files = entries(part_path(store, table, part).parent, "*.parquet")
+    files = [entry for entry in files if is_part_file(table, entry) and parse_file(entry)[0] == part]
+    if not files:
+        return pl.DataFrame(schema=_polars_schema(table))
+    content = [read(entry.place) for entry in files]
+    for entry, data in zip(files, content, strict=True):
+        if damage := damage_of(data):
+            raise StoreError(f"{entry.place} is {damage}; {_remedy(store)}")
+    with _explained(store):
+        return pl.scan_parquet(
+            [io.BytesIO(data) for data in content],
+            schema=_polars_schema(table),
+            missing_columns="insert",
+            extra_columns="ignore",
+            hive_partitioning=False,
+        ).collect()
+
+
+def _remedy(store: ResultStore) -> str:
+    return (
+        f"`python -m jobs.verify {store.root} --repair` deletes what belongs to it, then the same sweep command "
+        "computes it again"
+    )
+
+
+@contextmanager
+def _explained(store: ResultStore) -> Iterator[None]:
+    """Turn the error of a damaged file, or of an object store, into a StoreError with a remedy."""
+    try:
+        with explained_errors(store.root):
+            yield
+    except pl.exceptions.PolarsError as error:
+        raise StoreError(
+            f"{store.root} holds a damaged file ({first_line(error, 100)}); `python -m jobs.verify {store.root}` names "
+            "it and what to do"
+        ) from error
 
 
 def part_path(store: ResultStore, table: str, part: Part) -> Place:
@@ -170,14 +242,10 @@ def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
         StoreError: a file of `units` cannot be read.
     """
     folder = part_path(store, "units", Part(model, step, "", "")).parent
-    files = [entry for entry in entries(folder, "*.parquet") if "-failed-" not in entry.place.name]
-    try:
-        with explained_errors(store.root):
-            rows = _scan_files(files, "units").select("unit_id", "part").collect()
-    except pl.exceptions.PolarsError as error:
-        raise StoreError(
-            f"{folder} holds a file that cannot be read; `python -m jobs.verify {store.root}` names it"
-        ) from error
+    files = [entry for entry in entries(folder, "*.parquet") if is_part_file("units", entry)]
+    files = [entry for entry in files if "-failed-" not in entry.place.name]
+    with _explained(store):
+        rows = _scan_files(files, "units").select("unit_id", "part").collect()
     return dict(reversed(list(rows.iter_rows())))
 
 
@@ -202,6 +270,10 @@ def read_units(store: ResultStore) -> pl.DataFrame:
 def scan(store: ResultStore, table: str) -> pl.LazyFrame:
     """The rows of all finished units, lazily, one copy of each; rows of parts that were not committed are left out.
 
+    Files are checked for presence, size and end, not for their checksums, for which all bytes would have to be read (a
+    third of a second per 100 MB, of which a query of one column reads a fraction): a changed byte in a page can be read
+    as another number. `python -m jobs.verify` reads and checks all.
+
     Raises:
         StoreError: there is no such table or no finished unit, or a part is empty (0 bytes), cut off or missing.
     """
@@ -215,7 +287,7 @@ def scan(store: ResultStore, table: str) -> pl.LazyFrame:
         return done.lazy()
     if store.compacted:
         return _scan_files(part_files(store, table), table)
-    files = _committed_files(store, table, set(done["part"].to_list()))
+    files = _committed_files(store, table, _parts(done))
     has_copies = rows.filter(pl.col("status") == "done").height > done.height
     if has_copies and files:
         part = pl.col("_file").str.extract(r"-([0-9a-f]+)(?:\.[0-9a-f]+)?\.parquet$")
@@ -224,43 +296,87 @@ def scan(store: ResultStore, table: str) -> pl.LazyFrame:
     return _scan_files(files, table)
 
 
-def _committed_files(store: ResultStore, table: str, committed: set[str]) -> list[Entry]:
+def read_fits(store: ResultStore) -> pl.DataFrame:
+    """unit_id, `FIT` and fit_id of the fits and prompting baselines of finished units, from their own whole files.
+
+    Raises:
+        StoreError: a file is damaged.
+    """
+    if store.compacted:
+        files = part_files(store, "prompt_scores")
+    else:
+        done, named = set(parts(store)), table_files(store, "prompt_scores")
+        files = [entry for entry, part, fits, cut in named if fits and part in done and not cut]
+    with _explained(store):
+        rows = _scan_files(files, "prompt_scores").select("unit_id", *FIT, "fit_id").drop_nulls("fit_id")
+        return rows.collect()
+
+
+def _committed_files(store: ResultStore, table: str, committed: list[Part]) -> list[Entry]:
     """The files of a table that belong to committed parts.
 
     Raises:
         StoreError: a part has no file of its own; only `reweightings` may lack one.
     """
     files = [(entry, *parse_file(entry)) for entry in part_files(store, table)]
-    missing = committed - {part.name for _, part, fits in files if fits is None}
+    missing = set(committed) - {part for _, part, fits in files if fits is None}
     if missing and table != "reweightings":
         raise StoreError(
             f"{store.root / table} lacks {len(missing)} of {len(committed)} parts that `units` names; "
-            "copy the folder again, or delete the matching files in units/ and resume the sweep"
+            "copy the folder again, or give the same sweep command again"
         )
-    return [entry for entry, part, _ in files if part.name in committed]
+    return [entry for entry, part, _ in files if part in set(committed)]
 
 
 def part_files(store: ResultStore, table: str) -> list[Entry]:
-    """All files of a table, sorted, without temporary ones.
+    """All files of a table, sorted, without temporary ones and those of other names than a sweep gives.
 
     Raises:
         StoreError: a file is cut off or empty; Polars would skip an empty one without an error.
     """
     files = entries(store.root / table, "model=*/*.parquet" if store.compacted else "model=*/step=*/*.parquet")
+    files = [entry for entry in files if store.compacted or is_part_file(table, entry)]
     for entry in files:
-        if entry.size < 12 or _last_bytes(entry.place) != b"PAR1":
-            cause = "empty (0 bytes)" if entry.size == 0 else "cut off or not Parquet"
+        if cause := cut_off(entry):
             raise StoreError(
-                f"{entry.place} is {cause}: its rows are lost; delete it and the file of the same name under "
-                f"{store.root / 'units'}, then resume the sweep"
+                f"{entry.place} is {cause}: its rows are lost; `python -m jobs.verify {store.root} --quick --repair` "
+                "deletes what belongs to it, then the same sweep command computes it again"
             )
     return files
+
+
+def table_files(store: ResultStore, table: str) -> list[tuple[Entry, Part, str | None, bool]]:
+    """All files of a table with the names of parts, each with its part, its set of fits, and whether it is cut off."""
+    files = [e for e in entries(store.root / table, "model=*/step=*/*.parquet") if is_part_file(table, e)]
+    return [(entry, *parse_file(entry), cut_off(entry) is not None) for entry in files]
+
+
+def files_with_weights(store: ResultStore, files: Sequence[Entry]) -> set[str]:
+    """Those of some files of `prompt_scores` that hold accuracies of COMP RW, so that there are weights of it."""
+    if not files:
+        return set()
+    rows = _scan_files(files, "prompt_scores", include_file_paths="_file")
+    fitted = rows.filter(pl.col("accuracy").is_not_null(), method="comp_rw").select("_file").unique()
+    with _explained(store):
+        return set(fitted.collect()["_file"])
+
+
+def is_part_file(table: str, entry: Entry) -> bool:
+    """Whether a file has the name of a part, or of fits in a table that has them; a copy by hand often has not."""
+    return _PART_NAME.get(table, _PART_NAME["units"]).fullmatch(entry.place.name) is not None
+
+
+def cut_off(entry: Entry) -> str | None:
+    """What is wrong with the size or the end of a Parquet file; None where both are right."""
+    if entry.size == 0:
+        return "empty (0 bytes)"
+    return "cut off or not Parquet" if entry.size < 12 or _last_bytes(entry.place) != b"PAR1" else None
 
 
 def _unit_rows(store: ResultStore) -> pl.DataFrame:
     """All rows of `units`, finished and failed; a unit that two sweeps computed at once has two."""
     files = part_files(store, "units")
-    with explained_errors(store.root):
+    with _explained(store):
         return _scan_files(files, "units").collect()
 
 

@@ -12,6 +12,9 @@ from dynamics.methods.fits import Fit, fit_unit
 from dynamics.results.schema import TABLES
 from dynamics.unit_arrays import UnitArrays
 
+BASE_METHODS = ("full", "oracle_t1", "oracle_b1", "heldout_t1")
+"""Methods whose rows of `prompt_scores` every unit has, once each, whatever a plan fits."""
+
 
 def unit_tables(unit: UnitArrays) -> dict[str, pa.Table]:
     """The rows of `contributions`, `predictions`, `component_scores` and `prompt_scores`."""
@@ -142,6 +145,7 @@ def _prompt_scores(unit: UnitArrays) -> pa.Table:
         ("oracle_b1", "", names[worst.component], "test", worst.accuracy, None, None, None),
         ("heldout_t1", "split_half", None, "the other half of test", *_split_half(answers, ids)),
     ]
+    assert tuple(row[0] for row in rows) == BASE_METHODS
     method, variant, component, selected_on, accuracy, predictions, tied, reason = zip(*rows, strict=True)
     shared = {"split": "test", "n_labelled": 0, "n_examples": len(answers.gold), "n_shots_used": unit.n_shots_used}
     columns = {

@@ -167,8 +167,8 @@ def test_temporary_files_are_not_read_and_empty_ones_are_refused(store: ResultSt
     folder = files(store, "predictions")[0].parent
     put(folder / ".tmp-toy-1234", b"half a file")
     assert len(scan(store, "predictions").collect()) == 4
-    put(folder / "toy-0000.parquet", b"")
-    with pytest.raises(StoreError, match=r"toy-0000.parquet is empty \(0 bytes\)"):
+    put(folder / "toy-0123456789abcdef.parquet", b"")
+    with pytest.raises(StoreError, match=r"toy-0123456789abcdef.parquet is empty \(0 bytes\)"):
         scan(store, "predictions")
 
 

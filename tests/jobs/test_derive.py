@@ -12,6 +12,8 @@ from dynamics import scores
 from dynamics.results.contributions import read_unit_arrays
 from dynamics.results.store import open_store, parts
 from jobs import derive
+from jobs.plan import app as plan_app
+from jobs.status import app as status_app
 from jobs.sweep import app as sweep_app
 from jobs.sweep_plan import SweepPlan
 from tests.models import write_plan
@@ -29,13 +31,18 @@ def swept(tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def sweep(folder: Path, suite_folder: Path, **changes: object) -> str:
     """Sweep with n_train = 10; what it printed."""
-    tasks = [
-        {"name": "sentiment", "templates": ["plain"], "demo_seeds": 2, "n_shots": [4], "n_test": 12, "n_train": 10}
-    ]
-    plan = write_plan(folder / "plan.toml", suite_folder, tasks=tasks, **changes)
+    plan = plan_with(folder, suite_folder, **changes)
     done = CliRunner().invoke(sweep_app, [str(plan), "--out", str(folder / "out"), "--executor", "inline"])
     assert done.exit_code == 0, done.output
     return done.output
+
+
+def plan_with(folder: Path, suite_folder: Path, **changes: object) -> Path:
+    """A plan of four units with n_train = 10."""
+    tasks = [
+        {"name": "sentiment", "templates": ["plain"], "demo_seeds": 2, "n_shots": [4], "n_test": 12, "n_train": 10}
+    ]
+    return write_plan(folder / "plan.toml", suite_folder, tasks=tasks, **changes)
 
 
 def fitted(out: Path) -> pl.DataFrame:
@@ -172,3 +179,81 @@ def test_fits_survive_a_reader_that_knows_only_committed_parts(swept: Path) -> N
     orphan.with_name("sentiment-0123456789abcdef.01234567.parquet").write_bytes(orphan.read_bytes())
     assert fitted(swept).height == 12
     assert [part.task for part in parts(open_store(swept))] == ["sentiment", "sentiment"]
+
+
+def test_another_fit_under_a_stored_name_is_refused(swept: Path, tmp_path: Path, suite_folder: Path) -> None:
+    """Else analyses would show the mean of two penalties as one curve."""
+    own = {"name": "mine", "l1": 0.1, "max_epochs": 20}
+    sweep(tmp_path, suite_folder, fits={"n_labelled": [8], "define": [own]})
+    before = fitted(swept)
+    plan = plan_with(tmp_path, suite_folder, fits={"n_labelled": [8], "define": [{**own, "l1": 0.5}]})
+    for app, arguments in (
+        (sweep_app, [str(plan), "--out", str(swept), "--executor", "inline"]),
+        (plan_app, [str(plan), "--out", str(swept)]),
+        (derive.app, [str(swept), "--plan", str(plan)]),
+    ):
+        refused = CliRunner().invoke(app, arguments)
+        assert refused.exit_code == 2, refused.output
+        assert "has comp_rw 'mine' at K = 8 with other settings" in refused.output
+        assert "give the fit another name" in refused.output
+    assert fitted(swept).equals(before)
+    assert len(list((swept / "plans").glob("*.toml"))) == 2
+    sweep(tmp_path, suite_folder, fits={"n_labelled": [8], "define": [{**own, "name": "other", "l1": 0.5}]})
+
+
+def test_derive_refuses_plans_that_give_one_name_to_two_fits(swept: Path) -> None:
+    """A sweep that was stopped before its first unit leaves a plan and no fit."""
+    (plan,) = (swept / "plans").glob("*.toml")
+    for l1 in (0.1, 0.5):
+        text = plan.read_text() + f'\n[[fits.define]]\nname = "mine"\nl1 = {l1}\n'
+        plan.with_name(f"tiny-{l1}.toml").write_text(text)
+    refused = CliRunner().invoke(derive.app, [str(swept)])
+    assert refused.exit_code == 2
+    assert "comp_rw 'mine' at K = 8 with other settings" in refused.output
+
+
+def test_results_with_ids_of_another_version_are_not_added_to(swept: Path, tmp_path: Path, suite_folder: Path) -> None:
+    """Their units and fits would look as if they were missing, and all would be there twice."""
+    (swept / "store.json").write_text('{"schema_version": 1}')
+    plan = plan_with(tmp_path, suite_folder, fits={"n_labelled": [8]})
+    for app, arguments in ((sweep_app, [str(plan), "--out", str(swept)]), (derive.app, [str(swept)])):
+        refused = CliRunner().invoke(app, arguments)
+        assert refused.exit_code == 2
+        assert "was written with ids of version 1" in refused.output
+        assert "name another --out" in refused.output
+    assert fitted(swept).height == 12
+
+
+def test_a_number_of_labels_is_given_once(tmp_path: Path, suite_folder: Path) -> None:
+    plan = plan_with(tmp_path, suite_folder, fits={"n_labelled": [8, 8]})
+    refused = CliRunner().invoke(sweep_app, [str(plan), "--out", str(tmp_path / "out")])
+    assert refused.exit_code == 2
+    assert "n_labelled = [8, 8] has a number twice" in refused.output
+
+
+@pytest.mark.parametrize("table", ["contributions", "predictions"])
+def test_nothing_is_computed_from_a_changed_file(swept: Path, tmp_path: Path, suite_folder: Path, table: str) -> None:
+    """Its numbers would get a checksum of their own, and never be seen again."""
+    path = min((swept / table).rglob("*.parquet"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    before = {path: path.read_bytes() for path in swept.rglob("*.parquet")}
+    plan = plan_with(tmp_path, suite_folder, fits={"n_labelled": [8, 12]})
+    for app, arguments in ((derive.app, []), (sweep_app, [str(plan), "--executor", "inline", "--out"])):
+        refused = CliRunner().invoke(app, [*arguments, str(swept)])
+        assert refused.exit_code == 2
+        assert f"{path} is changed since it was written: its checksum differs" in refused.output
+        assert "--repair` deletes what belongs to it" in refused.output
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_file_that_cannot_be_read_is_one_line(swept: Path, tmp_path: Path, suite_folder: Path) -> None:
+    path = min((swept / "units").rglob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:-200] + bytes(190) + path.read_bytes()[-10:])
+    plan = plan_with(tmp_path, suite_folder, fits={"n_labelled": [8]})
+    for app, arguments in ((derive.app, []), (sweep_app, [str(plan), "--out"]), (status_app, [])):
+        refused = CliRunner().invoke(app, [*arguments, str(swept)])
+        assert refused.exit_code == 2
+        assert "holds a damaged file" in refused.output
+        assert "`python -m jobs.verify" in refused.output

@@ -14,13 +14,23 @@ from typer.testing import CliRunner
 
 import analysis
 from dynamics.results.checksums import encode
-from dynamics.results.store import open_store
+from dynamics.results.store import FITTED, open_store
 from jobs.active_sweeps import registered
+from jobs.derive import app as derive_app
 from jobs.sweep import app as sweep_app
 from jobs.verify import app
 from tests.models import write_plan
 
-TABLES = {"predictions": ["unit_id", "example_id", "split"], "component_scores": ["unit_id", "split", "component"]}
+ROWS = {
+    "contributions": ["unit_id", "example_id", "split"],
+    "predictions": ["unit_id", "example_id", "split"],
+    "component_scores": ["unit_id", "split", "component"],
+    "prompt_scores": ["unit_id", "method", "variant", "n_labelled"],
+    "reweightings": ["unit_id", "variant", "n_labelled", "component"],
+}
+"""Table -> columns that identify a row."""
+OWN = [table for table in (*ROWS, "units") if table != "reweightings"]
+"""Tables in which a part has a file of its own."""
 
 
 def run(out: Path, *options: str) -> Result:
@@ -45,6 +55,11 @@ def sweep(plan: Path, out: Path) -> str:
     return done.output
 
 
+def rows_of(out: Path) -> dict[str, list[tuple]]:
+    """All rows of all tables but `units`."""
+    return {table: analysis.load(out, table).sort(keys).collect().rows() for table, keys in ROWS.items()}
+
+
 @pytest.fixture
 def out(results: Path, tmp_path: Path) -> Path:
     """A copy of a valid folder."""
@@ -56,27 +71,85 @@ def one(out: Path, table: str) -> Path:
     return min(path for path in (out / table).rglob("*.parquet") if path.name.count(".") == 1)
 
 
-def change(table: str, edit: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[Path], None]:
+def fits_of(out: Path, table: str) -> Path:
+    """The last file of fits of a table, one with weights."""
+    return max(path for path in (out / table).rglob("*.parquet") if path.name.count(".") == 2)
+
+
+def change(
+    table: str, edit: Callable[[pl.DataFrame], pl.DataFrame], find: Callable[[Path, str], Path] = one
+) -> Callable[[Path], None]:
     """Rewrite a file with other rows, sealed as if it had been written so."""
 
     def apply(out: Path) -> None:
-        path = one(out, table)
+        path = find(out, table)
         rows = pq.read_table(path)
         path.write_bytes(encode(edit(pl.DataFrame(rows)).to_arrow().cast(rows.schema), table))
 
     return apply
 
 
-def truncate(table: str) -> Callable[[Path], None]:
-    return lambda out: one(out, table).write_bytes(one(out, table).read_bytes()[:-40])
+def rename(table: str) -> Callable[[Path], None]:
+    """The file of a part under the name of another part."""
+    return lambda out: done(one(out, table).rename(one(out, table).with_name(f"sentiment-{'0' * 16}.parquet")))
+
+
+def rename_fits(out: Path) -> None:
+    """A set of fits under the name of another set."""
+    path = fits_of(out, "prompt_scores")
+    path.rename(path.with_name(path.name.replace(path.name.split(".")[1], "0" * 8)))
+
+
+def copy(table: str, name: str) -> Callable[[Path], None]:
+    """The file of a part once more, under another name beside it."""
+    return lambda out: done(shutil.copy(one(out, table), one(out, table).with_name(name.format(one(out, table).stem))))
+
+
+def to_another_step(table: str) -> Callable[[Path], None]:
+    """The file of a part once more, among those of another step."""
+    return lambda out: done(shutil.copy(one(out, table), one(out, table).parents[1] / "step=4"))
+
+
+def link(table: str) -> Callable[[Path], None]:
+    """A link to a file elsewhere in place of a part's own."""
+
+    def apply(out: Path) -> None:
+        path = one(out, table)
+        path.symlink_to(path.rename(out.parent / "elsewhere.parquet"))
+
+    return apply
+
+
+def dead_link(table: str) -> Callable[[Path], None]:
+    """A link to a file that is gone."""
+
+    def apply(out: Path) -> None:
+        path = one(out, table)
+        path.unlink()
+        path.symlink_to("nowhere")
+
+    return apply
+
+
+def done(*_: object) -> None:
+    """Nothing, whatever a call returned."""
+
+
+def without(column: str, value: object = None) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Drop the rows with a value, by default the first row's."""
+    return lambda rows: rows.filter(pl.col(column) != (rows[column][0] if value is None else value))
+
+
+def truncate(table: str, find: Callable[[Path, str], Path] = one) -> Callable[[Path], None]:
+    return lambda out: done(find(out, table).write_bytes(find(out, table).read_bytes()[:-40]))
 
 
 def empty(table: str) -> Callable[[Path], None]:
-    return lambda out: one(out, table).write_bytes(b"")
+    return lambda out: done(one(out, table).write_bytes(b""))
 
 
-def lose(table: str) -> Callable[[Path], None]:
-    return lambda out: one(out, table).unlink()
+def lose(table: str, find: Callable[[Path, str], Path] = one) -> Callable[[Path], None]:
+    return lambda out: find(out, table).unlink()
 
 
 def flip_a_byte(out: Path) -> None:
@@ -124,6 +197,25 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a gate of NaN": (change("units", lambda r: r.with_columns(forward_error=pl.lit(float("nan")))), "tolerance"),
     "no provenance": (change("units", lambda r: r.with_columns(forward_id=pl.lit(None, pl.String))), "metadata"),
     "fits twice": (other_fits_file, "duplicate rows"),
+    **{f"lost {table}": (lose(table), "missing rows") for table in ("contributions", "predictions")},
+    "base scores lost beside fits": (lose("prompt_scores"), "row count"),
+    "a base score too few": (change("prompt_scores", without("method", "oracle_b1")), "row count"),
+    "a unit's base scores lost": (change("prompt_scores", without("unit_id")), "row count"),
+    "a unit's fits lost": (change("prompt_scores", without("unit_id"), fits_of), "row count"),
+    "a fit lost": (change("prompt_scores", without("fit_id"), fits_of), "row count"),
+    "a method of a fit lost": (change("prompt_scores", without("method", "calib_plus"), fits_of), "row count"),
+    "a weight too few": (change("reweightings", lambda rows: rows.head(-1), fits_of), "fits"),
+    "fits renamed": (rename_fits, "row count"),
+    "weights lost": (lose("reweightings", fits_of), "fits"),
+    "weights cut": (truncate("reweightings", fits_of), "damaged"),
+    "fits cut": (truncate("prompt_scores", fits_of), "damaged"),
+    **{f"{table} renamed": (rename(table), "missing rows") for table in OWN[:3]},
+    "prompt_scores renamed": (rename("prompt_scores"), "row count"),
+    "units renamed": (rename("units"), "metadata"),
+    **{f"{table} of another task": (copy(table, "x{}.parquet"), "misplaced") for table in OWN},
+    **{f"{table} of another step": (to_another_step(table), "misplaced") for table in OWN},
+    **{f"{table} a link": (link(table), "link") for table in OWN},
+    **{f"{table} a dead link": (dead_link(table), "damaged") for table in OWN},
 }
 
 
@@ -149,15 +241,13 @@ def test_a_fault_is_named_and_repair_leaves_only_what_a_sweep_computes_again(out
     assert kinds(out, "--quick") <= {"missing units", "fits"}
 
 
-@pytest.mark.parametrize("fault", ["truncated commit", "lost", "fits twice"])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_the_same_sweep_mends_what_was_repaired(out: Path, results: Path, fault: str) -> None:
     FAULTS[fault][0](out)
     run(out, "--repair")
     sweep(results.parent / "plan.toml", out)
     assert run(out).exit_code == 0, run(out).output
-    for table, order in TABLES.items():
-        repaired, original = (analysis.load(folder, table).collect().sort(order) for folder in (out, results))
-        assert repaired.equals(original)
+    assert rows_of(out) == rows_of(results)
 
 
 def test_lost_weights_are_fitted_again_without_a_model(
@@ -196,7 +286,7 @@ def test_planned_units_and_fits_that_are_not_there_are_problems(out: Path) -> No
 def test_a_raced_unit_and_leftovers_are_remarks(out: Path) -> None:
     part = one(out, "units")
     rows = pl.read_parquet(part)
-    for table in TABLES.keys() | {"units", "contributions", "prompt_scores", "reweightings"}:
+    for table in (*ROWS, "units"):
         for path in (out / table / part.parent.relative_to(out / "units")).glob(f"{part.stem}.*parquet"):
             other = path.with_name(path.name.replace(part.stem, "sentiment-" + "a" * 16))
             copy = pl.read_parquet(path)
@@ -232,3 +322,87 @@ def test_no_results_is_a_wrong_call(tmp_path: Path) -> None:
     refused = run(tmp_path)
     assert refused.exit_code == 2
     assert "holds no results" in refused.output
+
+
+RESTORED = {
+    **{f"lost {table}": lose(table) for table in OWN[:4]},
+    **{f"cut {table}": truncate(table) for table in OWN[:4]},
+    **{f"dead link in {table}": dead_link(table) for table in OWN[:4]},
+    **{f"renamed {table}": rename(table) for table in OWN[:4]},
+    **{f"lost fits in {table}": lose(table, fits_of) for table in FITTED},
+    **{f"cut fits in {table}": truncate(table, fits_of) for table in FITTED},
+}
+
+
+@pytest.mark.parametrize("fault", RESTORED)
+def test_the_same_sweep_alone_restores_what_is_lost_or_cut(out: Path, results: Path, fault: str) -> None:
+    RESTORED[fault](out)
+    sweep(results.parent / "plan.toml", out)
+    assert run(out).exit_code == 0, run(out).output
+    assert rows_of(out) == rows_of(results)
+
+
+def test_lost_scores_are_made_again_without_a_model(out: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for table in ("predictions", "component_scores", "prompt_scores"):
+        one(out, table).unlink()
+    monkeypatch.setattr("jobs.open_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
+    said = sweep(results.parent / "plan.toml", out)
+    assert "20 already done, 0 to run" in said
+    assert "files of 1 finished parts or of fits on them are lost or cut off" in said
+    assert rows_of(out) == rows_of(results)
+
+
+def test_lost_contributions_run_again(out: Path, results: Path) -> None:
+    one(out, "contributions").unlink()
+    assert "14 already done, 6 to run" in sweep(results.parent / "plan.toml", out)
+
+
+@pytest.mark.parametrize("name", ["notes.parquet", "{} (copy).parquet", "{}.00000000.parquet", "{}-2.parquet"])
+def test_a_foreign_parquet_file_is_named_and_left_to_its_owner(out: Path, results: Path, name: str) -> None:
+    for table in ("predictions", "units"):
+        copy(table, name)(out)
+    found = run(out, "--repair")
+    assert found.exit_code == 1
+    assert found.output.count("problem (foreign)") == 2
+    assert "remedy: move the named files out of OUT, or delete them" in found.output.replace(str(out), "OUT")
+    assert "--repair` removes" not in found.output
+    assert kinds(out) == {"foreign"}
+    assert rows_of(out) == rows_of(results)
+
+
+def test_a_folder_shown_at_two_paths_is_named_and_nothing_behind_it_is_deleted(out: Path, results: Path) -> None:
+    model = next((out / "predictions").iterdir())
+    model.with_name("model=other").symlink_to(model.name)
+    assert kinds(out) == {"link"}
+    run(out, "--repair")
+    assert rows_of(out) == rows_of(results)
+    model.with_name("model=other").unlink()
+    assert run(out).exit_code == 0
+
+
+def test_a_folder_moved_to_another_disk_is_sound(out: Path) -> None:
+    model = next((out / "predictions").iterdir())
+    model.symlink_to(model.rename(out.parent / "moved"))
+    assert run(out).exit_code == 0
+
+
+def test_two_fits_of_one_name_are_a_conflict(
+    tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two sweeps at once could write them, or code from before they were refused."""
+    monkeypatch.setattr("jobs.missing.check_fits", lambda *_: None)
+    tasks = [{"name": "sentiment", "templates": ["plain"], "demo_seeds": 1, "n_test": 12, "n_train": 10}]
+    for l1 in (0.1, 0.5):
+        own = {"n_labelled": [8], "define": [{"name": "mine", "l1": l1, "max_epochs": 5}]}
+        sweep(write_plan(tmp_path / "plan.toml", suite_folder, tasks=tasks, fits=own), tmp_path / "out")
+    found = run(tmp_path / "out")
+    assert found.exit_code == 1
+    assert "problem (conflict): comp_rw 'mine' at K = 8: two fits of one name, which analyses average" in found.output
+    assert kinds(tmp_path / "out") == {"conflict"}
+
+
+def test_derive_refuses_parts_that_lost_rows(out: Path) -> None:
+    change("contributions", lambda rows: rows.head(-1))(out)
+    refused = CliRunner().invoke(derive_app, [str(out)])
+    assert refused.exit_code == 2
+    assert "rows of 1 units are lost from contributions or predictions" in refused.output

@@ -13,6 +13,7 @@ from dynamics.results.audit.findings import REPAIR, Problem, Removal
 from dynamics.results.checksums import damage_of, footer_metadata
 from dynamics.results.places import Entry, open_file, read
 from dynamics.results.schema import KEYS, SCHEMA_VERSION, TABLES
+from dynamics.results.store import FIT
 
 _LARGE = {"contributions", "constant", "full", "full_tied", "predictions", "tied", "label_share"}
 """Columns that are not read to check rows."""
@@ -33,6 +34,7 @@ FACTS: dict[str, dict[str, pl.Expr]] = {
         "distinct": pl.struct("split", "method", "variant", "n_labelled", "fit_id").n_unique(),
         "base": pl.col("fit_id").is_null().sum(),
         "fit_ids": pl.col("fit_id").drop_nulls().unique().sort(),
+        "fit_rows": pl.struct("fit_id", *FIT).filter(pl.col("fit_id").is_not_null()),
         "fitted": pl.col("fit_id").filter(pl.col("method") == "comp_rw", pl.col("accuracy").is_not_null()).unique(),
     },
     "reweightings": {
@@ -51,7 +53,7 @@ class Inspected:
         table, entry: the file.
         part: the part it belongs to, and the set of fits; None in a compacted folder.
         facts: one row per unit: `unit_id`, `rows` and those of `FACTS`; for `units`, its rows as they are. None where
-            the file cannot be read.
+            the file cannot be read or its rows belong elsewhere.
         problems: problems of the file itself.
     """
 
@@ -89,7 +91,9 @@ def _inspect(table: str, entry: Entry, part: Removal | None, file: pq.ParquetFil
     if difference := _schema_difference(table, file):
         return Inspected(table, entry, part, None, (Problem("schema", str(entry.place), difference, REPAIR, part),))
     rows = _read(table, file)
-    faults = [("misplaced", text) for text in _misplaced(rows, part)]
+    if misplaced := _misplaced(rows, part):
+        return Inspected(table, entry, part, None, (Problem("misplaced", str(entry.place), misplaced, REPAIR, part),))
+    faults: list[tuple[str, str]] = []
     if len(rows) == 0 and table != "reweightings":
         faults.append(("missing rows", "no rows"))
     if table == "contributions" and not quick:
@@ -139,16 +143,16 @@ def _no_rows(table: str) -> pl.DataFrame:
     return pl.DataFrame(TABLES[table].empty_table()).select(pl.exclude(*_LARGE))
 
 
-def _misplaced(rows: pl.DataFrame, part: Removal | None) -> list[str]:
-    """A description of the rows that are of another model, step or task than the file's path says."""
+def _misplaced(rows: pl.DataFrame, part: Removal | None) -> str | None:
+    """What rows are of another model, step or task than the file's path says; None where there are none."""
     if part is None:
-        return []
+        return None
     expected = {"model": part.part.model, "step": part.part.step, "task": part.part.task}
     others = rows.filter(pl.any_horizontal(pl.col(name) != value for name, value in expected.items()))
     if others.is_empty():
-        return []
+        return None
     first = " ".join(str(value) for value in others.select(expected.keys()).row(0))
-    return [f"{len(others)} rows are of another model, step or task than the file's path, the first of {first}"]
+    return f"{len(others)} rows are of another model, step or task than the file's path, the first of {first}"
 
 
 def _wrong_values(file: pq.ParquetFile) -> list[str]:

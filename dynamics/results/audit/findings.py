@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import polars as pl
+
 from dynamics.results.store import Part
 
 REPAIR = "`python -m jobs.verify OUT --repair` removes it; then the same sweep command computes it again"
@@ -34,7 +36,9 @@ class Problem:
             missing rows    a finished unit has no rows in a table
             row count       a finished unit has another number of rows in a table than `units` says
             duplicate rows  a finished unit has the same row twice
-            conflict        a cell has two different results
+            conflict        a cell has two different results, or the name of a fit two sets of settings
+            foreign         a Parquet file has another name than a sweep gives; readers leave it out, DuckDB does not
+            link            a file is a link, or lies in a folder that another path of the results leads to
             missing units   planned units are neither finished nor failed
             failed units    planned units failed
             fits            fits are missing, or disagree with their weights
@@ -84,3 +88,18 @@ class Audit:
     units: int
     problems: tuple[Problem, ...]
     remarks: tuple[Remark, ...]
+
+
+_FILE = ["model", "step", "task", "part", "fits"]
+
+
+def by_part(rows: pl.DataFrame, kind: str, what: str) -> list[Problem]:
+    """One problem for each part, or set of fits (`fits`), of these units."""
+    rows = rows if "fits" in rows.columns else rows.with_columns(fits=pl.lit(None, pl.String))
+    problems = []
+    for (model, step, task, name, fits), units in rows.sort("unit_id").group_by(_FILE, maintain_order=True):
+        part = Part(str(model), int(str(step)), str(task), str(name))
+        where = f"{model} step {step} {task}, part {name}" + (f", fits {fits}" if fits else "")
+        text = f"{len(units)} units {what}, the first is {units['unit_id'][0]}"
+        problems.append(Problem(kind, where, text, REPAIR, Removal(part, str(fits) if fits else None)))
+    return sorted(problems, key=lambda problem: problem.where)

@@ -2,19 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import polars as pl
 
 from dynamics.atomic_write import TEMPORARY
 from dynamics.results.audit.files import Inspected, inspect
-from dynamics.results.audit.findings import Audit, Problem, Remark, Removal
+from dynamics.results.audit.findings import REPAIR, Audit, Problem, Remark, Removal
 from dynamics.results.audit.units import check_commits, check_names, check_plans, check_tables, committed
 from dynamics.results.metadata import read_planned
-from dynamics.results.places import Entry, delete, entries
+from dynamics.results.places import Entry, Place, delete, entries
 from dynamics.results.schema import TABLES
-from dynamics.results.store import ResultStore, parse_file, part_path
-
-_FITTED = ("prompt_scores", "reweightings")
+from dynamics.results.store import FITTED, ResultStore, is_part_file, parse_file, part_path
 
 
 def audit(store: ResultStore, *, quick: bool = False) -> Audit:
@@ -29,15 +28,21 @@ def audit(store: ResultStore, *, quick: bool = False) -> Audit:
     """
     files: list[Inspected] = []
     remarks: list[Remark] = []
+    others: list[Problem] = []
     for table in TABLES:
         for entry in entries(store.root / table, _pattern(store)):
             if (remark := _other_file(entry)) is not None:
                 remarks.append(remark)
+            elif not store.compacted and not is_part_file(table, entry):
+                others.append(_foreign(entry))
+            elif (double := _second_path(store, entry)) is not None:
+                others.append(double)
             else:
                 part = None if store.compacted else Removal(*parse_file(entry))
                 files.append(inspect(table, entry, part, quick=quick))
+                others += _link(entry, part)
     units = committed(files)
-    problems = [problem for file in files for problem in file.problems]
+    problems = [*others, *(problem for file in files for problem in file.problems)]
     problems += check_commits(units) + check_tables(units, files)
     problems += [] if store.compacted else check_names(units)
     plan_problems, plan_remarks = check_plans(read_planned(store), units, files)
@@ -52,13 +57,18 @@ def audit(store: ResultStore, *, quick: bool = False) -> Audit:
 
 
 def repair(store: ResultStore, problems: Iterable[Problem]) -> list[str]:
-    """Delete the files that a sweep computes again; the `units` file of a part first, so that no part is incomplete.
+    """Delete the files that a sweep computes again.
 
     Returns:
         The deleted files.
     """
+    return remove(store, [problem.removal for problem in problems if problem.removal])
+
+
+def remove(store: ResultStore, removals: Iterable[Removal]) -> list[str]:
+    """Delete the files of parts and sets of fits, the `units` file of a part first; returns the deleted files."""
     deleted: list[str] = []
-    for removal in dict.fromkeys(problem.removal for problem in problems if problem.removal):
+    for removal in dict.fromkeys(removals):
         for place in _files_of(store, removal):
             delete(place)
             deleted.append(str(place))
@@ -69,10 +79,12 @@ def _files_of(store: ResultStore, removal: Removal) -> Iterator:
     """The files of a removal, in the order of deletion."""
     part = removal.part
     stem = f"{part.task}-{part.name}" + (f".{removal.fits}" if removal.fits else "")
-    for table in _FITTED if removal.fits else ("units", *(name for name in TABLES if name != "units")):
+    for table in FITTED if removal.fits else ("units", *(name for name in TABLES if name != "units")):
         folder = part_path(store, table, part).parent
         for entry in entries(folder, "*.parquet"):
-            if entry.place.name == f"{stem}.parquet" or (not removal.fits and entry.place.name.startswith(f"{stem}.")):
+            has_name = entry.place.name == f"{stem}.parquet"
+            has_name |= not removal.fits and entry.place.name.startswith(f"{stem}.")
+            if has_name and not _is_behind_link(store, entry.place):
                 yield entry.place
 
 
@@ -88,6 +100,38 @@ def _other_file(entry: Entry) -> Remark | None:
     if not name.endswith(".parquet"):
         return Remark("foreign files", str(entry.place), "not written by a sweep; may confuse readers of the folder")
     return None
+
+
+def _foreign(entry: Entry) -> Problem:
+    """The problem of a Parquet file without the name of a part; `analysis.load` leaves it out, DuckDB does not."""
+    what = "not the name of a part, so no sweep wrote it there: a copy, or another program's"
+    return Problem("foreign", str(entry.place), what, "move the named files out of OUT, or delete them")
+
+
+def _link(entry: Entry, part: Removal | None) -> list[Problem]:
+    """The problem of a file that is a link, whose rows change with another file."""
+    if not isinstance(entry.place, Path) or not entry.place.is_symlink():
+        return []
+    what = f"a link to {entry.place.readlink()}; a sweep writes files"
+    return [Problem("link", str(entry.place), what, REPAIR, part)]
+
+
+def _second_path(store: ResultStore, entry: Entry) -> Problem | None:
+    """The problem of a file that a linked folder shows a second time in the results; it is not checked twice."""
+    if not isinstance(entry.place, Path) or not _is_behind_link(store, entry.place):
+        return None
+    real = entry.place.parent.resolve()
+    if not real.is_relative_to(Path(str(store.root)).resolve()):
+        return None
+    what = f"in a linked folder, the same file as in {real}"
+    return Problem("link", str(entry.place), what, "delete the linked folder in OUT, or put a copy in its place")
+
+
+def _is_behind_link(store: ResultStore, place: Place) -> bool:
+    """Whether a file lies in a linked folder, and so elsewhere than its path in the results says."""
+    if not isinstance(place, Path) or not isinstance(store.root, Path):
+        return False
+    return place.parent.resolve() != store.root.resolve() / place.parent.relative_to(store.root)
 
 
 def _uncommitted_files(units: pl.DataFrame, files: Sequence[Inspected]) -> list[Remark]:

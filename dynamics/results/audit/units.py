@@ -6,13 +6,13 @@ import polars as pl
 
 from dynamics.gate import FORWARD_TOLERANCE, TOLERANCE
 from dynamics.results.audit.files import Inspected, no_facts
-from dynamics.results.audit.findings import REPAIR, RESUME, Problem, Remark, Removal
+from dynamics.results.audit.findings import RESUME, Problem, Remark, by_part
+from dynamics.results.audit.fits import check_fits
 from dynamics.results.schema import TABLES
-from dynamics.results.store import CELL, Part, part_id
+from dynamics.results.store import CELL, part_id
 
 _METADATA = ["forward_id", "content_hash", "task_hash", "versions", "created", "part"]
 _ON = ["unit_id", "part"]
-_FILE = ["model", "step", "task", "part", "fits"]
 _SPLITS = (pl.col("n_train") > 0).cast(pl.Int64) + (pl.col("n_test") > 0).cast(pl.Int64)
 _EXPECTED: dict[str, pl.Expr] = {
     "contributions": pl.col("n_test") + pl.col("n_train"),
@@ -58,7 +58,8 @@ def check_commits(units: pl.DataFrame) -> list[Problem]:
         ("metadata", "name another part than their file's", pl.col("part") != pl.col("file_part")),
         ("duplicate rows", "have two rows in their part", pl.struct(_ON).is_duplicated()),
     ]
-    problems = [problem for kind, what, where in faults for problem in _by_part(done.filter(where), kind, what)]
+    found = [(kind, what, done.filter(where).with_columns(part="file_part")) for kind, what, where in faults]
+    problems = [problem for kind, what, rows in found for problem in by_part(rows, kind, what)]
     return problems + _conflicts(done)
 
 
@@ -67,9 +68,8 @@ def check_names(units: pl.DataFrame) -> list[Problem]:
     done = units.filter(pl.col("status") == "done")
     ids = done.group_by("file_part").agg(pl.col("unit_id"))
     changed = [part for part, unit_ids in ids.iter_rows() if part_id(unit_ids) != part]
-    return _by_part(
-        done.filter(pl.col("file_part").is_in(changed)), "row count", "are not those their part was made of"
-    )
+    rows = done.filter(pl.col("file_part").is_in(changed)).with_columns(part="file_part")
+    return by_part(rows, "row count", "are not those their part was made of")
 
 
 def check_tables(units: pl.DataFrame, files: Sequence[Inspected]) -> list[Problem]:
@@ -86,32 +86,14 @@ def check_tables(units: pl.DataFrame, files: Sequence[Inspected]) -> list[Proble
         skip = [part for name, part in unreadable if name == table]
         joined = done.filter(pl.col("part").is_in(skip).not_()).join(rows, on=on, how="left")
         duplicate = joined.filter(pl.col("rows") > pl.col("distinct"))
-        problems += _by_part(duplicate, "duplicate rows", f"have duplicate rows in {table}")
+        problems += by_part(duplicate, "duplicate rows", f"have duplicate rows in {table}")
         if table != "reweightings":
             missing = joined.filter(pl.col("rows").is_null())
-            problems += _by_part(missing, "missing rows", f"have no rows in {table}")
+            problems += by_part(missing, "missing rows", f"have no rows in {table}")
         if (expected := _EXPECTED.get(table)) is not None:
             other = joined.filter(pl.col("rows") != expected)
-            problems += _by_part(other, "row count", f"have another number of rows in {table} than `units` says")
-    return problems + _check_fits(done, facts, on)
-
-
-def _check_fits(done: pl.DataFrame, facts: Mapping[str, pl.DataFrame], on: list[str]) -> list[Problem]:
-    """Problems of fits: the same fit in two files, or not one weight per candidate for each accuracy of COMP RW."""
-    scores, weights = facts["prompt_scores"], facts["reweightings"]
-    repeated = scores.explode("fit_ids").drop_nulls("fit_ids").filter(pl.struct(*on, "fit_ids").is_duplicated())
-    duplicate = done.join(repeated.select(*on, "fits").unique(on), on=on)
-    file = [*on, "fits"]
-    fitted = scores.group_by(file).agg(n_fitted=pl.col("fitted").list.len().sum())
-    both = fitted.join(
-        weights.group_by(file).agg(pl.col("rows").sum()), on=file, how="full", coalesce=True, nulls_equal=True
-    )
-    counts = done.join(both.with_columns(pl.col("n_fitted", "rows").fill_null(0)), on=on)
-    wrong = counts.filter(pl.col("rows") != pl.col("n_fitted") * pl.col("n_candidates"))
-    return [
-        *_by_part(duplicate, "duplicate rows", "have the same fit in two files"),
-        *_by_part(wrong, "fits", "have other weights in reweightings than COMP RW has rows in prompt_scores"),
-    ]
+            problems += by_part(other, "row count", f"have another number of rows in {table} than `units` says")
+    return problems + check_fits(done, facts["prompt_scores"], facts["reweightings"], on)
 
 
 def check_plans(
@@ -152,15 +134,3 @@ def _conflicts(done: pl.DataFrame) -> list[Problem]:
         )
         for cell, rows in conflicting.group_by(CELL, maintain_order=True)
     ]
-
-
-def _by_part(rows: pl.DataFrame, kind: str, what: str) -> list[Problem]:
-    """One problem for each part, or set of fits (`fits`), of these units."""
-    rows = rows if "fits" in rows.columns else rows.with_columns(fits=pl.lit(None, pl.String))
-    problems = []
-    for (model, step, task, name, fits), units in rows.sort("unit_id").group_by(_FILE, maintain_order=True):
-        part = Part(str(model), int(str(step)), str(task), str(name))
-        where = f"{model} step {step} {task}, part {name}" + (f", fits {fits}" if fits else "")
-        text = f"{len(units)} units {what}, the first is {units['unit_id'][0]}"
-        problems.append(Problem(kind, where, text, REPAIR, Removal(part, str(fits) if fits else None)))
-    return sorted(problems, key=lambda problem: problem.where)
