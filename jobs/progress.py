@@ -25,6 +25,16 @@ def say_quarantined(resolved: ResolvedPlan) -> None:
         )
 
 
+def say_notes(resolved: ResolvedPlan) -> None:
+    """Name what runs though something is known of it, such as a step that is not the one of its folder's name."""
+    if noted := [checkpoint for checkpoint in resolved.running if checkpoint.notes]:
+        first = noted[0]
+        typer.echo(
+            f"{resolved.plan.name}: {len(noted)} checkpoints have a note, the first is {first.model} {first.revision}: "
+            f"{'; '.join(first.notes)}. `python -m jobs.plan` lists them"
+        )
+
+
 def say_missing(resolved: ResolvedPlan, missing: Missing) -> None:
     """Say how much there is to do."""
     n_units, n_missing = len(resolved.units), len(missing.units)

@@ -367,3 +367,14 @@ def test_two_matrices_under_a_config_that_ties_them_are_flagged(hub: FakeHub, tm
         swept = CliRunner().invoke(sweep_app, [str(plan), "--out", str(out), "--executor", "inline"])
         assert swept.exit_code == 0, swept.output
         assert scan(open_store(out), "units").collect()["flags"].to_list() == [["untied"], ["untied"]]
+
+
+def test_a_step_that_is_not_its_names_is_said_by_plan_and_sweep(tmp_path: Path) -> None:
+    run = write_steps(tmp_path / "run", {"checkpoint-5": models.single(5)})
+    (run / "checkpoint-5/trainer_state.json").write_text('{"global_step": 50}')
+    plan, out = local_plan(tmp_path / "plan.toml", run), tmp_path / "out"
+    swept = CliRunner().invoke(sweep_app, [str(plan), "--out", str(out), "--executor", "inline"])
+    for result in (look(plan), swept):
+        assert result.exit_code == 0, result.output
+        assert "mine checkpoint-5: its name says step 5, its trainer_state.json step 50, which is used" in result.output
+    assert scan(open_store(out), "units").collect()["step"].unique().to_list() == [50]
