@@ -2,8 +2,10 @@
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
@@ -56,7 +58,8 @@ def _of_split(base: Path, split: str) -> list[Path]:
     """The files named after the split, all of one format."""
     patterns = (f"{split}{{}}", f"{split}-*{{}}", f"{split}/*{{}}")
     matches = (sorted(base.glob(pattern.format(suffix))) for pattern in patterns for suffix in READERS)
-    return next((paths for paths in matches if paths), [])
+    files = ([path for path in paths if path.is_file()] for paths in matches)
+    return next((paths for paths in files if paths), [])
 
 
 def hub_file(repo: str, path: str, revision: str) -> SplitFiles:
@@ -99,40 +102,41 @@ def read_table(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise PlanError(f"there is no file {path}; check the path and its folder")
     try:
-        return READERS[path.suffix](path)
-    except (OSError, ValueError, pl.exceptions.PolarsError, pa.ArrowException) as error:
+        return READERS[path.suffix](path.read_bytes())
+    except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError, pa.ArrowException) as error:
         reason = first_line(error, 160)
         raise PlanError(f"{path} cannot be read as {path.suffix[1:]}: {reason}") from error
 
 
-def _read_arrow(path: Path) -> pl.DataFrame:
+def _read_arrow(content: bytes) -> pl.DataFrame:
     """Read an Arrow file or, as `datasets` writes it, an Arrow stream."""
-    with path.open("rb") as file:
-        is_file = file.read(6) == b"ARROW1"
-        file.seek(0)
-        table = pa.ipc.open_file(file).read_all() if is_file else pa.ipc.open_stream(file).read_all()
-    return pl.DataFrame(table)
+    open_arrow = pa.ipc.open_file if content.startswith(b"ARROW1") else pa.ipc.open_stream
+    return pl.DataFrame(open_arrow(pa.BufferReader(content)).read_all())
 
 
-def _read_json(path: Path) -> pl.DataFrame:
+def _read_json(content: bytes) -> pl.DataFrame:
     """Read a JSON list of objects, at the top level or as the only list of a top-level object."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    lists = [value for value in content.values() if isinstance(value, list)] if isinstance(content, dict) else [content]
+    value = json.loads(content.decode("utf-8-sig"))
+    lists = [part for part in value.values() if isinstance(part, list)] if isinstance(value, dict) else [value]
     if len(lists) != 1 or not isinstance(lists[0], list):
         raise ValueError("it does not contain a single list of rows; write a list of objects, or JSON Lines as .jsonl")
     return pl.from_dicts(lists[0], infer_schema_length=None)
 
 
-def _read_text(separator: str) -> Callable[[Path], pl.DataFrame]:
-    return lambda path: pl.read_csv(path, separator=separator, infer_schema=False)
+def _read_json_lines(content: bytes) -> pl.DataFrame:
+    return pl.read_ndjson(BytesIO(content.removeprefix(BOM_UTF8)), infer_schema_length=None)
 
 
-READERS: Mapping[str, Callable[[Path], pl.DataFrame]] = {
-    ".parquet": pl.read_parquet,
+def _read_text(separator: str) -> Callable[[bytes], pl.DataFrame]:
+    return lambda content: pl.read_csv(BytesIO(content), separator=separator, infer_schema=False)
+
+
+READERS: Mapping[str, Callable[[bytes], pl.DataFrame]] = {
+    ".parquet": lambda content: pl.read_parquet(BytesIO(content)),
     ".arrow": _read_arrow,
-    ".jsonl": lambda path: pl.read_ndjson(path, infer_schema_length=None),
+    ".jsonl": _read_json_lines,
     ".json": _read_json,
     ".csv": _read_text(","),
     ".tsv": _read_text("\t"),
 }
-"""Reader of each format, by file extension."""
+"""Reader of each format, by file extension. They take the content: Polars takes a path for a pattern or a URL."""

@@ -46,6 +46,41 @@ def test_every_format_gives_the_same_rows(suffix: str, tmp_path: Path) -> None:
     assert [(row.fields["text"], row.gold) for row in rows] == list(TABLE.iter_rows())
 
 
+@pytest.mark.parametrize("suffix", READERS)
+@pytest.mark.parametrize("name", ["rows[1]", "rows?", "*", "{rows,rows1}", "~rows", "a=1"])
+def test_a_path_is_literal_and_no_pattern(suffix: str, name: str, tmp_path: Path) -> None:
+    for decoy in ("f1", "f[1]"):
+        write(tmp_path / decoy / f"rows1{suffix}", TABLE[:1])
+    assert read_table(write(tmp_path / "f[1]" / f"{name}{suffix}")).height == 8
+
+
+def test_a_data_folder_is_literal_and_no_pattern(tmp_path: Path) -> None:
+    for folder, table in (("data[1]", TABLE), ("data1", TABLE[:2])):
+        write(tmp_path / folder / "sst2/train-[0].csv", table.with_columns(sentence="train " + pl.col("sentence")))
+        write(tmp_path / folder / "sst2/validation.csv", table)
+    assert len(SST2(tmp_path / "data[1]").pool) == 8
+
+
+def test_a_folder_named_like_a_file_is_not_taken_for_one(tmp_path: Path) -> None:
+    (tmp_path / "sst2/validation.parquet").mkdir(parents=True)
+    write(tmp_path / "sst2/validation.csv")
+    write(tmp_path / "sst2/train.csv", TABLE.with_columns(sentence="train " + pl.col("sentence")))
+    assert len(SST2(tmp_path).test) == 8
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl"])
+def test_a_byte_order_mark_before_a_table_is_left_out(suffix: str, tmp_path: Path) -> None:
+    file = write(tmp_path / f"rows{suffix}")
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read_table(file).columns == TABLE.columns
+
+
+def test_json_nested_too_deeply_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(PlanError, match=r"deep.json cannot be read as json: maximum recursion"):
+        read_table(tmp_path / "deep.json")
+
+
 def test_arrow_files_are_read_as_well_as_streams(tmp_path: Path) -> None:
     TABLE.write_ipc(tmp_path / "rows.arrow")
     assert read_table(tmp_path / "rows.arrow").equals(TABLE)
