@@ -25,6 +25,12 @@ def say_quarantined(resolved: ResolvedPlan) -> None:
         )
 
 
+def say_notes(resolved: ResolvedPlan) -> None:
+    """Say what there is to know of the tasks' rows, on standard error."""
+    for note in resolved.plan.row_notes:
+        typer.echo(note, err=True)
+
+
 def say_missing(resolved: ResolvedPlan, missing: Missing) -> None:
     """Say how much there is to do."""
     n_units, n_missing = len(resolved.units), len(missing.units)

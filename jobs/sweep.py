@@ -42,6 +42,7 @@ def sweep(
     with user_errors_exit_2():
         resolved = resolve(read_plan(plan_file))
         progress.say_quarantined(resolved)
+        progress.say_notes(resolved)
         root = place(out)
         check_absolute("--out", root)
         store = open_store(root, create=True)

@@ -1,7 +1,7 @@
 """SweepPlan: the grid of a sweep as TOML, validated, with the meaning of every key."""
 
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ from dynamics.methods.descent import FitSettings
 from dynamics.methods.fits import Fit, heldout_fits
 from dynamics.methods.variants import VARIANTS
 from dynamics.results.places import expand_home
-from dynamics.tasks import Task, Template, get_task
+from dynamics.tasks import Task, Template, fingerprint, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
 
@@ -228,6 +228,14 @@ class HubPlan(_Strict):
         return None if self.disk_gb is None else int(self.disk_gb * 1e9)
 
 
+@dataclass(frozen=True)
+class RowsSummary:
+    """The hash of a task's rows and label words, and notes on them: what a plan keeps when it has read them."""
+
+    hash: str
+    notes: tuple[str, ...]
+
+
 class SweepPlan(_Strict):
     """The grid of a sweep: models x steps x tasks x templates x demonstration seeds x numbers of shots."""
 
@@ -257,6 +265,8 @@ class SweepPlan(_Strict):
     define: tuple[CustomTask, ...] = ()
     _folder: Path = PrivateAttr(Path())
     """The plan's folder: paths in `data` and `define` are relative to it. Set by `read_plan`."""
+    _rows: dict[str, RowsSummary] = PrivateAttr(default_factory=dict)
+    """Of the tasks whose rows were read, by name."""
 
     @cached_property
     def task_by_name(self) -> dict[str, Task]:
@@ -272,6 +282,22 @@ class SweepPlan(_Strict):
             if repo not in repositories_read:
                 raise PlanError(unknown("repository in `revisions`:", repo, repositories_read))
         return tasks
+
+    def rows_of(self, task: str) -> RowsSummary:
+        """A summary of a task's rows, which are read once.
+
+        Raises:
+            PlanError: they cannot be read, or are not what the task means.
+        """
+        if task not in self._rows:
+            rows = self.task_by_name[task].load(self.data_folder)
+            self._rows[task] = RowsSummary(fingerprint(self.task_by_name[task], rows), rows.notes)
+        return self._rows[task]
+
+    @property
+    def row_notes(self) -> tuple[str, ...]:
+        """What the user should look at in the tasks' rows before a sweep."""
+        return tuple(f"task {entry.name}: {note}" for entry in self.tasks for note in self.rows_of(entry.name).notes)
 
     def resources_of(self, model: str) -> Resources:
         """Resources that a worker of a model requests from a node."""

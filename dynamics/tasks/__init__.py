@@ -45,12 +45,15 @@ class Row:
 class TaskRows:
     """All rows of a task: demonstrations and training rows come from `pool`, test rows from `test`; they are disjoint.
 
-    `source` names the files that were read and their numbers of rows; empty where `Task.source` is complete.
+    Attributes:
+        source: the files that were read and their numbers of rows; empty where `Task.source` is complete.
+        notes: what the user should look at before a sweep.
     """
 
     pool: tuple[Row, ...]
     test: tuple[Row, ...]
     source: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from string import Formatter
 
 from dynamics.errors import PlanError, unknown
 from dynamics.tasks import TASKS, Row, Task, TaskRows, Template
-from dynamics.tasks.files import read_table
-from dynamics.tasks.rows import Columns, halves, table_rows
+from dynamics.tasks.files import read_tables
+from dynamics.tasks.rows import Columns, SplitRows, halves, table_rows
 
 
 @dataclass(frozen=True)
@@ -67,21 +67,24 @@ class CustomRows:
             PlanError: a file cannot be read, has no such column or an unlisted label, or a label has too few rows.
         """
         files = self.definition.files
-        rows_by_split = {split: self._read(split, path) for split, path in files.items()}
-        source = "; ".join(f"{split} {files[split].name}: {len(rows)} rows" for split, rows in rows_by_split.items())
-        if "all" in rows_by_split:
-            self._check_labels(rows_by_split["all"], files["all"], 2, "one to demonstrate and one to test")
-            pool, test = halves(rows_by_split["all"])
-            return TaskRows(pool, test, f"{source}, halved: {len(pool)} pool, {len(test)} test")
-        for split, rows in rows_by_split.items():
-            self._check_labels(rows, files[split], 1, f"in the {split} file")
-        return TaskRows(rows_by_split["train"], rows_by_split["test"], source)
+        splits = {split: self._read(split, path) for split, path in files.items()}
+        source = "; ".join(split.source for split in splits.values())
+        notes = tuple(note for split in splits.values() for note in split.notes)
+        if "all" in splits:
+            rows = splits["all"].rows
+            self._check_labels(rows, files["all"], 2, "one to demonstrate and one to test")
+            pool, test = halves(rows)
+            return TaskRows(pool, test, f"{source}, halved: {len(pool)} pool, {len(test)} test", notes)
+        for name, split in splits.items():
+            self._check_labels(split.rows, files[name], 1, f"in the {name} file")
+        return TaskRows(splits["train"].rows, splits["test"].rows, source, notes)
 
-    def _read(self, split: str, path: Path) -> tuple[Row, ...]:
+    def _read(self, split: str, path: Path) -> SplitRows:
         definition = self.definition
         columns = Columns(definition.columns, definition.label_column, definition.labels)
-        prefix = f"{definition.name}-{split}"
-        return table_rows(read_table(path), columns, prefix=prefix, where=f"{path} (task {definition.name})")
+        table, notes = read_tables([path])
+        rows = table_rows(table, columns, prefix=f"{definition.name}-{split}", where=f"{path} (task {definition.name})")
+        return SplitRows(rows, f"{split} {path.name}: {len(rows)} rows", notes)
 
     def _check_labels(self, rows: Sequence[Row], path: Path, minimum: int, reason: str) -> None:
         definition, counts = self.definition, Counter(row.gold for row in rows)

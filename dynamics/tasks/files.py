@@ -15,6 +15,9 @@ import pyarrow.ipc
 from dynamics.errors import CheckpointError, PlanError, first_line, unknown
 from dynamics.hub.datasets import fetch_dataset_file
 
+RARE = 100
+"""A field is odd if no more than one row in so many has one like it."""
+
 
 @dataclass(frozen=True)
 class SplitFiles:
@@ -77,8 +80,8 @@ def hub_file(repo: str, path: str, revision: str) -> SplitFiles:
     return SplitFiles((cached,), f"{repo}@{revision}{exact} {path}")
 
 
-def read_tables(paths: Sequence[Path]) -> pl.DataFrame:
-    """The rows of all files, in order.
+def read_tables(paths: Sequence[Path]) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The rows of all files, in order, and notes on them.
 
     Raises:
         PlanError: a file has an unknown format or cannot be read, or two do not have the same columns.
@@ -88,7 +91,8 @@ def read_tables(paths: Sequence[Path]) -> pl.DataFrame:
         raise PlanError(
             f"{paths[0].parent}: its {len(paths)} files do not have the same columns; keep those of one dataset"
         )
-    return pl.concat(tables, how="vertical_relaxed") if len(tables) > 1 else tables[0]
+    notes = (note for path, table in zip(paths, tables, strict=True) for note in quoting_notes(path, table))
+    return pl.concat(tables, how="vertical_relaxed") if len(tables) > 1 else tables[0], tuple(notes)
 
 
 def read_table(path: Path) -> pl.DataFrame:
@@ -106,6 +110,33 @@ def read_table(path: Path) -> pl.DataFrame:
     except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError, pa.ArrowException) as error:
         reason = first_line(error, 160)
         raise PlanError(f"{path} cannot be read as {path.suffix[1:]}: {reason}") from error
+
+
+def quoting_notes(path: Path, table: pl.DataFrame) -> tuple[str, ...]:
+    """Notes on a CSV or TSV file whose quotes seem to mean something else than its reader takes them for."""
+    text = pl.all().str
+    if path.suffix == ".csv":
+        rows = _rows_where(table, text.contains(",", literal=True) & text.contains("\n", literal=True))
+        what = "holds a comma and a line break"
+        advice = "a stray quote swallows the rows after it: check the row, or save the table as JSON Lines"
+        is_odd = 0 < len(rows) <= max(1, table.height // RARE)
+    elif path.suffix == ".tsv":
+        quoted = text.starts_with('"') & text.ends_with('"') & (text.len_bytes() > 1)
+        rows = _rows_where(table, quoted & (text.contains('.""') | quoted.all()))
+        what = "is in quotes"
+        advice = "in TSV quotes are part of the text: save a table with quoted fields as CSV"
+        is_odd = len(rows) > 0
+    else:
+        return ()
+    if not is_odd:
+        return ()
+    others = f"as {len(rows) - 1} more do" if len(rows) > 1 else "as no other does"
+    return (f"row {rows[0] + 1} of {path} has a field that {what}, {others}; {advice}",)
+
+
+def _rows_where(table: pl.DataFrame, condition: pl.Expr) -> list[int]:
+    """The numbers of the rows in which a condition holds for any column."""
+    return table.select(pl.any_horizontal(condition.fill_null(value=False))).to_series().arg_true().to_list()
 
 
 def _read_arrow(content: bytes) -> pl.DataFrame:
@@ -127,8 +158,13 @@ def _read_json_lines(content: bytes) -> pl.DataFrame:
     return pl.read_ndjson(BytesIO(content.removeprefix(BOM_UTF8)), infer_schema_length=None)
 
 
-def _read_text(separator: str) -> Callable[[bytes], pl.DataFrame]:
-    return lambda content: pl.read_csv(BytesIO(content), separator=separator, infer_schema=False)
+def _read_csv(content: bytes) -> pl.DataFrame:
+    return pl.read_csv(BytesIO(content), infer_schema=False)
+
+
+def _read_tsv(content: bytes) -> pl.DataFrame:
+    """Read a TSV file, in which a quote is a character like any other, as in those of GLUE."""
+    return pl.read_csv(BytesIO(content), separator="\t", quote_char=None, infer_schema=False)
 
 
 READERS: Mapping[str, Callable[[bytes], pl.DataFrame]] = {
@@ -136,7 +172,7 @@ READERS: Mapping[str, Callable[[bytes], pl.DataFrame]] = {
     ".arrow": _read_arrow,
     ".jsonl": _read_json_lines,
     ".json": _read_json,
-    ".csv": _read_text(","),
-    ".tsv": _read_text("\t"),
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
 }
 """Reader of each format, by file extension. They take the content: Polars takes a path for a pattern or a URL."""

@@ -39,6 +39,15 @@ class Columns:
     raw: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class SplitRows:
+    """The rows of one split, where they come from, and notes on them."""
+
+    rows: tuple[Row, ...]
+    source: str
+    notes: tuple[str, ...] = ()
+
+
 def table_rows(table: pl.DataFrame, columns: Columns, *, prefix: str, where: str) -> tuple[Row, ...]:
     """The rows of a table, in order, without those that have an empty text.
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynamics.errors import PlanError
-from dynamics.tasks import Row, Task, TaskRows, Template
+from dynamics.tasks import Task, TaskRows, Template
 from dynamics.tasks.files import SplitFiles, hub_file, local_files, read_tables
-from dynamics.tasks.rows import Columns, halves, table_rows
+from dynamics.tasks.rows import Columns, SplitRows, halves, table_rows
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,15 @@ class SourceRows:
             PlanError: a split, file or column is missing, or a label has an unknown value.
         """
         if self.pool_from is None and self._is_single(folder):
-            rows, text = self._read(str(self.source.single_split), folder)
-            pool, test = halves(rows)
-            return TaskRows(pool, test, f"{text}, halved: {len(pool)} pool, {len(test)} test")
-        test, test_text = self._read(self.source.test, folder)
-        pool, pool_text = self._pool(folder)
-        return TaskRows(pool, test, f"pool {pool_text}; test {test_text}")
+            split = self._read(str(self.source.single_split), folder)
+            pool, test = halves(split.rows)
+            return TaskRows(
+                pool, test, f"{split.source}, halved: {len(pool)} pool, {len(test)} test", notes=split.notes
+            )
+        test = self._read(self.source.test, folder)
+        pool = self._pool(folder)
+        source = f"pool {pool.source}; test {test.source}"
+        return TaskRows(pool.rows, test.rows, source, notes=pool.notes + test.notes)
 
     def with_revisions(self, revisions: Mapping[str, str]) -> "SourceRows":
         """A reader of the same rows at other revisions of the repositories."""
@@ -94,11 +97,11 @@ class SourceRows:
         """The dataset repositories that the rows come from."""
         return (self.source.repo, *(self.pool_from.repositories if self.pool_from else ()))
 
-    def _pool(self, folder: Path | None) -> tuple[tuple[Row, ...], str]:
+    def _pool(self, folder: Path | None) -> SplitRows:
         owner = self.pool_from or self
         if owner is not self and owner._is_single(folder):
-            rows, text = owner._read(str(owner.source.single_split), folder)
-            return halves(rows)[0], f"{text}, halved"
+            split = owner._read(str(owner.source.single_split), folder)
+            return SplitRows(halves(split.rows)[0], f"{split.source}, halved", split.notes)
         return owner._read(owner.source.pool, folder)
 
     def _is_single(self, folder: Path | None) -> bool:
@@ -107,12 +110,11 @@ class SourceRows:
             return False
         return self._find(self.source.pool, folder) is None and self._find(single, folder) is not None
 
-    def _read(self, split: str, folder: Path | None) -> tuple[tuple[Row, ...], str]:
-        """The rows of a split, and a description of their source."""
+    def _read(self, split: str, folder: Path | None) -> SplitRows:
         files = self._find(split, folder) if folder else self._from_hub(split)
         if files is None:
             raise PlanError(self._missing(split, folder))
-        table = read_tables(files.paths)
+        table, notes = read_tables(files.paths)
         published = self.source.files[split].n_rows
         if not files.named and published not in (None, table.height):
             raise PlanError(
@@ -123,7 +125,7 @@ class SourceRows:
         rows = table_rows(
             table, self.source.columns, prefix=f"{self.task}-{split}", where=f"{files.paths[0]} (task {self.task})"
         )
-        return rows, f"{files.place}: {len(rows)} of {table.height} rows"
+        return SplitRows(rows, f"{files.place}: {len(rows)} of {table.height} rows", notes)
 
     def _find(self, split: str, folder: Path) -> SplitFiles | None:
         names = (self.task, *self.source.folders)

@@ -1,6 +1,7 @@
 """Reading rows: every format, every place, and one clear line for everything that can be missing."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -102,9 +103,63 @@ def test_unknown_formats_and_missing_files_are_refused(tmp_path: Path) -> None:
         read_table(tmp_path / "rows.csv")
 
 
+GLUE = '" We won , he said .\t1\nThey lost .\t0\nHe said " no .\t1\n" Why ? "\t0\nIt rained "\t0\n'
+"""Five rows as in GLUE: a quote is a character."""
+
+
+@pytest.mark.parametrize("name", ["train.tsv", "sst2/train.tsv"])
+def test_a_quote_in_tsv_is_a_character_like_any_other(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("sentence\tlabel\n" + GLUE)
+    texts = [line.split("\t")[0] for line in GLUE.splitlines()]
+    table, notes = read_tables([file])
+    assert table["sentence"].to_list() == texts
+    assert not notes
+    if file.parent != tmp_path:
+        write(file.with_name("validation.tsv"))
+        assert [row.fields["text"] for row in SST2(tmp_path).pool] == texts
+
+
+@pytest.mark.parametrize(
+    ("rows", "note"),
+    [
+        ('"They ""lost"" it"\t0\nIt rained\t1\n', "row 1 of .* is in quotes, as no other does; .* as CSV"),
+        ('"They lost"\t0\n"It rained"\t1\n', "row 1 of .* is in quotes, as 1 more do; .* as CSV"),
+        ("They lost\t0\nIt rained\t1\n", None),
+    ],
+)
+def test_a_tsv_file_that_was_written_with_quotes_is_noted(rows: str, note: str | None, tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("sentence\tlabel\n" + rows)
+    check_note(read_tables([tmp_path / "rows.tsv"])[1], note)
+
+
+@pytest.mark.parametrize(
+    ("rows", "note"),
+    [
+        (
+            'a,0\n" We won, he said,1\nb,0\nc ",1\n"d, d",0\n',
+            "row 2 of .* holds a comma and a line break, as no other does; a stray quote swallows",
+        ),
+        ('a,0\n"b, b",0\n"c\nc",1\n', None),
+        ('a,0\n"b,\nb",0\n"c,\nc",1\n', None),
+    ],
+)
+def test_a_csv_field_that_may_have_swallowed_rows_is_noted(rows: str, note: str | None, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("sentence,label\n" + rows)
+    check_note(read_tables([tmp_path / "rows.csv"])[1], note)
+
+
+def check_note(notes: tuple[str, ...], pattern: str | None) -> None:
+    """One note of that pattern, on one line; or none."""
+    assert len(notes) == (pattern is not None)
+    assert not pattern or re.search(pattern, notes[0])
+    assert not any("\n" in note for note in notes)
+
+
 def test_shards_are_read_in_order_and_must_agree(tmp_path: Path) -> None:
     shards = [write(tmp_path / f"train-{i}.parquet", TABLE[i * 4 : i * 4 + 4]) for i in range(2)]
-    assert read_tables(shards).equals(TABLE)
+    assert read_tables(shards)[0].equals(TABLE)
     write(shards[1], TABLE.rename({"sentence": "text"}))
     with pytest.raises(PlanError, match="its 2 files do not have the same columns"):
         read_tables(shards)

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 import analysis
 from dynamics.errors import PlanError
 from dynamics.prompts import build_prompts
 from dynamics.reference.tokenizer import build_tokenizer
 from dynamics.results.store import open_store
+from jobs.plan import app as plan_app
 from jobs.run_checkpoint import run_checkpoint
+from jobs.sweep import app as sweep_app
 from jobs.sweep_plan import SweepPlan, read_plan
 from tests.dynamics.raw_rows import write_folder
 from tests.models import tiny_suite
@@ -85,6 +88,20 @@ def test_a_faulty_definition_is_one_line(tmp_path: Path, changes: dict, message:
     with pytest.raises(PlanError, match=message) as caught:
         units_of(example(tmp_path, **changes))
     assert "\n" not in str(caught.value)
+
+
+def test_notes_on_rows_are_part_of_the_plans_report(tmp_path: Path) -> None:
+    example(tmp_path)
+    swallowed = '"Shares fall, he said,money\nGoal, goal",sport\n'
+    (tmp_path / "desk.csv").write_text(BLOCKS["csv"] + swallowed)
+    note = f"task desk: row 13 of {tmp_path}/desk.csv has a field that holds a comma and a line break, as no other does"
+    shown = CliRunner().invoke(plan_app, [str(tmp_path / "desk.toml")])
+    assert shown.exit_code == 0, shown.output
+    assert note in shown.output
+    swept = CliRunner().invoke(
+        sweep_app, [str(tmp_path / "desk.toml"), "--out", str(tmp_path / "out"), "--executor", "inline"]
+    )
+    assert note in swept.stderr
 
 
 def test_a_data_folder_counts_from_the_plan_and_reaches_the_worker(tmp_path: Path) -> None:
