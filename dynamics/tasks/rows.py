@@ -1,8 +1,10 @@
 """Rows from tables: columns to template fields, raw label values to labels, and a single split halved."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ MAX_ROWS = 20_000
 """Largest number of rows used of a split: large grids use a few thousand, and every worker hashes all of them."""
 
 Record = dict[str, Any]
+
+CONVERT = "give text, numbers or truth values: convert the column, or name another"
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,17 @@ def table_rows(table: pl.DataFrame, columns: Columns, *, prefix: str, where: str
         where: name of the file in messages.
 
     Raises:
-        PlanError: a column is missing, or a label value is not in `columns.labels`; names the file, row and remedy.
+        PlanError: a column is missing or holds no text, or a label value is not in `columns.labels`; names the file,
+            row and remedy.
     """
     _check_columns(table.columns, columns, where)
     rows = []
     for number, record in _sample(table):
         place = f"row {number + 1} of {where}"
         for inner, part in _unpacked(record, columns, place):
-            fields = {name: _text(part[column]) for name, column in columns.fields.items()}
+            fields = {
+                name: (_text(part[column], column, place) or "").strip() for name, column in columns.fields.items()
+            }
             if all(fields.values()):
                 rows.append(Row(f"{prefix}-{number:06d}{inner}", fields, _gold(part[columns.label], columns, place)))
     return tuple(rows)
@@ -117,16 +124,36 @@ def _check_columns(existing: Sequence[str], columns: Columns, where: str) -> Non
             raise PlanError(unknown(f"column of {where}:", column, existing))
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value).strip()
+def _text(value: object, column: str, where: str) -> str | None:
+    """A cell as text; None where it is missing.
+
+    Raises:
+        PlanError: it is not text, a number or a truth value, or not what was written.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError as error:
+            raise PlanError(f"column {column} of {where} holds bytes that are not UTF-8; {CONVERT}") from error
+    if not isinstance(value, str | int | float | Decimal):
+        raise PlanError(f"column {column} of {where} holds a {type(value).__name__}; {CONVERT}")
+    text = str(value)
+    if "\0" in text:
+        raise PlanError(
+            f"column {column} of {where} holds a NUL character, as a broken \\u escape of JSON becomes; mend the text"
+        )
+    return text
 
 
 def _gold(value: object, columns: Columns, where: str) -> int:
     """Index of a raw label value."""
     labels = [str(label) for label in columns.labels]
-    if str(value) not in labels:
+    text = _text(value, columns.label, where)
+    if text not in labels:
         raise PlanError(
-            unknown(f"value of column {columns.label} in {where}:", value, labels)
+            unknown(f"value of column {columns.label} in {where}:", text if isinstance(value, bytes) else value, labels)
             + "; list it among the labels, or take the row out"
         )
-    return labels.index(str(value))
+    return labels.index(text)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -263,6 +264,65 @@ def test_nested_records_of_another_form_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "arc_easy/test.jsonl", broken)
     with pytest.raises(PlanError, match=r"row 1 of .*test.jsonl .* is not of the dataset's form \(TypeError"):
         get_task("arc_easy").load(tmp_path)
+
+
+LABELLED = Columns({"text": "text"}, "label", ("0", "1", "None", "nan"))
+
+
+def read_cells(cells: pl.Series, labels: pl.Series) -> list[tuple[str, int]]:
+    """The rows of a table of two columns."""
+    rows = table_rows(pl.DataFrame({"text": cells, "label": labels}), LABELLED, prefix="r", where="here")
+    return [(row.fields["text"], row.gold) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("cells", "texts"),
+    [
+        (pl.Series(["gut", "ähnlich"]).cast(pl.Binary), ["gut", "ähnlich"]),
+        (pl.Series(["gut", "schlecht"], dtype=pl.Categorical), ["gut", "schlecht"]),
+        (pl.Series([1, 2]), ["1", "2"]),
+        (pl.Series([1.5, 2.0]), ["1.5", "2.0"]),
+        (pl.Series([True, False]), ["True", "False"]),
+        (pl.Series(["1.50", "2.00"]).cast(pl.Decimal(6, 2)), ["1.50", "2.00"]),
+    ],
+)
+def test_text_numbers_truth_values_and_utf8_are_texts(cells: pl.Series, texts: list[str]) -> None:
+    assert read_cells(cells, pl.Series([b"0", b"1"])) == list(zip(texts, (0, 1), strict=True))
+
+
+def test_what_is_missing_is_no_text_and_no_label() -> None:
+    assert read_cells(pl.Series([None, 1.5]), pl.Series(["0", "1"])) == [("1.5", 1)]
+    assert read_cells(pl.Series([float("nan"), 1.5]), pl.Series(["0", "1"])) == [("1.5", 1)]
+    for missing in (None, float("nan")):
+        with pytest.raises(PlanError, match=r"unknown value of column label in row 1 of here: (None|nan)"):
+            read_cells(pl.Series(["a"]), pl.Series([missing]))
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        (pl.Series([["a", "b"]]), "holds a list; give text, numbers or truth values: convert the column"),
+        (pl.Series([{"a": 1}]), "holds a dict; give text"),
+        (pl.Series([date(2020, 1, 2)]), "holds a date; give text"),
+        (pl.Series([datetime(2020, 1, 2)]), "holds a datetime; give text"),
+        (pl.Series([b"\xff\xfe"]), "holds bytes that are not UTF-8; give text"),
+        (pl.Series(["a\0b"]), "holds a NUL character"),
+    ],
+)
+def test_what_is_no_text_is_refused_with_column_row_and_type(cells: pl.Series, reason: str) -> None:
+    with pytest.raises(PlanError, match="^column text of row 1 of here " + reason) as caught:
+        read_cells(cells, pl.Series(["0"]))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(PlanError, match="^column label of row 1 of here " + reason):
+        read_cells(pl.Series(["a"]), cells)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_a_lone_surrogate_is_refused(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"rows{suffix}"
+    file.write_text({".json": "[{}]"}.get(suffix, "{}").replace("{}", '{"text": "a\\ud800b", "label": 0}'))
+    with pytest.raises(PlanError, match=r"surrogates not allowed|holds a NUL character, as a broken"):
+        table_rows(read_table(file), LABELLED, prefix="r", where="here")
 
 
 def test_empty_texts_are_left_out_and_counted(tmp_path: Path) -> None:
