@@ -87,12 +87,21 @@ def read_tables(paths: Sequence[Path]) -> tuple[pl.DataFrame, tuple[str, ...]]:
         PlanError: a file has an unknown format or cannot be read, or two do not have the same columns.
     """
     tables = [read_table(path) for path in paths]
-    if any(table.columns != tables[0].columns for table in tables):
+    first = tables[0].columns
+    for path, table in zip(paths, tables, strict=True):
+        if set(table.columns) != set(first):
+            raise PlanError(
+                f"{paths[0].parent}: its {len(paths)} files do not have the same columns: {paths[0].name} has "
+                f"{', '.join(first)}, {path.name} has {', '.join(table.columns)}; keep those of one dataset"
+            )
+    try:
+        joined = pl.concat([table.select(first) for table in tables], how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
         raise PlanError(
-            f"{paths[0].parent}: its {len(paths)} files do not have the same columns; keep those of one dataset"
-        )
+            f"{paths[0].parent}: its {len(paths)} files have columns of different types: {first_line(error, 160)}"
+        ) from error
     notes = (note for path, table in zip(paths, tables, strict=True) for note in quoting_notes(path, table))
-    return pl.concat(tables, how="vertical_relaxed") if len(tables) > 1 else tables[0], tuple(notes)
+    return joined, tuple(notes)
 
 
 def read_table(path: Path) -> pl.DataFrame:

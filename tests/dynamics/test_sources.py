@@ -161,8 +161,15 @@ def check_note(notes: tuple[str, ...], pattern: str | None) -> None:
 def test_shards_are_read_in_order_and_must_agree(tmp_path: Path) -> None:
     shards = [write(tmp_path / f"train-{i}.parquet", TABLE[i * 4 : i * 4 + 4]) for i in range(2)]
     assert read_tables(shards)[0].equals(TABLE)
+    write(shards[1], TABLE[4:].select("label", "sentence"))
+    assert read_tables(shards)[0].equals(TABLE)
     write(shards[1], TABLE.rename({"sentence": "text"}))
-    with pytest.raises(PlanError, match="its 2 files do not have the same columns"):
+    with pytest.raises(
+        PlanError, match=r"its 2 files do not have the same columns: train-0.parquet has sentence, label, train-1.pa"
+    ):
+        read_tables(shards)
+    write(shards[1], TABLE.with_columns(label=pl.lit([1])))
+    with pytest.raises(PlanError, match="its 2 files have columns of different types: "):
         read_tables(shards)
 
 
