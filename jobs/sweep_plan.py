@@ -71,7 +71,7 @@ class ModelPlan(_Strict):
 
     Attributes:
         id: name in the tables; without a folder the Hub repository, or `reference`.
-        folder: holds `step<n>` or `checkpoint-<n>` folders, or one model, recorded as step 1.
+        folder: holds `step<n>` or `checkpoint-<n>` folders, or one model, recorded as step 1; relative to the plan's.
         revision: branch of a Hub model without published steps, such as `main`; recorded as step 1.
         tokens_per_step: training tokens per step, where neither the suite nor the revision's name tells.
         steps: `all`, another named grid of its suite (`dynamics/suites/`), a list, or `{ from, to, every }`.
@@ -138,12 +138,13 @@ class CustomTask(_Strict):
         Raises:
             PlanError: the definition contradicts itself.
         """
-        files = {"all": self.file, "train": self.train_file, "test": self.test_file}
+        keys = {"all": "file", "train": "train_file", "test": "test_file"}
+        files = {split: _from_plan(folder, getattr(self, key), key) for split, key in keys.items()}
         templates = tuple(Template(**template.model_dump()) for template in self.templates)
         return custom_task(
             Definition(
                 name=self.name,
-                files={split: folder / file for split, file in files.items() if file is not None},
+                files={split: file for split, file in files.items() if file is not None},
                 columns=self.columns,
                 label_column=self.label_column,
                 labels=self.labels,
@@ -264,7 +265,7 @@ class SweepPlan(_Strict):
     """Dataset repository -> the commit to read it at."""
     define: tuple[CustomTask, ...] = ()
     _folder: Path = PrivateAttr(Path())
-    """The plan's folder: paths in `data` and `define` are relative to it. Set by `read_plan`."""
+    """The plan's folder: paths in it are relative to it. Set by `read_plan`."""
     _rows: dict[str, RowsSummary] = PrivateAttr(default_factory=dict)
     """Of the tasks whose rows were read, by name."""
 
@@ -312,12 +313,12 @@ class SweepPlan(_Strict):
     @property
     def encoder_folder(self) -> Path | None:
         """`encoder`, relative to the plan's folder."""
-        return self._folder / self.encoder if self.encoder else None
+        return _from_plan(self._folder, self.encoder, "encoder")
 
     @property
     def data_folder(self) -> Path | None:
         """`data`, relative to the plan's folder."""
-        return self._folder / self.data if self.data else None
+        return _from_plan(self._folder, self.data, "data")
 
     @cached_property
     def baselines(self) -> tuple[PromptingBaseline, ...]:
@@ -346,15 +347,21 @@ def read_plan(path: Path) -> SweepPlan:
     """Read and validate a plan.
 
     Raises:
-        PlanError: no such file, not TOML, or a key or value that is not allowed.
+        PlanError: no such file, not TOML, a key or value that is not allowed, or a model's folder that is not in the
+            plan's folder but in the working directory.
     """
     if not path.is_file():
         shipped = sorted(plan.name for plan in Path(__file__).with_name("plans").glob("*.toml"))
         raise PlanError(unknown("plan", path.name, shipped) + " (in jobs/plans), or a TOML file")
     try:
-        plan = parse_plan(path.read_text(), str(path))
+        plan = parse_plan(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
-        raise PlanError(f"{path} is not valid TOML: {error}") from error
+        raise PlanError(f"{path} is not valid TOML: {error}; save it as UTF-8") from error
+    folders = (_from_plan(path.parent, model.folder, "folder") for model in plan.models)
+    models = tuple(
+        model.model_copy(update={"folder": folder}) for model, folder in zip(plan.models, folders, strict=True)
+    )
+    plan = plan.model_copy(update={"models": models})
     plan._folder = path.parent
     return plan
 
@@ -366,11 +373,28 @@ def parse_plan(text: str, name: str) -> SweepPlan:
         PlanError: not TOML, or a key or value that is not allowed.
     """
     try:
-        return SweepPlan.model_validate(tomllib.loads(text))
+        return SweepPlan.model_validate(tomllib.loads(text.removeprefix("\ufeff")))
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{name} is not valid TOML: {error}") from error
     except ValidationError as error:
         raise PlanError(f"{name}: {_first_problem(error)}") from error
+
+
+def _from_plan(folder: Path, path: Path | None, key: str) -> Path | None:
+    """A path of a plan, which counts from the plan's folder; an absolute one stays as it is.
+
+    Raises:
+        PlanError: there is nothing, but the working directory has it, as if paths counted from there.
+    """
+    if path is None:
+        return None
+    place = folder / path
+    if not place.exists() and path.exists():
+        raise PlanError(
+            f"{key} = {str(path)!r}: there is no {place}, and a plan's paths count from the plan's folder; the working "
+            f"directory has {path.absolute()}: give this path if it is meant"
+        )
+    return place
 
 
 def _first_problem(error: ValidationError) -> str:
