@@ -131,6 +131,7 @@ class CustomTask(_Strict):
     labels: tuple[bool | int | str, ...]
     label_words: tuple[str, ...]
     templates: tuple[CustomTemplate, ...]
+    group: str | None = None
 
     def task(self, folder: Path) -> Task:
         """The task, its files relative to the plan's folder.
@@ -150,6 +151,7 @@ class CustomTask(_Strict):
                 labels=self.labels,
                 label_words=self.label_words,
                 templates=templates,
+                group=self.group,
             )
         )
 

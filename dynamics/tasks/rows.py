@@ -1,7 +1,6 @@
-"""Rows from tables: columns to template fields, raw label values to labels, and a single split halved."""
+"""Rows from tables: columns to template fields, raw label values to labels."""
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -34,6 +33,7 @@ class Columns:
         labels: its raw values in label order; compared as text, so that 1 in a CSV file is the number 1.
         unpack: one raw record -> the flat records it contains, for nested tables.
         raw: the columns that `unpack` reads.
+        groups: the columns whose values rows that belong together have in common, in whichever of them.
     """
 
     fields: Mapping[str, str]
@@ -41,6 +41,7 @@ class Columns:
     labels: tuple[str | int | bool, ...]
     unpack: Callable[[Record], Iterable[Record]] | None = None
     raw: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,22 +78,10 @@ def table_rows(table: pl.DataFrame, columns: Columns, *, prefix: str, where: str
                 name: (_text(part[column], column, place) or "").strip() for name, column in columns.fields.items()
             }
             if all(fields.values()):
-                rows.append(Row(f"{prefix}-{number:06d}{inner}", fields, _gold(part[columns.label], columns, place)))
+                gold = _gold(part[columns.label], columns, place)
+                links = ((_text(part[column], column, place) or "").strip() for column in columns.groups)
+                rows.append(Row(f"{prefix}-{number:06d}{inner}", fields, gold, tuple(filter(None, links))))
     return tuple(rows)
-
-
-def halves(rows: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Pool and test rows from a single split: a random half of each label's rows; an odd row goes to the test rows."""
-    by_label: dict[int, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        by_label[row.gold].append(i)
-    rng = np.random.default_rng(SPLIT_SEED)
-    pool: set[int] = set()
-    for label in sorted(by_label):
-        order = rng.permutation(len(by_label[label]))
-        pool |= {by_label[label][i] for i in order[: len(order) // 2]}
-    pool_rows = tuple(row for i, row in enumerate(rows) if i in pool)
-    return pool_rows, tuple(row for i, row in enumerate(rows) if i not in pool)
 
 
 def _sample(table: pl.DataFrame) -> Iterable[tuple[int, Record]]:
@@ -118,7 +107,7 @@ def _unpacked(record: Record, columns: Columns, where: str) -> list[tuple[str, R
 
 
 def _check_columns(existing: Sequence[str], columns: Columns, where: str) -> None:
-    needed = columns.raw if columns.unpack else (*columns.fields.values(), columns.label)
+    needed = columns.raw if columns.unpack else (*columns.fields.values(), columns.label, *columns.groups)
     for column in needed:
         if column not in existing:
             raise PlanError(unknown(f"column of {where}:", column, existing))

@@ -13,7 +13,8 @@ from pathlib import Path
 from dynamics.errors import PlanError
 from dynamics.tasks import Task, TaskRows, Template
 from dynamics.tasks.files import SplitFiles, hub_file, local_files, read_tables
-from dynamics.tasks.rows import Columns, SplitRows, halves, table_rows
+from dynamics.tasks.groups import halved, separated
+from dynamics.tasks.rows import Columns, SplitRows, table_rows
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Source:
 class SourceRows:
     """Reader of a task's rows, called with the plan's `data` folder, or None for the Hub.
 
-    `pool_from` reads the pool of a transfer task: it is the reader of the task whose demonstrations it takes.
+    `pool_from` reads the pool of a transfer task: it is the reader of the task whose demonstrations it takes. It reads
+    that task's test rows too, since which pool rows are left out depends on them.
     """
 
     task: str
@@ -73,18 +75,33 @@ class SourceRows:
         """All rows, and the files they came from.
 
         Raises:
-            PlanError: a split, file or column is missing, or a label has an unknown value.
+            PlanError: a split, file or column is missing, a label has an unknown value, or both splits hold the same
+                rows.
         """
+        where = f"task {self.task}"
         if self.pool_from is None and self._is_single(folder):
             split = self._read(str(self.source.single_split), folder)
-            pool, test = halves(split.rows)
-            return TaskRows(
-                pool, test, f"{split.source}, halved: {len(pool)} pool, {len(test)} test", notes=split.notes
-            )
+            rows = halved(split.rows, where)
+            source = f"{split.source}, halved: {len(rows.pool)} pool, {len(rows.test)} test"
+            return replace(rows, source=source, notes=split.notes + rows.notes)
         test = self._read(self.source.test, folder)
-        pool = self._pool(folder)
+        if self.pool_from is not None:
+            return self._on_lent_pool(self.pool_from(folder), test)
+        pool = self._read(self.source.pool, folder)
+        rows = separated(pool.rows, test.rows, where)
         source = f"pool {pool.source}; test {test.source}"
-        return TaskRows(pool.rows, test.rows, source, notes=pool.notes + test.notes)
+        return replace(rows, source=source, notes=pool.notes + test.notes + rows.notes)
+
+    def _on_lent_pool(self, lender: TaskRows, test: SplitRows) -> TaskRows:
+        """The test rows, with the pool that the lender itself takes demonstrations and training rows from."""
+        rows = separated(lender.pool, test.rows, f"task {self.task}", lent=True)
+        return replace(
+            rows,
+            source=f"pool of {lender.source}; test {test.source}",
+            notes=lender.notes + test.notes + rows.notes,
+            n_moved=lender.n_moved,
+            n_dropped=lender.n_dropped + rows.n_dropped,
+        )
 
     def with_revisions(self, revisions: Mapping[str, str]) -> "SourceRows":
         """A reader of the same rows at other revisions of the repositories."""
@@ -96,13 +113,6 @@ class SourceRows:
     def repositories(self) -> tuple[str, ...]:
         """The dataset repositories that the rows come from."""
         return (self.source.repo, *(self.pool_from.repositories if self.pool_from else ()))
-
-    def _pool(self, folder: Path | None) -> SplitRows:
-        owner = self.pool_from or self
-        if owner is not self and owner._is_single(folder):
-            split = owner._read(str(owner.source.single_split), folder)
-            return SplitRows(halves(split.rows)[0], f"{split.source}, halved", split.notes)
-        return owner._read(owner.source.pool, folder)
 
     def _is_single(self, folder: Path | None) -> bool:
         single = self.source.single_split

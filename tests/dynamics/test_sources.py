@@ -14,16 +14,18 @@ import pytest
 
 from dynamics.errors import PlanError
 from dynamics.partition import select_rows
-from dynamics.tasks import TaskRows, get_task
 from dynamics.tasks import files as task_files
+from dynamics.tasks import get_task
 from dynamics.tasks import rows as task_rows
 from dynamics.tasks.files import READERS, read_table, read_tables
-from dynamics.tasks.rows import Columns, halves, table_rows
+from dynamics.tasks.groups import halved
+from dynamics.tasks.rows import Columns, table_rows
 from dynamics.tasks.sources import pinned, repositories
 from tests.dynamics.raw_rows import source_of, write_folder
 
 TABLE = pl.DataFrame({"sentence": [f"line {i}, with a comma" for i in range(8)], "label": [0, 1] * 4})
 SST2 = source_of(get_task("sst2"))
+OTHER = TABLE.with_columns(sentence="another " + pl.col("sentence"))
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -66,7 +68,7 @@ def test_a_data_folder_is_literal_and_no_pattern(tmp_path: Path) -> None:
 def test_a_folder_named_like_a_file_is_not_taken_for_one(tmp_path: Path) -> None:
     (tmp_path / "sst2/validation.parquet").mkdir(parents=True)
     write(tmp_path / "sst2/validation.csv")
-    write(tmp_path / "sst2/train.csv", TABLE.with_columns(sentence="train " + pl.col("sentence")))
+    write(tmp_path / "sst2/train.csv", OTHER)
     assert len(SST2(tmp_path).test) == 8
 
 
@@ -186,7 +188,7 @@ def test_shards_are_read_in_order_and_must_agree(tmp_path: Path) -> None:
     ],
 )
 def test_a_local_folder_may_be_laid_out_in_many_ways(train: str, tmp_path: Path) -> None:
-    write(tmp_path / train)
+    write(tmp_path / train, OTHER)
     write(tmp_path / "sst2/validation.parquet")
     rows = SST2(tmp_path)
     assert (len(rows.pool), len(rows.test)) == (8, 8)
@@ -353,7 +355,8 @@ def test_a_very_long_split_is_sampled_with_ids_of_its_own_rows(monkeypatch: pyte
 
 def test_halves_keep_an_only_row_for_the_test() -> None:
     rows = table_rows(TABLE[:1], Columns({"text": "sentence"}, "label", (0, 1)), prefix="r", where="here")
-    assert halves(rows) == ((), rows)
+    assert halved(rows, "task").pool == ()
+    assert halved(rows, "task").test == rows
 
 
 def test_from_the_hub_the_commit_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +364,7 @@ def test_from_the_hub_the_commit_is_recorded(tmp_path: Path, monkeypatch: pytest
 
     def fetch(repo: str, path: str, revision: str) -> Path:
         asked.append((repo, path, revision))
-        return write(tmp_path / "snapshots" / COMMIT / path)
+        return write(tmp_path / "snapshots" / COMMIT / path, OTHER if "train" in path else TABLE)
 
     monkeypatch.setattr(task_files, "fetch_dataset_file", fetch)
     rows = SST2()
@@ -381,7 +384,9 @@ def test_a_plan_can_pin_a_commit_for_a_transfer_task_and_its_lender(
 
     def fetch(repo: str, path: str, revision: str) -> Path:
         asked[repo] = revision
-        return write(tmp_path / path, TABLE.with_columns(text=pl.col("sentence")))
+        return write(
+            tmp_path / path, TABLE.with_columns(text=path + pl.col("sentence"), sentence=path + pl.col("sentence"))
+        )
 
     monkeypatch.setattr(task_files, "fetch_dataset_file", fetch)
     yelp = pinned(get_task("yelp"), {"stanfordnlp/sst2": COMMIT, "google/boolq": "other"})
@@ -431,7 +436,7 @@ def test_partition_of_known_rows_does_not_move() -> None:
     """Results on disk name their rows: which ones a seed takes must stay."""
     columns = Columns({"text": "sentence"}, "label", (0, 1))
     table = pl.DataFrame({"sentence": [f"s{i}" for i in range(40)], "label": [i % 2 for i in range(40)]})
-    pool, test = halves(table_rows(table, columns, prefix="r", where="here"))
-    chosen = select_rows(get_task("sst2"), TaskRows(pool, test), demo_seed=1, n_shots=4, n_test=4, n_train=2)
+    rows = halved(table_rows(table, columns, prefix="r", where="here"), "task sst2")
+    chosen = select_rows(get_task("sst2"), rows, demo_seed=1, n_shots=4, n_test=4, n_train=2)
     parts = (chosen.demonstrations, chosen.train, chosen.test)
     assert [" ".join(row.example_id[-2:] for row in part) for part in parts] == ["25 04 07 28", "30 21", "22 19 38 29"]
