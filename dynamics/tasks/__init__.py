@@ -74,6 +74,11 @@ class TaskRows:
     n_moved: int = 0
     n_dropped: int = 0
 
+    @property
+    def groups(self) -> dict[str, str]:
+        """example_id -> group, of the rows that are not alone in it."""
+        return {row.example_id: row.group for row in (*self.pool, *self.test) if row.group}
+
 
 @dataclass(frozen=True)
 class Template:

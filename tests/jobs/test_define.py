@@ -13,8 +13,9 @@ import analysis
 from dynamics.errors import PlanError
 from dynamics.prompts import build_prompts
 from dynamics.reference.tokenizer import build_tokenizer
-from dynamics.results.store import open_store
+from dynamics.results.store import open_store, parts
 from dynamics.tasks.custom import CustomRows
+from jobs.derive import rescore
 from jobs.plan import app as plan_app
 from jobs.run_checkpoint import run_checkpoint
 from jobs.sweep import app as sweep_app
@@ -104,6 +105,35 @@ def test_notes_on_rows_are_part_of_the_plans_report(tmp_path: Path) -> None:
         sweep_app, [str(tmp_path / "desk.toml"), "--out", str(tmp_path / "out"), "--executor", "inline"]
     )
     assert note in swept.stderr
+
+
+def test_groups_are_kept_whole_counted_and_in_the_tables(tmp_path: Path) -> None:
+    """The page's rows twice, two texts to a source: the four rows of each are on one side, and in one split."""
+    header, *lines = BLOCKS["csv"].splitlines()
+    plan = example(tmp_path, **{'label_column = "desk"': 'label_column = "desk"\ngroup = "source"', "[2]": "[2, 4]"})
+    table = [f"{line},s{i // 2}" for i, line in enumerate(lines)] * 2
+    (tmp_path / "desk.csv").write_text("\n".join([f"{header},source", *table]) + "\n")
+    shown = CliRunner().invoke(plan_app, [str(tmp_path / "desk.toml")])
+    assert re.search(r"task desk: \d+ of 24 rows changed sides, so that equal texts and groups stay", shown.output)
+    (work,) = works_of(read_plan(tmp_path / "desk.toml"))
+    assert {o.status for o in run_checkpoint(work, open_store(tmp_path / "results", create=True))} == {"done"}
+    of = {
+        name: pl.read_parquet(tmp_path / f"results/{name}/**/*.parquet", hive_partitioning=False)
+        for name in ("units", "predictions", "contributions")
+    }
+    rows = plan.task_by_name["desk"].load(None)
+    assert rows.n_moved > 0
+    assert of["units"].select("n_moved", "n_dropped").unique().rows() == [(rows.n_moved, 0)]
+    known = {row.example_id: row.group for row in rows.pool + rows.test}
+    for name in ("predictions", "contributions"):
+        assert all(known[example] == group for example, group in of[name].select("example_id", "group").iter_rows())
+        by_split = of[name].group_by("split").agg(pl.col("group").unique())
+        assert not set.intersection(*map(set, by_split["group"])), "train and test share a group"
+    tested = of["predictions"].filter(split="test")
+    assert set(of["units"]["n_groups"]) == {tested["group"].n_unique()} == {3}
+    rescore(open_store(tmp_path / "results"), parts(open_store(tmp_path / "results"))[0])
+    after = pl.read_parquet(tmp_path / "results/predictions/**/*.parquet", hive_partitioning=False)
+    assert after.sort("example_id", "unit_id").equals(of["predictions"].sort("example_id", "unit_id"))
 
 
 def test_a_data_folder_counts_from_the_plan_and_reaches_the_worker(tmp_path: Path) -> None:
