@@ -38,12 +38,13 @@ def halved(rows: Sequence[Row], where: str, texts: Texts = ()) -> TaskRows:
         PlanError: a label's rows are of so few groups that one side would have none.
     """
     groups, rng = _groups(rows, texts), np.random.default_rng(SPLIT_SEED)
-    halves = (_random_half(rows, groups, rng) for _ in range(ATTEMPTS))
-    in_pool = next((half for half in halves if not _lost(rows, half)), None)
-    if in_pool is None:
-        label = _lost(rows, _random_half(rows, groups, rng))[0]
+    in_pool = _random_half(rows, groups, rng)
+    for _ in range(ATTEMPTS):
+        if _lost(rows, in_pool):
+            in_pool = _random_half(rows, groups, rng)
+    if lost := _lost(rows, in_pool):
         raise PlanError(
-            f"{where}: the rows of label {label} are of too few groups of equal texts or one source to be both "
+            f"{where}: the rows of label {lost[0]} are of too few groups of equal texts or one source to be both "
             "demonstrated and tested; add rows"
         )
     n_moved = int((in_pool != _random_half(rows, range(len(rows)), np.random.default_rng(SPLIT_SEED))).sum())
