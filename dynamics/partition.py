@@ -33,8 +33,9 @@ def select_rows(task: Task, rows: TaskRows, *, demo_seed: int, n_shots: int, n_t
 
     Test rows are the same for every template, seed and checkpoint. The pool rows of each label are shuffled once; seed
     k gets the k-th slice of them (demonstrations from the front, training rows from the back), so that seeds are
-    disjoint while the pool lasts. Beyond its end slices wrap around, and training rows skip the seed's own
-    demonstrations. If `n_train` > 0, demonstrations leave one row of each label for training, where it has two.
+    disjoint while the pool lasts. Beyond its end slices wrap around, and training rows skip the groups of the seed's
+    demonstrations. No group has rows both in the pool and in the test rows (`dynamics.tasks.groups`). If `n_train` > 0,
+    demonstrations leave one row of each label for training, where it has two.
 
     Raises:
         PromptError: a label has no rows, or `n_test` is less than one row per label.
@@ -51,9 +52,10 @@ def select_rows(task: Task, rows: TaskRows, *, demo_seed: int, n_shots: int, n_t
         _rotated(pool, demo_seed * max(demo_counts))[:count] for pool, count in zip(pools, demo_counts, strict=True)
     ]
     requested = _balanced_counts(n_train, task.n_labels)
+    demonstrated = {row.group_or_self for label_shots in shots for row in label_shots}
     remaining = [
-        [row for row in _rotated(pool[::-1], demo_seed * max(requested)) if row not in label_shots]
-        for pool, label_shots in zip(pools, shots, strict=True)
+        [row for row in _rotated(pool[::-1], demo_seed * max(requested)) if row.group_or_self not in demonstrated]
+        for pool in pools
     ]
     train_counts = _bounded(requested, [len(group) for group in remaining])
     return Selection(

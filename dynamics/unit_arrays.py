@@ -1,7 +1,7 @@
 """The arrays of one unit, from which scores, fits and the rows of every table are computed. No torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class UnitArrays:
         full: (example, label) float32, the full model's label logits.
         n_shots_used: number of demonstrations in the prompts.
         skipped: (split, example_id, gold, reason) of examples that were not run because they exceed the context.
+        groups: example_id -> group, of those that are not alone in it.
     """
 
     keys: Mapping[str, object]
@@ -33,3 +34,4 @@ class UnitArrays:
     full: np.ndarray
     n_shots_used: int
     skipped: Sequence[tuple[str, str, int, str]] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)

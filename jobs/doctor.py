@@ -95,7 +95,7 @@ def _dataset(name: str, task: Task, reader: SourceRows, rows: dict[str, Sequence
         split = fetch_dataset_split(source.repo, source.test, file.path, source.revision)
         yield Check(what, True, _found(split, file.path))
         yield _redirect(what, Commit(source.repo, split.revision, split.commit_sha, "dataset"), split.names[0])
-        table = read_tables(split.paths)
+        table, _ = read_tables(split.paths)
         rows[name] = table_rows(table, source.columns, prefix=name, where=f"{source.repo} {split.names[0]}")
     except UserError as error:
         yield Check(what, False, str(error))

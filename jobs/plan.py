@@ -55,6 +55,7 @@ def lines(report: Preflight) -> Iterator[str]:
         f"{report.predictions_bytes / 1e9:.3f} GB, before compression"
     )
     yield from (_fault_line(c) for c in report.checkpoints if c.flags or c.notes)
+    yield from report.notes
     if report.hours is not None and report.timing is not None:
         yield f"estimate: {report.hours:.2f} hours; {report.timing.line()}"
 

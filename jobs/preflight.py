@@ -84,6 +84,7 @@ class Preflight:
     file_limit: int
     timing: Timing | None
     hours: float | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def preflight(
         file_limit=FILE_LIMIT_WITH_TOKEN if has_token else FILE_LIMIT,
         timing=timing,
         hours=None if timing is None else timing.hours(works, workers),
+        notes=plan.row_notes,
     )
 
 

@@ -26,13 +26,15 @@ def say_quarantined(resolved: ResolvedPlan) -> None:
 
 
 def say_notes(resolved: ResolvedPlan) -> None:
-    """Name what runs though something is known of it, such as a step that is not the one of its folder's name."""
+    """Name checkpoints that run though something is known of them, and say what there is to know of the tasks' rows."""
     if noted := [checkpoint for checkpoint in resolved.running if checkpoint.notes]:
         first = noted[0]
         typer.echo(
             f"{resolved.plan.name}: {len(noted)} checkpoints have a note, the first is {first.model} {first.revision}: "
             f"{'; '.join(first.notes)}. `python -m jobs.plan` lists them"
         )
+    for note in resolved.plan.row_notes:
+        typer.echo(note, err=True)
 
 
 def say_missing(resolved: ResolvedPlan, missing: Missing) -> None:

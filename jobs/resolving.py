@@ -10,7 +10,7 @@ from dynamics.controls import NONE, RANDOM_INIT, SHUFFLED_LABELS, control_name
 from dynamics.errors import PlanError
 from dynamics.hub.errata import QUARANTINED
 from dynamics.results.schema import PLANNED
-from dynamics.tasks import Task, fingerprint
+from dynamics.tasks import Task
 from jobs.sweep_plan import ModelPlan, StepRange, SweepPlan, TaskPlan
 from jobs.work import WorkUnit
 
@@ -120,4 +120,4 @@ def _task_and_hash(plan: SweepPlan, entry: TaskPlan) -> tuple[Task, str]:
     task = plan.task_by_name[entry.name]
     for template in () if entry.templates == "all" else entry.templates:
         task.template(template)
-    return task, fingerprint(task, task.load(plan.data_folder))
+    return task, plan.rows_of(entry.name).hash

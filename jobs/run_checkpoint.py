@@ -127,7 +127,7 @@ def _run_unit(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, settings: 
     split = decompose(opened.model, prompts, token_budget=settings.token_budget, projections=opened.projections)
     check_unit(split.error, split.forward_error, unit.dtype)
     decomposed = time.perf_counter()
-    arrays = _arrays(unit, prompts, split)
+    arrays = _arrays(unit, prompts, split, rows)
     tables = unit_tables(arrays)
     measured = {
         "device": opened.device,
@@ -137,11 +137,16 @@ def _run_unit(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, settings: 
         "peak_bytes": _peak_bytes(opened.device),
         "flags": _flags(opened.checkpoint, prompts),
     }
-    record = {**_record(unit, prompts, split), **_task_record(task, rows, unit), **measured}
+    record = {
+        **_record(unit, prompts, split),
+        **_task_record(task, rows, unit),
+        **_group_record(arrays, rows),
+        **measured,
+    }
     return FinishedUnit(unit, arrays, tables, record)
 
 
-def _arrays(unit: WorkUnit, prompts: PromptSet, split: Decomposition) -> UnitArrays:
+def _arrays(unit: WorkUnit, prompts: PromptSet, split: Decomposition, rows: TaskRows) -> UnitArrays:
     return UnitArrays(
         keys=unit.keys,
         components=split.components,
@@ -153,6 +158,7 @@ def _arrays(unit: WorkUnit, prompts: PromptSet, split: Decomposition) -> UnitArr
         full=split.full,
         n_shots_used=prompts.n_shots_used,
         skipped=prompts.skipped,
+        groups=rows.groups,
     )
 
 
@@ -184,6 +190,13 @@ def _task_record(task: Task, rows: TaskRows, unit: WorkUnit) -> dict[str, object
         "contrasts_with": task.contrasts_with(unit.template.name),
         "demonstrations_of": task.demonstrations_of,
     }
+
+
+def _group_record(arrays: UnitArrays, rows: TaskRows) -> dict[str, object]:
+    """How many groups the test examples are of, and what was done so that no group is on both sides."""
+    test = [name for split, name in zip(arrays.split, arrays.example_id, strict=True) if split == "test"]
+    n_groups = len({arrays.groups.get(name, name) for name in test})
+    return {"n_groups": n_groups, "n_moved": rows.n_moved, "n_dropped": rows.n_dropped}
 
 
 def _flags(checkpoint: Checkpoint, prompts: PromptSet) -> list[str]:

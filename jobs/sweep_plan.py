@@ -1,7 +1,7 @@
 """SweepPlan: the grid of a sweep as TOML, validated, with the meaning of every key."""
 
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ from dynamics.methods.descent import FitSettings
 from dynamics.methods.fits import Fit, heldout_fits
 from dynamics.methods.variants import VARIANTS
 from dynamics.results.places import expand_home
-from dynamics.tasks import Task, Template, get_task
+from dynamics.tasks import Task, Template, fingerprint, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
 
@@ -72,7 +72,7 @@ class ModelPlan(_Strict):
     Attributes:
         id: name in the tables; without a folder the Hub repository, or `reference`.
         folder: holds `step<n>` or `checkpoint-<n>` folders, or one model, recorded as step 1; where it holds both,
-            `pattern` or `steps` say which are meant.
+            `pattern` or `steps` say which are meant. Relative to the plan's folder.
         revision: branch of a Hub model without published steps, such as `main`; recorded as step 1.
         tokens_per_step: training tokens per step, where neither the suite nor the revision's name tells.
         steps: `all`, another named grid of its suite (`dynamics/suites/`), a list, or `{ from, to, every }`; `finished`
@@ -133,6 +133,7 @@ class CustomTask(_Strict):
     labels: tuple[bool | int | str, ...]
     label_words: tuple[str, ...]
     templates: tuple[CustomTemplate, ...]
+    group: str | None = None
 
     def task(self, folder: Path) -> Task:
         """The task, its files relative to the plan's folder.
@@ -140,17 +141,19 @@ class CustomTask(_Strict):
         Raises:
             PlanError: the definition contradicts itself.
         """
-        files = {"all": self.file, "train": self.train_file, "test": self.test_file}
+        keys = {"all": "file", "train": "train_file", "test": "test_file"}
+        files = {split: _from_plan(folder, getattr(self, key), key) for split, key in keys.items()}
         templates = tuple(Template(**template.model_dump()) for template in self.templates)
         return custom_task(
             Definition(
                 name=self.name,
-                files={split: folder / file for split, file in files.items() if file is not None},
+                files={split: file for split, file in files.items() if file is not None},
                 columns=self.columns,
                 label_column=self.label_column,
                 labels=self.labels,
                 label_words=self.label_words,
                 templates=templates,
+                group=self.group,
             )
         )
 
@@ -234,6 +237,14 @@ class HubPlan(_Strict):
         return None if self.disk_gb is None else int(self.disk_gb * 1e9)
 
 
+@dataclass(frozen=True)
+class RowsSummary:
+    """The hash of a task's rows and label words, and notes on them: what a plan keeps when it has read them."""
+
+    hash: str
+    notes: tuple[str, ...]
+
+
 class SweepPlan(_Strict):
     """The grid of a sweep: models x steps x tasks x templates x demonstration seeds x numbers of shots."""
 
@@ -262,7 +273,9 @@ class SweepPlan(_Strict):
     """Dataset repository -> the commit to read it at."""
     define: tuple[CustomTask, ...] = ()
     _folder: Path = PrivateAttr(Path())
-    """The plan's folder: paths in `data` and `define` are relative to it. Set by `read_plan`."""
+    """The plan's folder: paths in it are relative to it. Set by `read_plan`."""
+    _rows: dict[str, RowsSummary] = PrivateAttr(default_factory=dict)
+    """Of the tasks whose rows were read, by name."""
 
     @cached_property
     def task_by_name(self) -> dict[str, Task]:
@@ -279,6 +292,22 @@ class SweepPlan(_Strict):
                 raise PlanError(unknown("repository in `revisions`:", repo, repositories_read))
         return tasks
 
+    def rows_of(self, task: str) -> RowsSummary:
+        """A summary of a task's rows, which are read once.
+
+        Raises:
+            PlanError: they cannot be read, or are not what the task means.
+        """
+        if task not in self._rows:
+            rows = self.task_by_name[task].load(self.data_folder)
+            self._rows[task] = RowsSummary(fingerprint(self.task_by_name[task], rows), rows.notes)
+        return self._rows[task]
+
+    @property
+    def row_notes(self) -> tuple[str, ...]:
+        """What the user should look at in the tasks' rows before a sweep."""
+        return tuple(f"task {entry.name}: {note}" for entry in self.tasks for note in self.rows_of(entry.name).notes)
+
     def resources_of(self, model: str) -> Resources:
         """Resources that a worker of a model requests from a node."""
         by_model = {entry.id: entry.resources for entry in self.models}
@@ -292,12 +321,12 @@ class SweepPlan(_Strict):
     @property
     def encoder_folder(self) -> Path | None:
         """`encoder`, relative to the plan's folder."""
-        return self._folder / self.encoder if self.encoder else None
+        return _from_plan(self._folder, self.encoder, "encoder")
 
     @property
     def data_folder(self) -> Path | None:
         """`data`, relative to the plan's folder."""
-        return self._folder / self.data if self.data else None
+        return _from_plan(self._folder, self.data, "data")
 
     @cached_property
     def baselines(self) -> tuple[PromptingBaseline, ...]:
@@ -326,16 +355,22 @@ def read_plan(path: Path) -> SweepPlan:
     """Read and validate a plan.
 
     Raises:
-        PlanError: no such file, not TOML, or a key or value that is not allowed.
+        PlanError: no such file, not TOML, a key or value that is not allowed, or a model's folder that is not in the
+            plan's folder but in the working directory.
     """
     if not path.is_file():
         shipped = sorted(plan.name for plan in Path(__file__).with_name("plans").glob("*.toml"))
         listed = unknown("plan", path.name, shipped, shown=len(shipped))
         raise PlanError(f"{listed} (in jobs/plans), or the path of your own TOML file")
     try:
-        plan = parse_plan(path.read_text(), str(path))
+        plan = parse_plan(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
-        raise PlanError(f"{path} is not valid TOML: {error}") from error
+        raise PlanError(f"{path} is not valid TOML: {error}; save it as UTF-8") from error
+    folders = (_from_plan(path.parent, model.folder, "folder") for model in plan.models)
+    models = tuple(
+        model.model_copy(update={"folder": folder}) for model, folder in zip(plan.models, folders, strict=True)
+    )
+    plan = plan.model_copy(update={"models": models})
     plan._folder = path.parent
     return plan
 
@@ -347,11 +382,28 @@ def parse_plan(text: str, name: str) -> SweepPlan:
         PlanError: not TOML, or a key or value that is not allowed.
     """
     try:
-        return SweepPlan.model_validate(tomllib.loads(text))
+        return SweepPlan.model_validate(tomllib.loads(text.removeprefix("\ufeff")))
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{name} is not valid TOML: {error}") from error
     except ValidationError as error:
         raise PlanError(f"{name}: {_first_problem(error)}") from error
+
+
+def _from_plan(folder: Path, path: Path | None, key: str) -> Path | None:
+    """A path of a plan, which counts from the plan's folder; an absolute one stays as it is.
+
+    Raises:
+        PlanError: there is nothing, but the working directory has it, as if paths counted from there.
+    """
+    if path is None:
+        return None
+    place = folder / path
+    if not place.exists() and path.exists():
+        raise PlanError(
+            f"{key} = {str(path)!r}: there is no {place}, and a plan's paths count from the plan's folder; the working "
+            f"directory has {path.absolute()}: give this path if it is meant"
+        )
+    return place
 
 
 def _first_problem(error: ValidationError) -> str:

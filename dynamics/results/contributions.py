@@ -113,7 +113,13 @@ def _unit(rows: pl.DataFrame, n_shots_used: int, skipped: pl.DataFrame | None) -
         full=arrays.full,
         n_shots_used=n_shots_used,
         skipped=() if skipped is None else tuple(skipped.select("split", "example_id", "gold", "reason").iter_rows()),
+        groups=_groups(rows) | ({} if skipped is None else _groups(skipped)),
     )
+
+
+def _groups(rows: pl.DataFrame) -> dict[str, str]:
+    """example_id -> group, of the rows that are not alone in it."""
+    return dict(rows.select("example_id", "group").drop_nulls().iter_rows()) if "group" in rows.columns else {}
 
 
 def _matrix(lists: pl.Series) -> np.ndarray:

@@ -27,6 +27,7 @@ _EXAMPLE: dict[str, tuple[pa.DataType, str]] = {
     "split": (_TEXT, "train or test"),
     "example_id": (pa.string(), "row of the task"),
     "gold": (pa.uint8(), "index of the gold label"),
+    "group": (_TEXT, "first of the rows that belong together, by an equal text or one source; null for a lone row"),
 }
 
 COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
@@ -118,6 +119,9 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "n_test": (pa.int64(), "test examples"),
         "n_test_asked": (pa.int64(), "test examples that the plan requests"),
         "n_train": (pa.int64(), "training examples"),
+        "n_groups": (pa.int64(), "groups among the test examples, a lone one counted as one"),
+        "n_moved": (pa.int64(), "rows of the task that changed sides, pool or test, to stay with their group"),
+        "n_dropped": (pa.int64(), "rows of the task left out, since their group is on the other side"),
         "partition_seed": (pa.int64(), "seed of the task's partition into demonstrations, training and test rows"),
         "n_shots_used": (
             pa.int64(),

@@ -92,7 +92,8 @@ def _predictions(unit: UnitArrays) -> pa.Table:
 def _skipped_examples(unit: UnitArrays) -> pa.Table:
     """Null rows of the examples that were not run, so that the others cannot be taken for all examples."""
     split, example_id, gold, reason = zip(*unit.skipped, strict=True) if unit.skipped else ((), (), (), ())
-    columns = {"split": split, "example_id": example_id, "gold": gold, "reason": reason}
+    group = [unit.groups.get(name) for name in example_id]
+    columns = {"split": split, "example_id": example_id, "gold": gold, "group": group, "reason": reason}
     return table("predictions", unit.keys, columns)
 
 
@@ -102,6 +103,7 @@ def _example_columns(unit: UnitArrays) -> dict[str, Sequence | pa.Array]:
         "split": unit.split,
         "example_id": unit.example_id,
         "gold": unit.gold.astype(np.uint8),
+        "group": [unit.groups.get(name) for name in unit.example_id],
         "n_labels": [n_labels] * n_examples,
         "components": [" ".join(c.name for c in unit.components)] * n_examples,
     }

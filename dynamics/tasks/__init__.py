@@ -34,23 +34,50 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One example: the text fields its templates name, and the index of its gold label."""
+    """One example.
+
+    Attributes:
+        example_id: its name.
+        fields: the texts that templates name.
+        gold: index of its gold label.
+        links: what rows that belong together have in common: a passage, a premise, a value of the plan's `group`.
+        group: the id of the first of the rows on its side that belong together; None for a row that stands alone.
+    """
 
     example_id: str
     fields: Mapping[str, str]
     gold: int
+    links: tuple[str, ...] = ()
+    group: str | None = None
+
+    @property
+    def group_or_self(self) -> str:
+        """The name of its group, in which it may be alone."""
+        return self.group or self.example_id
 
 
 @dataclass(frozen=True)
 class TaskRows:
     """All rows of a task: demonstrations and training rows come from `pool`, test rows from `test`; they are disjoint.
 
-    `source` names the files that were read and their numbers of rows; empty where `Task.source` is complete.
+    Attributes:
+        source: the files that were read and their numbers of rows; empty where `Task.source` is complete.
+        notes: what the user should look at before a sweep.
+        n_moved: rows that are not on the side a random half would put them on, since their group is on the other.
+        n_dropped: rows that were left out, since an equal text or their group is on the other side.
     """
 
     pool: tuple[Row, ...]
     test: tuple[Row, ...]
     source: str = ""
+    notes: tuple[str, ...] = ()
+    n_moved: int = 0
+    n_dropped: int = 0
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """example_id -> group, of the rows that are not alone in it."""
+        return {row.example_id: row.group for row in (*self.pool, *self.test) if row.group}
 
 
 @dataclass(frozen=True)
@@ -122,7 +149,12 @@ def get_task(name: str, defined: Mapping[str, Task] | None = None) -> Task:
 
 
 def fingerprint(task: Task, rows: TaskRows) -> str:
-    """Hash (16 hex) of a task's label words and of every row's text and label; templates have their own identity."""
-    parts = [[(r.example_id, sorted(r.fields.items()), r.gold) for r in part] for part in (rows.pool, rows.test)]
+    """Hash (16 hex) of a task's label words and of every row's text, label and group; templates have their own."""
+    parts = [[_identity(row) for row in part] for part in (rows.pool, rows.test)]
     identity = [task.name, task.n_labels, task.label_words, task.demonstrations_of, parts]
     return short_hash(json.dumps(identity, sort_keys=True))
+
+
+def _identity(row: Row) -> list[object]:
+    """What decides a row's prompts and its place in a partition."""
+    return [row.example_id, sorted(row.fields.items()), row.gold, *([row.group] if row.group else [])]

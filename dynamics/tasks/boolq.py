@@ -13,7 +13,7 @@ SOURCE = Source(
         "train": File("data/train-00000-of-00001.parquet", 9_427),
         "validation": File("data/validation-00000-of-00001.parquet", 3_270),
     },
-    columns=Columns({"question": "question", "passage": "passage"}, "answer", (False, True)),
+    columns=Columns({"question": "question", "passage": "passage"}, "answer", (False, True), groups=("passage",)),
     single_split="validation",
     folders=("boolq/none", "super_glue/boolq"),
 )

@@ -29,6 +29,7 @@ SOURCE = Source(
         ("FALSE", "TRUE"),
         unpack=questions,
         raw=("paragraph", "perturbed_questions"),
+        groups=("passage",),
     ),
     test="test",
     obtain="download BoolQ/boolq_perturbed.json from github.com/allenai/contrast-sets",

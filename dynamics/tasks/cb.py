@@ -13,7 +13,7 @@ SOURCE = Source(
         "train": File("cb/train/0000.parquet", 250),
         "validation": File("cb/validation/0000.parquet", 56),
     },
-    columns=Columns({"premise": "premise", "hypothesis": "hypothesis"}, "label", (0, 1, 2)),
+    columns=Columns({"premise": "premise", "hypothesis": "hypothesis"}, "label", (0, 1, 2), groups=("premise",)),
     revision="refs/convert/parquet",
     single_split="validation",
     folders=("super_glue/cb",),

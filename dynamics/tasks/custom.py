@@ -3,14 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Formatter
 
 from dynamics.errors import PlanError, unknown
 from dynamics.tasks import TASKS, Row, Task, TaskRows, Template
-from dynamics.tasks.files import read_table
-from dynamics.tasks.rows import Columns, halves, table_rows
+from dynamics.tasks.files import read_tables
+from dynamics.tasks.groups import halved, separated
+from dynamics.tasks.rows import Columns, SplitRows, table_rows
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Definition:
         labels: its raw values, in label order.
         label_words: the label word of each of them.
         templates: at least one.
+        group: the column of what rows that belong together have in common; None where every row stands alone.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Definition:
     labels: tuple[str | int | bool, ...]
     label_words: tuple[str, ...]
     templates: tuple[Template, ...]
+    group: str | None = None
 
 
 def custom_task(definition: Definition) -> Task:
@@ -64,24 +67,32 @@ class CustomRows:
         """All rows.
 
         Raises:
-            PlanError: a file cannot be read, has no such column or an unlisted label, or a label has too few rows.
+            PlanError: a file cannot be read, has no such column or an unlisted label, a label has too few rows, or both
+                files hold the same rows.
         """
-        files = self.definition.files
-        rows_by_split = {split: self._read(split, path) for split, path in files.items()}
-        source = "; ".join(f"{split} {files[split].name}: {len(rows)} rows" for split, rows in rows_by_split.items())
-        if "all" in rows_by_split:
-            self._check_labels(rows_by_split["all"], files["all"], 2, "one to demonstrate and one to test")
-            pool, test = halves(rows_by_split["all"])
-            return TaskRows(pool, test, f"{source}, halved: {len(pool)} pool, {len(test)} test")
-        for split, rows in rows_by_split.items():
-            self._check_labels(rows, files[split], 1, f"in the {split} file")
-        return TaskRows(rows_by_split["train"], rows_by_split["test"], source)
+        files, where = self.definition.files, f"task {self.definition.name}"
+        splits = {split: self._read(split, path) for split, path in files.items()}
+        source = "; ".join(split.source for split in splits.values())
+        notes = tuple(note for split in splits.values() for note in split.notes)
+        texts = tuple(fields for template in self.definition.templates if (fields := _text_fields(template)))
+        if "all" in splits:
+            split = splits["all"].rows
+            self._check_labels(split, files["all"], 2, "one to demonstrate and one to test")
+            rows = halved(split, where, texts)
+            source += f", halved: {len(rows.pool)} pool, {len(rows.test)} test"
+        else:
+            for name, split in splits.items():
+                self._check_labels(split.rows, files[name], 1, f"in the {name} file")
+            rows = separated(splits["train"].rows, splits["test"].rows, where, texts)
+        return replace(rows, source=source, notes=notes + rows.notes)
 
-    def _read(self, split: str, path: Path) -> tuple[Row, ...]:
+    def _read(self, split: str, path: Path) -> SplitRows:
         definition = self.definition
-        columns = Columns(definition.columns, definition.label_column, definition.labels)
-        prefix = f"{definition.name}-{split}"
-        return table_rows(read_table(path), columns, prefix=prefix, where=f"{path} (task {definition.name})")
+        groups = (definition.group,) if definition.group else ()
+        columns = Columns(definition.columns, definition.label_column, definition.labels, groups=groups)
+        table, notes = read_tables([path])
+        rows = table_rows(table, columns, prefix=f"{definition.name}-{split}", where=f"{path} (task {definition.name})")
+        return SplitRows(rows, f"{split} {path.name}: {len(rows)} rows", notes)
 
     def _check_labels(self, rows: Sequence[Row], path: Path, minimum: int, reason: str) -> None:
         definition, counts = self.definition, Counter(row.gold for row in rows)
@@ -114,6 +125,11 @@ def _problems(definition: Definition) -> list[str]:
     return errors + [
         message for template in definition.templates for message in _template_problems(template, definition)
     ]
+
+
+def _text_fields(template: Template) -> tuple[str, ...]:
+    """The fields of a row that a template names."""
+    return tuple(sorted({field for _, field, _, _ in Formatter().parse(template.text) if field} - {"label"}))
 
 
 def _template_problems(template: Template, definition: Definition) -> list[str]:

@@ -2,8 +2,10 @@
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +14,9 @@ import pyarrow.ipc
 
 from dynamics.errors import CheckpointError, PlanError, first_line, unknown
 from dynamics.hub.datasets import fetch_dataset_file
+
+RARE = 100
+"""A field is odd if no more than one row in so many has one like it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ def _of_split(base: Path, split: str) -> list[Path]:
     """The files named after the split, all of one format."""
     patterns = (f"{split}{{}}", f"{split}-*{{}}", f"{split}/*{{}}")
     matches = (sorted(base.glob(pattern.format(suffix))) for pattern in patterns for suffix in READERS)
-    return next((paths for paths in matches if paths), [])
+    files = ([path for path in paths if path.is_file()] for paths in matches)
+    return next((paths for paths in files if paths), [])
 
 
 def hub_file(repo: str, path: str, revision: str) -> SplitFiles:
@@ -74,18 +80,28 @@ def hub_file(repo: str, path: str, revision: str) -> SplitFiles:
     return SplitFiles((cached,), f"{repo}@{revision}{exact} {path}")
 
 
-def read_tables(paths: Sequence[Path]) -> pl.DataFrame:
-    """The rows of all files, in order.
+def read_tables(paths: Sequence[Path]) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The rows of all files, in order, and notes on them.
 
     Raises:
         PlanError: a file has an unknown format or cannot be read, or two do not have the same columns.
     """
     tables = [read_table(path) for path in paths]
-    if any(table.columns != tables[0].columns for table in tables):
+    first = tables[0].columns
+    for path, table in zip(paths, tables, strict=True):
+        if set(table.columns) != set(first):
+            raise PlanError(
+                f"{paths[0].parent}: its {len(paths)} files do not have the same columns: {paths[0].name} has "
+                f"{', '.join(first)}, {path.name} has {', '.join(table.columns)}; keep those of one dataset"
+            )
+    try:
+        joined = pl.concat([table.select(first) for table in tables], how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
         raise PlanError(
-            f"{paths[0].parent}: its {len(paths)} files do not have the same columns; keep those of one dataset"
-        )
-    return pl.concat(tables, how="vertical_relaxed") if len(tables) > 1 else tables[0]
+            f"{paths[0].parent}: its {len(paths)} files have columns of different types: {first_line(error, 160)}"
+        ) from error
+    notes = (note for path, table in zip(paths, tables, strict=True) for note in quoting_notes(path, table))
+    return joined, tuple(notes)
 
 
 def read_table(path: Path) -> pl.DataFrame:
@@ -99,40 +115,73 @@ def read_table(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise PlanError(f"there is no file {path}; check the path and its folder")
     try:
-        return READERS[path.suffix](path)
-    except (OSError, ValueError, pl.exceptions.PolarsError, pa.ArrowException) as error:
+        return READERS[path.suffix](path.read_bytes())
+    except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError, pa.ArrowException) as error:
         reason = first_line(error, 160)
         raise PlanError(f"{path} cannot be read as {path.suffix[1:]}: {reason}") from error
 
 
-def _read_arrow(path: Path) -> pl.DataFrame:
+def quoting_notes(path: Path, table: pl.DataFrame) -> tuple[str, ...]:
+    """Notes on a CSV or TSV file whose quotes seem to mean something else than its reader takes them for."""
+    text = pl.all().str
+    if path.suffix == ".csv":
+        rows = _rows_where(table, text.contains(",", literal=True) & text.contains("\n", literal=True))
+        what = "holds a comma and a line break"
+        advice = "a stray quote swallows the rows after it: check the row, or save the table as JSON Lines"
+        is_odd = 0 < len(rows) <= max(1, table.height // RARE)
+    elif path.suffix == ".tsv":
+        quoted = text.starts_with('"') & text.ends_with('"') & (text.len_bytes() > 1)
+        rows = _rows_where(table, quoted & (text.contains('.""') | quoted.all()))
+        what = "is in quotes"
+        advice = "in TSV quotes are part of the text: save a table with quoted fields as CSV"
+        is_odd = len(rows) > 0
+    else:
+        return ()
+    if not is_odd:
+        return ()
+    others = f"as {len(rows) - 1} more do" if len(rows) > 1 else "as no other does"
+    return (f"row {rows[0] + 1} of {path} has a field that {what}, {others}; {advice}",)
+
+
+def _rows_where(table: pl.DataFrame, condition: pl.Expr) -> list[int]:
+    """The numbers of the rows in which a condition holds for any column."""
+    return table.select(pl.any_horizontal(condition.fill_null(value=False))).to_series().arg_true().to_list()
+
+
+def _read_arrow(content: bytes) -> pl.DataFrame:
     """Read an Arrow file or, as `datasets` writes it, an Arrow stream."""
-    with path.open("rb") as file:
-        is_file = file.read(6) == b"ARROW1"
-        file.seek(0)
-        table = pa.ipc.open_file(file).read_all() if is_file else pa.ipc.open_stream(file).read_all()
-    return pl.DataFrame(table)
+    open_arrow = pa.ipc.open_file if content.startswith(b"ARROW1") else pa.ipc.open_stream
+    return pl.DataFrame(open_arrow(pa.BufferReader(content)).read_all())
 
 
-def _read_json(path: Path) -> pl.DataFrame:
+def _read_json(content: bytes) -> pl.DataFrame:
     """Read a JSON list of objects, at the top level or as the only list of a top-level object."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    lists = [value for value in content.values() if isinstance(value, list)] if isinstance(content, dict) else [content]
+    value = json.loads(content.decode("utf-8-sig"))
+    lists = [part for part in value.values() if isinstance(part, list)] if isinstance(value, dict) else [value]
     if len(lists) != 1 or not isinstance(lists[0], list):
         raise ValueError("it does not contain a single list of rows; write a list of objects, or JSON Lines as .jsonl")
     return pl.from_dicts(lists[0], infer_schema_length=None)
 
 
-def _read_text(separator: str) -> Callable[[Path], pl.DataFrame]:
-    return lambda path: pl.read_csv(path, separator=separator, infer_schema=False)
+def _read_json_lines(content: bytes) -> pl.DataFrame:
+    return pl.read_ndjson(BytesIO(content.removeprefix(BOM_UTF8)), infer_schema_length=None)
 
 
-READERS: Mapping[str, Callable[[Path], pl.DataFrame]] = {
-    ".parquet": pl.read_parquet,
+def _read_csv(content: bytes) -> pl.DataFrame:
+    return pl.read_csv(BytesIO(content), infer_schema=False)
+
+
+def _read_tsv(content: bytes) -> pl.DataFrame:
+    """Read a TSV file, in which a quote is a character like any other, as in those of GLUE."""
+    return pl.read_csv(BytesIO(content), separator="\t", quote_char=None, infer_schema=False)
+
+
+READERS: Mapping[str, Callable[[bytes], pl.DataFrame]] = {
+    ".parquet": lambda content: pl.read_parquet(BytesIO(content)),
     ".arrow": _read_arrow,
-    ".jsonl": lambda path: pl.read_ndjson(path, infer_schema_length=None),
+    ".jsonl": _read_json_lines,
     ".json": _read_json,
-    ".csv": _read_text(","),
-    ".tsv": _read_text("\t"),
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
 }
-"""Reader of each format, by file extension."""
+"""Reader of each format, by file extension. They take the content: Polars takes a path for a pattern or a URL."""

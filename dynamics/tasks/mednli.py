@@ -11,7 +11,10 @@ SOURCE = Source(
     repo="physionet/mednli",
     files={"test": File("mli_test_v1.jsonl", 1_422)},
     columns=Columns(
-        {"premise": "sentence1", "hypothesis": "sentence2"}, "gold_label", ("entailment", "neutral", "contradiction")
+        {"premise": "sentence1", "hypothesis": "sentence2"},
+        "gold_label",
+        ("entailment", "neutral", "contradiction"),
+        groups=("sentence1",),
     ),
     revision="1.0.0",
     test="test",

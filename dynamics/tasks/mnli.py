@@ -13,7 +13,7 @@ SOURCE = Source(
         "train": File("mnli/train-00000-of-00001.parquet", 392_702),
         "validation_matched": File("mnli/validation_matched-00000-of-00001.parquet", 9_815),
     },
-    columns=Columns({"premise": "premise", "hypothesis": "hypothesis"}, "label", (0, 1, 2)),
+    columns=Columns({"premise": "premise", "hypothesis": "hypothesis"}, "label", (0, 1, 2), groups=("premise",)),
     test="validation_matched",
     folders=("glue/mnli",),
 )

@@ -10,7 +10,9 @@ SOURCE = Source(
         "train": File("mrpc/train-00000-of-00001.parquet", 3_668),
         "validation": File("mrpc/validation-00000-of-00001.parquet", 408),
     },
-    columns=Columns({"sentence1": "sentence1", "sentence2": "sentence2"}, "label", (0, 1)),
+    columns=Columns(
+        {"sentence1": "sentence1", "sentence2": "sentence2"}, "label", (0, 1), groups=("sentence1", "sentence2")
+    ),
     single_split="validation",
     folders=("glue/mrpc",),
 )

@@ -13,7 +13,9 @@ SOURCE = Source(
         "train": File("qqp/train-00000-of-00001.parquet", 363_846),
         "validation": File("qqp/validation-00000-of-00001.parquet", 40_430),
     },
-    columns=Columns({"question1": "question1", "question2": "question2"}, "label", (0, 1)),
+    columns=Columns(
+        {"question1": "question1", "question2": "question2"}, "label", (0, 1), groups=("question1", "question2")
+    ),
     folders=("glue/qqp",),
 )
 

@@ -1,8 +1,9 @@
-"""Rows from tables: columns to template fields, raw label values to labels, and a single split halved."""
+"""Rows from tables: columns to template fields, raw label values to labels."""
 
-from collections import defaultdict
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ MAX_ROWS = 20_000
 
 Record = dict[str, Any]
 
+CONVERT = "give text, numbers or truth values: convert the column, or name another"
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -30,6 +33,7 @@ class Columns:
         labels: its raw values in label order; compared as text, so that 1 in a CSV file is the number 1.
         unpack: one raw record -> the flat records it contains, for nested tables.
         raw: the columns that `unpack` reads.
+        groups: the columns whose values rows that belong together have in common, in whichever of them.
     """
 
     fields: Mapping[str, str]
@@ -37,6 +41,16 @@ class Columns:
     labels: tuple[str | int | bool, ...]
     unpack: Callable[[Record], Iterable[Record]] | None = None
     raw: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """The rows of one split, where they come from, and notes on them."""
+
+    rows: tuple[Row, ...]
+    source: str
+    notes: tuple[str, ...] = ()
 
 
 def table_rows(table: pl.DataFrame, columns: Columns, *, prefix: str, where: str) -> tuple[Row, ...]:
@@ -52,31 +66,22 @@ def table_rows(table: pl.DataFrame, columns: Columns, *, prefix: str, where: str
         where: name of the file in messages.
 
     Raises:
-        PlanError: a column is missing, or a label value is not in `columns.labels`; names the file, row and remedy.
+        PlanError: a column is missing or holds no text, or a label value is not in `columns.labels`; names the file,
+            row and remedy.
     """
     _check_columns(table.columns, columns, where)
     rows = []
     for number, record in _sample(table):
         place = f"row {number + 1} of {where}"
         for inner, part in _unpacked(record, columns, place):
-            fields = {name: _text(part[column]) for name, column in columns.fields.items()}
+            fields = {
+                name: (_text(part[column], column, place) or "").strip() for name, column in columns.fields.items()
+            }
             if all(fields.values()):
-                rows.append(Row(f"{prefix}-{number:06d}{inner}", fields, _gold(part[columns.label], columns, place)))
+                gold = _gold(part[columns.label], columns, place)
+                links = ((_text(part[column], column, place) or "").strip() for column in columns.groups)
+                rows.append(Row(f"{prefix}-{number:06d}{inner}", fields, gold, tuple(filter(None, links))))
     return tuple(rows)
-
-
-def halves(rows: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Pool and test rows from a single split: a random half of each label's rows; an odd row goes to the test rows."""
-    by_label: dict[int, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        by_label[row.gold].append(i)
-    rng = np.random.default_rng(SPLIT_SEED)
-    pool: set[int] = set()
-    for label in sorted(by_label):
-        order = rng.permutation(len(by_label[label]))
-        pool |= {by_label[label][i] for i in order[: len(order) // 2]}
-    pool_rows = tuple(row for i, row in enumerate(rows) if i in pool)
-    return pool_rows, tuple(row for i, row in enumerate(rows) if i not in pool)
 
 
 def _sample(table: pl.DataFrame) -> Iterable[tuple[int, Record]]:
@@ -102,22 +107,42 @@ def _unpacked(record: Record, columns: Columns, where: str) -> list[tuple[str, R
 
 
 def _check_columns(existing: Sequence[str], columns: Columns, where: str) -> None:
-    needed = columns.raw if columns.unpack else (*columns.fields.values(), columns.label)
+    needed = columns.raw if columns.unpack else (*columns.fields.values(), columns.label, *columns.groups)
     for column in needed:
         if column not in existing:
             raise PlanError(unknown(f"column of {where}:", column, existing))
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value).strip()
+def _text(value: object, column: str, where: str) -> str | None:
+    """A cell as text; None where it is missing.
+
+    Raises:
+        PlanError: it is not text, a number or a truth value, or not what was written.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError as error:
+            raise PlanError(f"column {column} of {where} holds bytes that are not UTF-8; {CONVERT}") from error
+    if not isinstance(value, str | int | float | Decimal):
+        raise PlanError(f"column {column} of {where} holds a {type(value).__name__}; {CONVERT}")
+    text = str(value)
+    if "\0" in text:
+        raise PlanError(
+            f"column {column} of {where} holds a NUL character, as a broken \\u escape of JSON becomes; mend the text"
+        )
+    return text
 
 
 def _gold(value: object, columns: Columns, where: str) -> int:
     """Index of a raw label value."""
     labels = [str(label) for label in columns.labels]
-    if str(value) not in labels:
+    text = _text(value, columns.label, where)
+    if text not in labels:
         raise PlanError(
-            unknown(f"value of column {columns.label} in {where}:", value, labels)
+            unknown(f"value of column {columns.label} in {where}:", text if isinstance(value, bytes) else value, labels)
             + "; list it among the labels, or take the row out"
         )
-    return labels.index(str(value))
+    return labels.index(text)

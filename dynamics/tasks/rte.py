@@ -10,7 +10,7 @@ SOURCE = Source(
         "train": File("rte/train-00000-of-00001.parquet", 2_490),
         "validation": File("rte/validation-00000-of-00001.parquet", 277),
     },
-    columns=Columns({"premise": "sentence1", "hypothesis": "sentence2"}, "label", (0, 1)),
+    columns=Columns({"premise": "sentence1", "hypothesis": "sentence2"}, "label", (0, 1), groups=("sentence1",)),
     single_split="validation",
     folders=("glue/rte",),
 )

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynamics.errors import PlanError
-from dynamics.tasks import Row, Task, TaskRows, Template
+from dynamics.tasks import Task, TaskRows, Template
 from dynamics.tasks.files import SplitFiles, hub_file, local_files, read_tables
-from dynamics.tasks.rows import Columns, halves, table_rows
+from dynamics.tasks.groups import halved, separated
+from dynamics.tasks.rows import Columns, SplitRows, table_rows
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Source:
 class SourceRows:
     """Reader of a task's rows, called with the plan's `data` folder, or None for the Hub.
 
-    `pool_from` reads the pool of a transfer task: it is the reader of the task whose demonstrations it takes.
+    `pool_from` reads the pool of a transfer task: it is the reader of the task whose demonstrations it takes. It reads
+    that task's test rows too, since which pool rows are left out depends on them.
     """
 
     task: str
@@ -73,15 +75,33 @@ class SourceRows:
         """All rows, and the files they came from.
 
         Raises:
-            PlanError: a split, file or column is missing, or a label has an unknown value.
+            PlanError: a split, file or column is missing, a label has an unknown value, or both splits hold the same
+                rows.
         """
+        where = f"task {self.task}"
         if self.pool_from is None and self._is_single(folder):
-            rows, text = self._read(str(self.source.single_split), folder)
-            pool, test = halves(rows)
-            return TaskRows(pool, test, f"{text}, halved: {len(pool)} pool, {len(test)} test")
-        test, test_text = self._read(self.source.test, folder)
-        pool, pool_text = self._pool(folder)
-        return TaskRows(pool, test, f"pool {pool_text}; test {test_text}")
+            split = self._read(str(self.source.single_split), folder)
+            rows = halved(split.rows, where)
+            source = f"{split.source}, halved: {len(rows.pool)} pool, {len(rows.test)} test"
+            return replace(rows, source=source, notes=split.notes + rows.notes)
+        test = self._read(self.source.test, folder)
+        if self.pool_from is not None:
+            return self._on_lent_pool(self.pool_from(folder), test)
+        pool = self._read(self.source.pool, folder)
+        rows = separated(pool.rows, test.rows, where)
+        source = f"pool {pool.source}; test {test.source}"
+        return replace(rows, source=source, notes=pool.notes + test.notes + rows.notes)
+
+    def _on_lent_pool(self, lender: TaskRows, test: SplitRows) -> TaskRows:
+        """The test rows, with the pool that the lender itself takes demonstrations and training rows from."""
+        rows = separated(lender.pool, test.rows, f"task {self.task}", lent=True)
+        return replace(
+            rows,
+            source=f"pool of {lender.source}; test {test.source}",
+            notes=lender.notes + test.notes + rows.notes,
+            n_moved=lender.n_moved,
+            n_dropped=lender.n_dropped + rows.n_dropped,
+        )
 
     def with_revisions(self, revisions: Mapping[str, str]) -> "SourceRows":
         """A reader of the same rows at other revisions of the repositories."""
@@ -94,25 +114,17 @@ class SourceRows:
         """The dataset repositories that the rows come from."""
         return (self.source.repo, *(self.pool_from.repositories if self.pool_from else ()))
 
-    def _pool(self, folder: Path | None) -> tuple[tuple[Row, ...], str]:
-        owner = self.pool_from or self
-        if owner is not self and owner._is_single(folder):
-            rows, text = owner._read(str(owner.source.single_split), folder)
-            return halves(rows)[0], f"{text}, halved"
-        return owner._read(owner.source.pool, folder)
-
     def _is_single(self, folder: Path | None) -> bool:
         single = self.source.single_split
         if single is None or folder is None:
             return False
         return self._find(self.source.pool, folder) is None and self._find(single, folder) is not None
 
-    def _read(self, split: str, folder: Path | None) -> tuple[tuple[Row, ...], str]:
-        """The rows of a split, and a description of their source."""
+    def _read(self, split: str, folder: Path | None) -> SplitRows:
         files = self._find(split, folder) if folder else self._from_hub(split)
         if files is None:
             raise PlanError(self._missing(split, folder))
-        table = read_tables(files.paths)
+        table, notes = read_tables(files.paths)
         published = self.source.files[split].n_rows
         if not files.named and published not in (None, table.height):
             raise PlanError(
@@ -123,7 +135,7 @@ class SourceRows:
         rows = table_rows(
             table, self.source.columns, prefix=f"{self.task}-{split}", where=f"{files.paths[0]} (task {self.task})"
         )
-        return rows, f"{files.place}: {len(rows)} of {table.height} rows"
+        return SplitRows(rows, f"{files.place}: {len(rows)} of {table.height} rows", notes)
 
     def _find(self, split: str, folder: Path) -> SplitFiles | None:
         names = (self.task, *self.source.folders)

@@ -52,10 +52,40 @@ def test_one_file_is_halved_and_labels_follow_their_order(file: Path) -> None:
 
 
 def test_two_files_stay_apart(file: Path, tmp_path: Path) -> None:
-    TABLE[:4].write_ndjson(tmp_path / "test.jsonl")
+    TABLE[:4].with_columns(body="very " + pl.col("body")).write_ndjson(tmp_path / "test.jsonl")
     rows = custom_task(define(file, files={"train": file, "test": tmp_path / "test.jsonl"})).load(None)
     assert [row.example_id for row in rows.test] == [f"mood-test-{i:06d}" for i in range(4)]
     assert len(rows.pool) == 12
+
+
+def test_text_that_is_equal_under_one_template_or_in_one_group_stays_on_one_side(tmp_path: Path) -> None:
+    """`mixed` prints both columns, in which no two rows are equal; `plain` prints the body alone."""
+    table = TABLE.with_columns(body=pl.Series([f"text {i // 4}" for i in range(12)]), title=TABLE["body"])
+    table.write_csv(tmp_path / "mood.csv")
+    mixed = replace(PLAIN, name="mixed", text="{title} {text} {label}")
+    base = define(tmp_path / "mood.csv", columns={"text": "body", "title": "title"}, templates=(mixed,))
+    for change in ({}, {"templates": (mixed, PLAIN)}, {"group": "body"}):
+        rows = custom_task(replace(base, **change)).load(None)
+        of_pool, of_test = ({row.fields["text"] for row in side} for side in (rows.pool, rows.test))
+        assert bool(of_pool & of_test) == (not change)
+        assert len(rows.pool) == (6 if not change else 4 if len(of_pool) == 1 else 8)
+        assert (rows.n_moved > 0) == bool(change)
+    with pytest.raises(PlanError, match=r"unknown column of .*: 'bod'; did you mean 'body'"):
+        custom_task(replace(base, group="bod")).load(None)
+
+
+def test_equal_train_and_test_files_are_refused(file: Path, tmp_path: Path) -> None:
+    TABLE.reverse().write_parquet(tmp_path / "same.parquet")
+    for test in (file, tmp_path / "same.parquet"):
+        with pytest.raises(PlanError, match=r"^task mood: 12 of 12 pool rows have the text, .* none of label 0 is l"):
+            custom_task(define(file, files={"train": file, "test": test})).load(None)
+
+
+def test_pool_rows_with_the_text_of_a_test_row_are_left_out_and_counted(file: Path, tmp_path: Path) -> None:
+    TABLE[:4].with_columns(body=" " + pl.col("body") + "  ").write_ndjson(tmp_path / "test.jsonl")
+    rows = custom_task(define(file, files={"train": file, "test": tmp_path / "test.jsonl"})).load(None)
+    assert (len(rows.pool), len(rows.test), rows.n_dropped) == (8, 4, 4)
+    assert rows.notes == ("4 of 12 pool rows are left out: their text or group is on the other side too",)
 
 
 def test_numbers_and_truth_values_may_be_labels(tmp_path: Path) -> None:

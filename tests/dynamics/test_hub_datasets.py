@@ -44,7 +44,7 @@ def test_transient_errors_are_retried_and_the_rows_are_right(
     hub.faults = [fault] if fault else []
     files = hub_file(REPO, path, "main")
     assert fault is None or fault.times == 0
-    assert read_tables(files.paths).equals(TABLE)
+    assert read_tables(files.paths)[0].equals(TABLE)
     assert files.place == f"{REPO}@main ({commit}) {path}"
     gets = hub.files[path]
     hub_file(REPO, path, commit)
@@ -59,7 +59,7 @@ def test_a_file_that_stays_damaged_is_refused_and_not_kept(hub: FakeHub, tmp_pat
         hub_file(REPO, path, "main")
     assert not [path for path in (tmp_path / "cache").rglob("train*") if path.is_file()]
     hub.faults = []
-    assert read_tables(hub_file(REPO, path, "main").paths).equals(TABLE)
+    assert read_tables(hub_file(REPO, path, "main").paths)[0].equals(TABLE)
 
 
 @pytest.mark.usefixtures("commit")
@@ -88,7 +88,7 @@ def test_a_cache_that_another_program_filled_is_checked_by_the_names_of_its_blob
 ) -> None:
     theirs = Path(hf_hub_download(REPO, PATH, repo_type="dataset", endpoint=hub.endpoint, cache_dir=settings().cache))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert read_tables(hub_file(REPO, PATH, "main").paths).equals(TABLE)
+    assert read_tables(hub_file(REPO, PATH, "main").paths)[0].equals(TABLE)
     blob = theirs.parent / theirs.readlink()
     blob.write_bytes(blob.read_bytes()[:-1] + b"x")
     with pytest.raises(PlanError, match=r"hash .*HF_HUB_OFFLINE is set"):
@@ -107,7 +107,7 @@ def test_a_file_of_the_xet_store_is_sound(
     blob = file.parent / file.readlink()
     assert blob.is_symlink() == shared
     assert (file.resolve().name == xet_hash(file.read_bytes())) == shared
-    assert read_tables([file]).equals(TABLE)
+    assert read_tables([file])[0].equals(TABLE)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert hub_file(REPO, PATH, "main").paths == (file,)
     shutil.rmtree(tmp_path / "cache" / ".pythia-emergence")  # as if another program had filled the cache
@@ -153,7 +153,7 @@ def test_a_split_is_found_by_name(hub: FakeHub, here: dict, converted: dict, fou
     for branch, files in (("main", here), (CONVERTED, converted)):
         hub.add(f"datasets/{REPO}", branch, {name: parts[i] for name, i in files.items()} | {"README.md": b"x"})
     split = fetch_dataset_split(REPO, "train", "data/train-00000-of-00001.parquet")
-    assert read_tables(split.paths).equals(TABLE.slice(0, 100 * found))
+    assert read_tables(split.paths)[0].equals(TABLE.slice(0, 100 * found))
     assert split.commit_sha == hub.branches[f"datasets/{REPO}"][split.revision]
 
 
@@ -197,7 +197,7 @@ def test_a_listing_that_was_wrong_is_asked_for_anew(hub: FakeHub, commit: str, w
         hub_file(REPO, PATH, "main")
     hub.tree_overrides = {}
     hub.reset_counts()
-    assert read_tables(hub_file(REPO, PATH, "main").paths).equals(TABLE)
+    assert read_tables(hub_file(REPO, PATH, "main").paths)[0].equals(TABLE)
     assert hub.requests["GET tree"] <= 1
 
 

@@ -1,9 +1,11 @@
 """Reading rows: every format, every place, and one clear line for everything that can be missing."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -12,16 +14,18 @@ import pytest
 
 from dynamics.errors import PlanError
 from dynamics.partition import select_rows
-from dynamics.tasks import TaskRows, get_task
 from dynamics.tasks import files as task_files
+from dynamics.tasks import get_task
 from dynamics.tasks import rows as task_rows
 from dynamics.tasks.files import READERS, read_table, read_tables
-from dynamics.tasks.rows import Columns, halves, table_rows
+from dynamics.tasks.groups import halved
+from dynamics.tasks.rows import Columns, table_rows
 from dynamics.tasks.sources import pinned, repositories
 from tests.dynamics.raw_rows import source_of, write_folder
 
 TABLE = pl.DataFrame({"sentence": [f"line {i}, with a comma" for i in range(8)], "label": [0, 1] * 4})
 SST2 = source_of(get_task("sst2"))
+OTHER = TABLE.with_columns(sentence="another " + pl.col("sentence"))
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -46,6 +50,41 @@ def test_every_format_gives_the_same_rows(suffix: str, tmp_path: Path) -> None:
     assert [(row.fields["text"], row.gold) for row in rows] == list(TABLE.iter_rows())
 
 
+@pytest.mark.parametrize("suffix", READERS)
+@pytest.mark.parametrize("name", ["rows[1]", "rows?", "*", "{rows,rows1}", "~rows", "a=1"])
+def test_a_path_is_literal_and_no_pattern(suffix: str, name: str, tmp_path: Path) -> None:
+    for decoy in ("f1", "f[1]"):
+        write(tmp_path / decoy / f"rows1{suffix}", TABLE[:1])
+    assert read_table(write(tmp_path / "f[1]" / f"{name}{suffix}")).height == 8
+
+
+def test_a_data_folder_is_literal_and_no_pattern(tmp_path: Path) -> None:
+    for folder, table in (("data[1]", TABLE), ("data1", TABLE[:2])):
+        write(tmp_path / folder / "sst2/train-[0].csv", table.with_columns(sentence="train " + pl.col("sentence")))
+        write(tmp_path / folder / "sst2/validation.csv", table)
+    assert len(SST2(tmp_path / "data[1]").pool) == 8
+
+
+def test_a_folder_named_like_a_file_is_not_taken_for_one(tmp_path: Path) -> None:
+    (tmp_path / "sst2/validation.parquet").mkdir(parents=True)
+    write(tmp_path / "sst2/validation.csv")
+    write(tmp_path / "sst2/train.csv", OTHER)
+    assert len(SST2(tmp_path).test) == 8
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl"])
+def test_a_byte_order_mark_before_a_table_is_left_out(suffix: str, tmp_path: Path) -> None:
+    file = write(tmp_path / f"rows{suffix}")
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read_table(file).columns == TABLE.columns
+
+
+def test_json_nested_too_deeply_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(PlanError, match=r"deep.json cannot be read as json: maximum recursion"):
+        read_table(tmp_path / "deep.json")
+
+
 def test_arrow_files_are_read_as_well_as_streams(tmp_path: Path) -> None:
     TABLE.write_ipc(tmp_path / "rows.arrow")
     assert read_table(tmp_path / "rows.arrow").equals(TABLE)
@@ -67,11 +106,72 @@ def test_unknown_formats_and_missing_files_are_refused(tmp_path: Path) -> None:
         read_table(tmp_path / "rows.csv")
 
 
+GLUE = '" We won , he said .\t1\nThey lost .\t0\nHe said " no .\t1\n" Why ? "\t0\nIt rained "\t0\n'
+"""Five rows as in GLUE: a quote is a character."""
+
+
+@pytest.mark.parametrize("name", ["train.tsv", "sst2/train.tsv"])
+def test_a_quote_in_tsv_is_a_character_like_any_other(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("sentence\tlabel\n" + GLUE)
+    texts = [line.split("\t")[0] for line in GLUE.splitlines()]
+    table, notes = read_tables([file])
+    assert table["sentence"].to_list() == texts
+    assert not notes
+    if file.parent != tmp_path:
+        write(file.with_name("validation.tsv"))
+        assert [row.fields["text"] for row in SST2(tmp_path).pool] == texts
+
+
+@pytest.mark.parametrize(
+    ("rows", "note"),
+    [
+        ('"They ""lost"" it"\t0\nIt rained\t1\n', "row 1 of .* is in quotes, as no other does; .* as CSV"),
+        ('"They lost"\t0\n"It rained"\t1\n', "row 1 of .* is in quotes, as 1 more do; .* as CSV"),
+        ("They lost\t0\nIt rained\t1\n", None),
+    ],
+)
+def test_a_tsv_file_that_was_written_with_quotes_is_noted(rows: str, note: str | None, tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("sentence\tlabel\n" + rows)
+    check_note(read_tables([tmp_path / "rows.tsv"])[1], note)
+
+
+@pytest.mark.parametrize(
+    ("rows", "note"),
+    [
+        (
+            'a,0\n" We won, he said,1\nb,0\nc ",1\n"d, d",0\n',
+            "row 2 of .* holds a comma and a line break, as no other does; a stray quote swallows",
+        ),
+        ('a,0\n"b, b",0\n"c\nc",1\n', None),
+        ('a,0\n"b,\nb",0\n"c,\nc",1\n', None),
+    ],
+)
+def test_a_csv_field_that_may_have_swallowed_rows_is_noted(rows: str, note: str | None, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("sentence,label\n" + rows)
+    check_note(read_tables([tmp_path / "rows.csv"])[1], note)
+
+
+def check_note(notes: tuple[str, ...], pattern: str | None) -> None:
+    """One note of that pattern, on one line; or none."""
+    assert len(notes) == (pattern is not None)
+    assert not pattern or re.search(pattern, notes[0])
+    assert not any("\n" in note for note in notes)
+
+
 def test_shards_are_read_in_order_and_must_agree(tmp_path: Path) -> None:
     shards = [write(tmp_path / f"train-{i}.parquet", TABLE[i * 4 : i * 4 + 4]) for i in range(2)]
-    assert read_tables(shards).equals(TABLE)
+    assert read_tables(shards)[0].equals(TABLE)
+    write(shards[1], TABLE[4:].select("label", "sentence"))
+    assert read_tables(shards)[0].equals(TABLE)
     write(shards[1], TABLE.rename({"sentence": "text"}))
-    with pytest.raises(PlanError, match="its 2 files do not have the same columns"):
+    with pytest.raises(
+        PlanError, match=r"its 2 files do not have the same columns: train-0.parquet has sentence, label, train-1.pa"
+    ):
+        read_tables(shards)
+    write(shards[1], TABLE.with_columns(label=pl.lit([1])))
+    with pytest.raises(PlanError, match="its 2 files have columns of different types: "):
         read_tables(shards)
 
 
@@ -88,7 +188,7 @@ def test_shards_are_read_in_order_and_must_agree(tmp_path: Path) -> None:
     ],
 )
 def test_a_local_folder_may_be_laid_out_in_many_ways(train: str, tmp_path: Path) -> None:
-    write(tmp_path / train)
+    write(tmp_path / train, OTHER)
     write(tmp_path / "sst2/validation.parquet")
     rows = SST2(tmp_path)
     assert (len(rows.pool), len(rows.test)) == (8, 8)
@@ -175,6 +275,65 @@ def test_nested_records_of_another_form_are_refused(tmp_path: Path) -> None:
         get_task("arc_easy").load(tmp_path)
 
 
+LABELLED = Columns({"text": "text"}, "label", ("0", "1", "None", "nan"))
+
+
+def read_cells(cells: pl.Series, labels: pl.Series) -> list[tuple[str, int]]:
+    """The rows of a table of two columns."""
+    rows = table_rows(pl.DataFrame({"text": cells, "label": labels}), LABELLED, prefix="r", where="here")
+    return [(row.fields["text"], row.gold) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("cells", "texts"),
+    [
+        (pl.Series(["gut", "ähnlich"]).cast(pl.Binary), ["gut", "ähnlich"]),
+        (pl.Series(["gut", "schlecht"], dtype=pl.Categorical), ["gut", "schlecht"]),
+        (pl.Series([1, 2]), ["1", "2"]),
+        (pl.Series([1.5, 2.0]), ["1.5", "2.0"]),
+        (pl.Series([True, False]), ["True", "False"]),
+        (pl.Series(["1.50", "2.00"]).cast(pl.Decimal(6, 2)), ["1.50", "2.00"]),
+    ],
+)
+def test_text_numbers_truth_values_and_utf8_are_texts(cells: pl.Series, texts: list[str]) -> None:
+    assert read_cells(cells, pl.Series([b"0", b"1"])) == list(zip(texts, (0, 1), strict=True))
+
+
+def test_what_is_missing_is_no_text_and_no_label() -> None:
+    assert read_cells(pl.Series([None, 1.5]), pl.Series(["0", "1"])) == [("1.5", 1)]
+    assert read_cells(pl.Series([float("nan"), 1.5]), pl.Series(["0", "1"])) == [("1.5", 1)]
+    for missing in (None, float("nan")):
+        with pytest.raises(PlanError, match=r"unknown value of column label in row 1 of here: (None|nan)"):
+            read_cells(pl.Series(["a"]), pl.Series([missing]))
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        (pl.Series([["a", "b"]]), "holds a list; give text, numbers or truth values: convert the column"),
+        (pl.Series([{"a": 1}]), "holds a dict; give text"),
+        (pl.Series([date(2020, 1, 2)]), "holds a date; give text"),
+        (pl.Series([datetime(2020, 1, 2)]), "holds a datetime; give text"),
+        (pl.Series([b"\xff\xfe"]), "holds bytes that are not UTF-8; give text"),
+        (pl.Series(["a\0b"]), "holds a NUL character"),
+    ],
+)
+def test_what_is_no_text_is_refused_with_column_row_and_type(cells: pl.Series, reason: str) -> None:
+    with pytest.raises(PlanError, match="^column text of row 1 of here " + reason) as caught:
+        read_cells(cells, pl.Series(["0"]))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(PlanError, match="^column label of row 1 of here " + reason):
+        read_cells(pl.Series(["a"]), cells)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_a_lone_surrogate_is_refused(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"rows{suffix}"
+    file.write_text({".json": "[{}]"}.get(suffix, "{}").replace("{}", '{"text": "a\\ud800b", "label": 0}'))
+    with pytest.raises(PlanError, match=r"surrogates not allowed|holds a NUL character, as a broken"):
+        table_rows(read_table(file), LABELLED, prefix="r", where="here")
+
+
 def test_empty_texts_are_left_out_and_counted(tmp_path: Path) -> None:
     write_folder(tmp_path, "sst2")
     holes = TABLE.with_columns(sentence=pl.Series([" ", None, *TABLE["sentence"][2:]]))
@@ -196,7 +355,8 @@ def test_a_very_long_split_is_sampled_with_ids_of_its_own_rows(monkeypatch: pyte
 
 def test_halves_keep_an_only_row_for_the_test() -> None:
     rows = table_rows(TABLE[:1], Columns({"text": "sentence"}, "label", (0, 1)), prefix="r", where="here")
-    assert halves(rows) == ((), rows)
+    assert halved(rows, "task").pool == ()
+    assert halved(rows, "task").test == rows
 
 
 def test_from_the_hub_the_commit_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +364,7 @@ def test_from_the_hub_the_commit_is_recorded(tmp_path: Path, monkeypatch: pytest
 
     def fetch(repo: str, path: str, revision: str) -> Path:
         asked.append((repo, path, revision))
-        return write(tmp_path / "snapshots" / COMMIT / path)
+        return write(tmp_path / "snapshots" / COMMIT / path, OTHER if "train" in path else TABLE)
 
     monkeypatch.setattr(task_files, "fetch_dataset_file", fetch)
     rows = SST2()
@@ -224,7 +384,9 @@ def test_a_plan_can_pin_a_commit_for_a_transfer_task_and_its_lender(
 
     def fetch(repo: str, path: str, revision: str) -> Path:
         asked[repo] = revision
-        return write(tmp_path / path, TABLE.with_columns(text=pl.col("sentence")))
+        return write(
+            tmp_path / path, TABLE.with_columns(text=path + pl.col("sentence"), sentence=path + pl.col("sentence"))
+        )
 
     monkeypatch.setattr(task_files, "fetch_dataset_file", fetch)
     yelp = pinned(get_task("yelp"), {"stanfordnlp/sst2": COMMIT, "google/boolq": "other"})
@@ -274,7 +436,7 @@ def test_partition_of_known_rows_does_not_move() -> None:
     """Results on disk name their rows: which ones a seed takes must stay."""
     columns = Columns({"text": "sentence"}, "label", (0, 1))
     table = pl.DataFrame({"sentence": [f"s{i}" for i in range(40)], "label": [i % 2 for i in range(40)]})
-    pool, test = halves(table_rows(table, columns, prefix="r", where="here"))
-    chosen = select_rows(get_task("sst2"), TaskRows(pool, test), demo_seed=1, n_shots=4, n_test=4, n_train=2)
+    rows = halved(table_rows(table, columns, prefix="r", where="here"), "task sst2")
+    chosen = select_rows(get_task("sst2"), rows, demo_seed=1, n_shots=4, n_test=4, n_train=2)
     parts = (chosen.demonstrations, chosen.train, chosen.test)
     assert [" ".join(row.example_id[-2:] for row in part) for part in parts] == ["25 04 07 28", "30 21", "22 19 38 29"]
