@@ -47,7 +47,7 @@ def check_folder(folder: Path, weights: str, *, initialised: bool = False) -> No
     """
     file = gguf_files.gguf_file(folder) if weights == "gguf" else None
     if file is not None:
-        _check_no_pointers([file])
+        check_no_pointers([file])
         gguf_files.check_packages(file)
         gguf_files.check_metadata(file)
         return
@@ -79,7 +79,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; a checkpoint is a Hugging Face folder that contains {name}")
-    _check_no_pointers([path])
+    check_no_pointers([path])
     try:
         content = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -141,7 +141,7 @@ def check_weight_files(folder: Path, weights: str) -> None:
     if not files:
         what = f"holds no .{weights} file called {whole}, whole or in shards"
         raise CheckpointError(f"{folder} {what}: {_instead(folder, weights)}")
-    _check_no_pointers(files)
+    check_no_pointers(files)
 
 
 def tensor_types(files: Sequence[Path]) -> dict[str, str]:
@@ -238,7 +238,7 @@ def _check_heads(config: Mapping[str, Any], where: Path | str) -> None:
             )
 
 
-def _check_no_pointers(files: Iterable[Path]) -> None:
+def check_no_pointers(files: Iterable[Path]) -> None:
     """Check that files are not the pointers that Git LFS and git-annex leave in place of a file's content."""
     for path in files:
         with path.open("rb") as content:

@@ -15,6 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from dynamics.errors import CheckpointError, first_line
+from dynamics.folder_checks import check_no_pointers
 from dynamics.identity import short_hash
 
 PROBES = (
@@ -65,9 +66,8 @@ def read_tokenizer_file(folder: Path) -> TokenizerFile:
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise CheckpointError(f"{path} is missing; copy the model's tokenizer.json there")
-    if path.read_bytes().startswith(b"version https://git-lfs"):
-        raise CheckpointError(f"{path} is a Git LFS pointer, not the file; run `git lfs pull`, or download the file")
+        raise CheckpointError(f"{path} is missing; a checkpoint is a Hugging Face folder that contains tokenizer.json")
+    check_no_pointers([path])
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises a bare Exception on anything malformed

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load, save
+from transformers import PreTrainedTokenizerBase
 
 from dynamics.reference.corpus import vocabulary
 from dynamics.reference.tokenizer import build_tokenizer
@@ -65,8 +66,14 @@ def malicious(target: Path) -> Files:
 
 
 @cache
+def _tokenizer() -> PreTrainedTokenizerBase:
+    """One tokenizer for every checkpoint, also where a test changes the vocabulary meanwhile."""
+    return build_tokenizer(vocabulary(), 256)
+
+
+@cache
 def _saved(seed: int) -> Files:
-    tokenizer = build_tokenizer(vocabulary(), 256)
+    tokenizer = _tokenizer()
     with tempfile.TemporaryDirectory() as folder:
         tiny_neox(len(tokenizer), parallel=True, seed=seed).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
