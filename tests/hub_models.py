@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load, save
-from transformers import PreTrainedTokenizerBase
 
 from dynamics.reference.corpus import vocabulary
 from dynamics.reference.tokenizer import build_tokenizer
@@ -66,14 +65,8 @@ def malicious(target: Path) -> Files:
 
 
 @cache
-def _tokenizer() -> PreTrainedTokenizerBase:
-    """One tokenizer for every checkpoint, also where a test changes the vocabulary meanwhile."""
-    return build_tokenizer(vocabulary(), 256)
-
-
-@cache
 def _saved(seed: int) -> Files:
-    tokenizer = _tokenizer()
+    tokenizer = build_tokenizer(vocabulary(), 256)
     with tempfile.TemporaryDirectory() as folder:
         tiny_neox(len(tokenizer), parallel=True, seed=seed).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
