@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from huggingface_hub import hf_hub_download
 
-from dynamics.errors import CheckpointError, unknown
-from dynamics.hub.cache import blob_behind
+from dynamics.errors import CheckpointError, Unreachable, unknown
+from dynamics.hub.cache import blob_behind, repo_folder
 from dynamics.hub.fetch import Contradiction, differs, fetch_file, listed_anew
 from dynamics.hub.listing import Commit, HubFile, list_files, list_refs
 from dynamics.hub.names import HubSettings, settings
@@ -36,31 +36,13 @@ class SplitOnHub:
     commit_sha: str
 
 
-def fetch_dataset_file(repo: str, path: str, revision: str) -> Path:
-    """One verified file of a dataset repository, from the cache or the network.
-
-    A file that differs from its hash is deleted and downloaded once more; if it differs again, the listing is requested
-    anew, and where that has not changed, the fetch fails. Offline, nothing is deleted.
-
-    Raises:
-        CheckpointError: it cannot be downloaded, or its content does not have its hash.
-    """
-    hub = settings()
-    try:
-        commit, files = _listed(hub, repo, revision)
-    except CheckpointError:
-        if not hub.offline:
-            raise
-        return _as_the_cache_names_it(hub, repo, path, revision)
-    if path not in files:
-        raise CheckpointError(f"{path} of {commit}: there is no such file; it has {_some(files)}")
-    return _verified(commit, files[path])
-
-
 def fetch_dataset_split(repo: str, split: str, hint: str, revision: str = "main") -> SplitOnHub:
     """The verified files of a split: the one at a known path, else Parquet files that are named after the split.
 
-    Searched are the revision and, unless that is a commit, the Hub's own conversion to Parquet.
+    Searched are the revision and, unless that is a commit, the Hub's own conversion to Parquet. A file that differs
+    from its hash is deleted and downloaded once more; if it differs again, the listing is requested anew, and where
+    that has not changed, the fetch fails. Offline, nothing is deleted, and without a stored listing the known path is
+    read from the cache.
 
     Args:
         repo, revision: of the dataset.
@@ -68,22 +50,33 @@ def fetch_dataset_split(repo: str, split: str, hint: str, revision: str = "main"
         hint: where the file was when the task was written; its first folder is the configuration, as in `rte/...`.
 
     Raises:
-        CheckpointError: it is nowhere, a shard is missing, or several configurations have it.
+        CheckpointError: it is nowhere, a shard is missing, several configurations have it, it cannot be downloaded, or
+            its content does not have its hash.
     """
-    hub, names = settings(), ()
-    for place in dict.fromkeys((revision, revision if re.fullmatch(r"[0-9a-f]{40}", revision) else CONVERTED)):
+    hub = settings()
+    try:
+        commit, files = _listed(hub, repo, revision)
+    except CheckpointError:
+        if not hub.offline:
+            raise
+        file = _as_the_cache_names_it(hub, repo, hint, revision)
+        sha = file.relative_to(repo_folder(hub.cache, repo, "dataset") / "snapshots").parts[0]
+        return SplitOnHub((file,), (hint,), revision, sha)
+    listings = [(commit, files)]
+    if not split_names(files, split, hint) and not re.fullmatch(r"[0-9a-f]{40}", revision):
         try:
-            commit, files = _listed(hub, repo, place)
-        except CheckpointError:
-            if place == revision:
-                raise
-            continue
-        if names := split_names(files, split, hint):
-            paths = tuple(_verified(commit, files[name]) for name in names)
-            return SplitOnHub(paths, names, place, commit.sha)
+            listings.append(_listed(hub, repo, CONVERTED))
+        except Unreachable:
+            raise
+        except CheckpointError:  # not every dataset has a conversion
+            pass
+    for commit, listed in listings:
+        if names := split_names(listed, split, hint):
+            paths = tuple(_verified(commit, listed[name]) for name in names)
+            return SplitOnHub(paths, names, commit.revision, commit.sha)
     raise CheckpointError(
         f"{hint} of dataset {repo}@{revision}: neither this file nor Parquet files of a split {split!r} are there "
-        f"or at {CONVERTED}; pin the repository's commit in the plan's [revisions]"
+        f"or at {CONVERTED}; it has {_some(files)}. Pin a commit that has it in the plan's [revisions]"
     )
 
 

@@ -1,7 +1,6 @@
 """Files of a task's rows: found in a local folder or fetched from the Hub, and read in each format."""
 
 import json
-import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from dynamics.errors import CheckpointError, PlanError, first_line, unknown
-from dynamics.hub.datasets import fetch_dataset_file
+from dynamics.hub.datasets import fetch_dataset_split
 
 RARE = 100
 """A field is odd if no more than one row in so many has one like it."""
@@ -27,7 +26,8 @@ class SplitFiles:
         paths: in order.
         place: their location as recorded in results: a repository with its revision and commit, or `local` and a path
             inside the folder.
-        named: whether their path names the dataset or task; files in the folder itself might belong to another one.
+        named: whether their path is the one that the task gives, or names the dataset or task; other files may hold
+            other rows, so their number is compared with the published one.
     """
 
     paths: tuple[Path, ...]
@@ -65,19 +65,20 @@ def _of_split(base: Path, split: str) -> list[Path]:
     return next((paths for paths in files if paths), [])
 
 
-def hub_file(repo: str, path: str, revision: str) -> SplitFiles:
-    """One file of a dataset repository, from the cache or the network.
+def hub_files(repo: str, split: str, path: str, revision: str) -> SplitFiles:
+    """The files of a split in a dataset repository, from the cache or the network: at a path, or found by name.
 
     Raises:
-        PlanError: it cannot be fetched or is damaged; one line, with the first line of the client's error.
+        PlanError: they cannot be fetched or are damaged; one line, with the first line of the client's error.
     """
     try:
-        cached = fetch_dataset_file(repo, path, revision)
+        fetched = fetch_dataset_split(repo, split, path, revision)
     except CheckpointError as error:
         raise PlanError(f"cannot get {error}") from error
-    commit = re.search(r"/snapshots/([0-9a-f]{40})/", cached.as_posix())
-    exact = f" ({commit[1]})" if commit and commit[1] != revision else ""
-    return SplitFiles((cached,), f"{repo}@{revision}{exact} {path}")
+    exact = f" ({fetched.commit_sha})" if fetched.commit_sha != fetched.revision else ""
+    first, *others = fetched.names
+    names = f"{first} to {others[-1]}" if others else first
+    return SplitFiles(fetched.paths, f"{repo}@{fetched.revision}{exact} {names}", fetched.names == (path,))
 
 
 def read_tables(paths: Sequence[Path]) -> tuple[pl.DataFrame, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dynamics.errors import PlanError
 from dynamics.tasks import Task, TaskRows, Template
-from dynamics.tasks.files import SplitFiles, hub_file, local_files, read_tables
+from dynamics.tasks.files import SplitFiles, hub_files, local_files, read_tables
 from dynamics.tasks.groups import halved, separated
 from dynamics.tasks.rows import Columns, SplitRows, table_rows
 
@@ -127,10 +127,14 @@ class SourceRows:
         table, notes = read_tables(files.paths)
         published = self.source.files[split].n_rows
         if not files.named and published not in (None, table.height):
+            what, remedy = (
+                (files.paths[0], f"If it does not, move it to {self.task}/ in the same folder")
+                if folder
+                else (files.place, "Pin a commit with the published rows in the plan's [revisions]")
+            )
             raise PlanError(
-                f"task {self.task}: {files.paths[0]} has {table.height} rows, but {split} of {self.source.repo} has "
-                f"{published}, so it may belong to another dataset. If it does not, move it to {self.task}/ in the "
-                "same folder"
+                f"task {self.task}: {what} has {table.height} rows, but {split} of {self.source.repo} has "
+                f"{published}, so it may belong to another dataset. {remedy}"
             )
         rows = table_rows(
             table, self.source.columns, prefix=f"{self.task}-{split}", where=f"{files.paths[0]} (task {self.task})"
@@ -145,7 +149,7 @@ class SourceRows:
         if self.source.obtain:
             raise PlanError(self._missing(split, None))
         try:
-            return hub_file(self.source.repo, self.source.files[split].path, self.source.revision)
+            return hub_files(self.source.repo, split, self.source.files[split].path, self.source.revision)
         except PlanError as error:
             raise PlanError(
                 f"task {self.task}: {error}; without network, put the file into a folder as "

@@ -12,7 +12,9 @@ from dynamics.errors import CheckpointError, PlanError
 from dynamics.hub.cache import discard
 from dynamics.hub.datasets import CONVERTED, fetch_dataset_split, split_names
 from dynamics.hub.names import settings
-from dynamics.tasks.files import hub_file, read_tables
+from dynamics.tasks.files import hub_files, read_tables
+from dynamics.tasks.rows import Columns
+from dynamics.tasks.sources import File, Source, SourceRows
 from tests.hub_server import FakeHub, Fault, xet_hash
 
 REPO, PATH, SMALL = "owner/rows", "data/train.parquet", "data/train.json"
@@ -42,12 +44,12 @@ def test_transient_errors_are_retried_and_the_rows_are_right(
     hub: FakeHub, commit: str, fault: Fault | None, path: str
 ) -> None:
     hub.faults = [fault] if fault else []
-    files = hub_file(REPO, path, "main")
+    files = hub_files(REPO, "train", path, "main")
     assert fault is None or fault.times == 0
     assert read_tables(files.paths)[0].equals(TABLE)
     assert files.place == f"{REPO}@main ({commit}) {path}"
     gets = hub.files[path]
-    hub_file(REPO, path, commit)
+    hub_files(REPO, "train", path, commit)
     assert hub.files[path] == gets
 
 
@@ -56,29 +58,31 @@ def test_transient_errors_are_retried_and_the_rows_are_right(
 def test_a_file_that_stays_damaged_is_refused_and_not_kept(hub: FakeHub, tmp_path: Path, path: str) -> None:
     hub.faults = [Fault("flip", match="/resolve/", times=9)]
     with pytest.raises(PlanError, match=r"cannot get dataset owner/rows@main data/.*: hash .*, twice"):
-        hub_file(REPO, path, "main")
+        hub_files(REPO, "train", path, "main")
     assert not [path for path in (tmp_path / "cache").rglob("train*") if path.is_file()]
     hub.faults = []
-    assert read_tables(hub_file(REPO, path, "main").paths)[0].equals(TABLE)
+    assert read_tables(hub_files(REPO, "train", path, "main").paths)[0].equals(TABLE)
 
 
 @pytest.mark.usefixtures("commit")
 def test_a_file_that_is_not_there_is_one_line_at_once(hub: FakeHub) -> None:
-    with pytest.raises(PlanError, match=r"cannot get other.parquet of dataset owner/rows@main.* it has") as refused:
-        hub_file(REPO, "other.parquet", "main")
+    with pytest.raises(
+        PlanError, match=r"cannot get other.parquet of dataset owner/rows@main: .* it has data/train"
+    ) as refused:
+        hub_files(REPO, "dev", "other.parquet", "main")
     assert "\n" not in str(refused.value)
     assert hub.requests["HEAD file"] == 0
 
 
 @pytest.mark.usefixtures("commit")
 def test_damage_in_the_cache_is_seen_offline_too(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    (cached,) = hub_file(REPO, PATH, "main").paths
+    (cached,) = hub_files(REPO, "train", PATH, "main").paths
     content = cached.resolve()
     content.write_bytes(content.read_bytes()[:-1] + b"x")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     hub.reset_counts()
     with pytest.raises(PlanError, match="HF_HUB_OFFLINE is set, so it is not fetched again"):
-        hub_file(REPO, PATH, "main")
+        hub_files(REPO, "train", PATH, "main")
     assert content.exists()
     assert not hub.requests
 
@@ -88,14 +92,14 @@ def test_a_cache_that_another_program_filled_is_checked_by_the_names_of_its_blob
 ) -> None:
     theirs = Path(hf_hub_download(REPO, PATH, repo_type="dataset", endpoint=hub.endpoint, cache_dir=settings().cache))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert read_tables(hub_file(REPO, PATH, "main").paths)[0].equals(TABLE)
+    assert read_tables(hub_files(REPO, "train", PATH, "main").paths)[0].equals(TABLE)
     blob = theirs.parent / theirs.readlink()
     blob.write_bytes(blob.read_bytes()[:-1] + b"x")
     with pytest.raises(PlanError, match=r"hash .*HF_HUB_OFFLINE is set"):
-        hub_file(REPO, PATH, commit)
+        hub_files(REPO, "train", PATH, commit)
     blob.rename(theirs)
     with pytest.raises(PlanError, match="put HF_HUB_CACHE on a disk with symbolic links"):
-        hub_file(REPO, PATH, commit)
+        hub_files(REPO, "train", PATH, commit)
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["store", "no store"])
@@ -103,15 +107,15 @@ def test_a_file_of_the_xet_store_is_sound(
     xet: FakeHub, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_SHARED_BLOBS", not shared)
-    (file,) = hub_file(REPO, PATH, "main").paths
+    (file,) = hub_files(REPO, "train", PATH, "main").paths
     blob = file.parent / file.readlink()
     assert blob.is_symlink() == shared
     assert (file.resolve().name == xet_hash(file.read_bytes())) == shared
     assert read_tables([file])[0].equals(TABLE)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert hub_file(REPO, PATH, "main").paths == (file,)
+    assert hub_files(REPO, "train", PATH, "main").paths == (file,)
     shutil.rmtree(tmp_path / "cache" / ".pythia-emergence")  # as if another program had filled the cache
-    assert hub_file(REPO, PATH, commit).paths == (file,)
+    assert hub_files(REPO, "train", PATH, commit).paths == (file,)
     assert xet.requests["GET file"] == 0
 
 
@@ -119,13 +123,13 @@ def test_damaged_content_that_repositories_share_is_replaced_for_all(xet: FakeHu
     """And what a second repository shows is never deleted."""
     other = "owner/copy"
     xet.add(f"datasets/{other}", "main", xet.trees[commit])
-    (mine,), (theirs,) = (hub_file(repo, PATH, "main").paths for repo in (REPO, other))
+    (mine,), (theirs,) = (hub_files(repo, "train", PATH, "main").paths for repo in (REPO, other))
     store = mine.resolve()
     assert theirs.resolve() == store
     sound = store.read_bytes()
     store.chmod(0o600)
     store.write_bytes(sound[:-1] + b"x")
-    assert hub_file(REPO, PATH, "main").paths[0].read_bytes() == sound
+    assert hub_files(REPO, "train", PATH, "main").paths[0].read_bytes() == sound
     assert theirs.read_bytes() == sound
     discard(mine, settings().cache)
     assert not mine.exists()
@@ -190,14 +194,32 @@ def test_a_pinned_commit_is_not_left_for_the_conversion(hub: FakeHub, commit: st
         fetch_dataset_split(REPO, "dev", "data/dev.parquet", commit)
 
 
+@pytest.mark.parametrize(("published", "is_taken"), [(100, True), (None, True), (101, False)])
+def test_a_task_takes_a_split_found_by_name_unless_it_has_another_number_of_rows(
+    hub: FakeHub, published: int | None, is_taken: bool
+) -> None:
+    halves = {"data/train.parquet": parquet(TABLE[:100]), "moved/validation.parquet": b"", "validation": b""}
+    halves["data/validation-00000-of-00001.parquet"] = parquet(TABLE[100:])
+    commit = hub.add(f"datasets/{REPO}", "main", halves)
+    files = {"train": File(PATH, 7), "validation": File("data/validation.parquet", published)}
+    reader = SourceRows("mine", Source(REPO, files, Columns({"text": "text"}, "label", (0, 1))))
+    if is_taken:
+        rows = reader()
+        assert [row.fields["text"] for row in rows.test] == TABLE["text"][100:].to_list()
+        assert f"test {REPO}@main ({commit}) data/validation-00000-of-00001.parquet: 100 of 100 rows" in rows.source
+    else:
+        with pytest.raises(PlanError, match=r"validation-0.* has 100 rows, but .* has 101.* Pin a commit"):
+            reader()
+
+
 @pytest.mark.parametrize("wrong", [{"oid": "0" * 40, "lfs": None}, {"lfs": {"oid": "0" * 64}}, {"size": 7}])
 def test_a_listing_that_was_wrong_is_asked_for_anew(hub: FakeHub, commit: str, wrong: dict) -> None:
     hub.tree_overrides = {commit: {PATH: wrong}}
     with pytest.raises(PlanError):
-        hub_file(REPO, PATH, "main")
+        hub_files(REPO, "train", PATH, "main")
     hub.tree_overrides = {}
     hub.reset_counts()
-    assert read_tables(hub_file(REPO, PATH, "main").paths)[0].equals(TABLE)
+    assert read_tables(hub_files(REPO, "train", PATH, "main").paths)[0].equals(TABLE)
     assert hub.requests["GET tree"] <= 1
 
 
