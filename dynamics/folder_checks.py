@@ -200,7 +200,7 @@ def own_unembedding(folder: Path, weights: str) -> str | None:
             return None
         digests = {name: digest for path in weight_files(folder, weights) for name, digest in _matrices(path)}
     except (CheckpointError, OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # what is wrong with the files is said where they are opened
+        return None  # opening the files says what is wrong with them
     head = next((name for name in digests if name.endswith(_UNEMBEDDINGS)), None)
     if head is None or len(set(digests.values())) < 2:
         return None
@@ -251,11 +251,11 @@ def check_no_pointers(files: Iterable[Path]) -> None:
 
 def _check_no_adapter(folder: Path, weights: str) -> None:
     """Check that no adapter lies beside the weights: transformers would add it where `peft` is installed."""
-    found = [name for name in _ADAPTERS if (folder / name).exists()]
-    if found and weight_files(folder, weights):
+    adapters = [name for name in _ADAPTERS if (folder / name).exists()]
+    if adapters and weight_files(folder, weights):
         raise CheckpointError(
-            f"{folder} holds full weights and an adapter ({found[0]}): two models. Move the adapter's files elsewhere "
-            f"to measure the weights without it, or else {_MERGE}"
+            f"{folder} holds full weights and an adapter ({adapters[0]}): two models. Move the adapter's files "
+            f"elsewhere to measure the weights without it, or else {_MERGE}"
         )
 
 

@@ -103,7 +103,7 @@ def _missing_steps_message(model: str, missing: Sequence[int], available: Collec
     listed = ", ".join(f"{step} (nearest: {_nearest(step, available)})" for step in missing[:shown])
     more = f" and {len(missing) - shown} more" if len(missing) > shown else ""
     return (
-        f"{model} has no revision for {len(missing)} of the steps asked for: {listed}{more}; "
+        f"{model} has no revision for {len(missing)} of the requested steps: {listed}{more}; "
         'change `steps`, or add missing = "skip"'
     )
 

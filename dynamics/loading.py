@@ -241,8 +241,8 @@ def _tensor_types(folder: Path, weights: str) -> dict[str, str]:
 def _check_complete(folder: Path, report: dict) -> None:
     """Check that config and weights agree, since transformers fills in missing tensors and drops unknown ones."""
     for kind, remedy in _REMEDIES.items():
-        found = (str(key[0] if isinstance(key, tuple) else key) for key in report.get(kind) or ())
-        keys = sorted(key for key in found if kind != "unexpected_keys" or not OLD_BUFFERS.fullmatch(key))
+        reported = (str(key[0] if isinstance(key, tuple) else key) for key in report.get(kind) or ())
+        keys = sorted(key for key in reported if kind != "unexpected_keys" or not OLD_BUFFERS.fullmatch(key))
         if keys:
             shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
             raise CheckpointError(f"{folder} does not fit its config.json: {kind.replace('_', ' ')}: {shown}. {remedy}")
@@ -279,8 +279,8 @@ def _check_every_parameter(folder: Path, model: PreTrainedModel, types: Mapping[
             )
         if parameter is not None:
             named[parameter] = name
-    there = {id(parameters[name]) for name in named}
-    if absent := [name for name, parameter in parameters.items() if id(parameter) not in there]:
+    present = {id(parameters[name]) for name in named}
+    if absent := [name for name, parameter in parameters.items() if id(parameter) not in present]:
         raise CheckpointError(
             f"{folder} does not fit its config.json: missing: {absent[0]}. {_REMEDIES['missing_keys']}"
         )

@@ -36,8 +36,8 @@ def steps_in(model: str, root: Path, steps: Steps | None, pattern: str | None) -
     itself = root.resolve().parent, {FINISHED: StepName(FINISHED, root.resolve().name, None)}
     names = sorted(path.name for path in root.iterdir() if path.is_dir())
     by_pattern = {p: steps_by_name(model, names, p) for p in (_PATTERNS if pattern is None else (pattern,))}
-    found = {p: in_order for p, in_order in by_pattern.items() if in_order}
-    with_files = [p for p in found if any(_is_checkpoint(root / name.name) for name in found[p].values())]
+    steps_of = {p: in_order for p, in_order in by_pattern.items() if in_order}
+    with_files = [p for p in steps_of if any(_is_checkpoint(root / name.name) for name in steps_of[p].values())]
     if steps == ITSELF:
         if pattern is not None:
             raise PlanError(
@@ -45,14 +45,14 @@ def steps_in(model: str, root: Path, steps: Steps | None, pattern: str | None) -
             )
         return itself
     if len(with_files) > 1:
-        raise PlanError(_two_readings(root, [_folders(found[p], p) for p in with_files]))
+        raise PlanError(_two_readings(root, [_folders(steps_of[p], p) for p in with_files]))
     has_model = (root / "config.json").is_file() and any(weight_files(root, kind) for kind in ("safetensors", "bin"))
     if with_files and has_model and pattern is None and steps in (None, "all"):
-        raise PlanError(_two_readings(root, [_own_model(), _folders(found[with_files[0]], with_files[0])]))
+        raise PlanError(_two_readings(root, [_own_model(), _folders(steps_of[with_files[0]], with_files[0])]))
     may_be_model = (root / "config.json").is_file() or bool(weight_files(root, "gguf"))
-    if found and (with_files or not may_be_model or pattern is not None):
-        chosen = (with_files or list(found))[0]
-        return root, _by_training_state(model, root, found[chosen], chosen)
+    if steps_of and (with_files or not may_be_model or pattern is not None):
+        chosen = (with_files or list(steps_of))[0]
+        return root, _by_training_state(model, root, steps_of[chosen], chosen)
     if may_be_model and pattern is None:
         return itself
     other = f"; it holds a model itself: leave `pattern` out to run that as step {FINISHED}" if may_be_model else ""
@@ -85,7 +85,7 @@ def _by_training_state(model: str, root: Path, names: dict[int, StepName], patte
     Raises:
         PlanError: two folders are the same step.
     """
-    found: dict[int, StepName] = {}
+    steps_of: dict[int, StepName] = {}
     for name in sorted(names.values(), key=lambda name: name.step):
         step = _global_step(root / name.name)
         actual = name
@@ -96,13 +96,13 @@ def _by_training_state(model: str, root: Path, names: dict[int, StepName], patte
                 tokens_seen=name.tokens_seen if "{n}" in pattern else tokens_at(model, step),
                 note=f"its name says step {name.step}, its trainer_state.json step {step}, which is used",
             )
-        if actual.step in found:
+        if actual.step in steps_of:
             raise PlanError(
-                f"{root} has {found[actual.step].name} and {name.name} for step {actual.step} by their "
+                f"{root} has {steps_of[actual.step].name} and {name.name} for step {actual.step} by their "
                 "trainer_state.json; move one of the two elsewhere"
             )
-        found[actual.step] = actual
-    return found
+        steps_of[actual.step] = actual
+    return steps_of
 
 
 def _global_step(folder: Path) -> int | None:

@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from dynamics.checkpoints import Checkpoint
 from dynamics.command_line import command, user_errors_exit_2
 from dynamics.errors import CheckpointError, PlanError, UserError
-from dynamics.families import check_supported
+from dynamics.folder_checks import check_config, read_json
 from dynamics.hub.datasets import SplitOnHub, fetch_dataset_split
 from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.listing import Commit
@@ -43,11 +43,11 @@ class Check:
 
     what: str
     ok: bool
-    found: str
+    outcome: str
 
     def line(self) -> str:
-        """It as text."""
-        return f"{'ok  ' if self.ok else 'FAIL'}  {self.what}: {self.found}"
+        """The check as one line of text."""
+        return f"{'ok  ' if self.ok else 'FAIL'}  {self.what}: {self.outcome}"
 
 
 def examine(plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan; see jobs/plans/")]) -> None:
@@ -123,12 +123,14 @@ def _label_names(what: str, task: Task, reader: SourceRows, split: SplitOnHub) -
         for value, word in zip(columns.labels, words, strict=False)
         if isinstance(value, int) and value in range(len(names))
     ]
-    said = ", ".join(f"{name} is {word!r}" for name, word in pairs)
+    pairs_text = ", ".join(f"{name} is {word!r}" for name, word in pairs)
     lower = [word.lower() for word in words]
     swapped = [name for name, word in pairs if name.lower() in lower and name.lower() != word.lower()]
     if swapped or len(names) != len(columns.labels):
-        return Check(what, False, f"{said}; the file has {', '.join(names)}: another order or number; pin its commit")
-    return Check(what, True, said)
+        return Check(
+            what, False, f"{pairs_text}; the file has {', '.join(names)}: another order or number; pin its commit"
+        )
+    return Check(what, True, pairs_text)
 
 
 def _names_in(path: Path, column: str) -> list[str] | None:
@@ -158,21 +160,21 @@ def _redirect(what: str, commit: Commit, path: str) -> Check:
 def _checkpoint(plan: SweepPlan, rows: dict[str, Sequence[Row]]) -> Iterator[Check]:
     """Checks of the smallest checkpoint of the plan that is on the Hub, and of its tokenizer with every task."""
     try:
-        found = [checkpoint for checkpoint in find_all(plan) if checkpoint.remote and checkpoint.init_seed is None]
+        remote = [checkpoint for checkpoint in find_all(plan) if checkpoint.remote and checkpoint.init_seed is None]
     except CheckpointError as error:
         yield Check("checkpoints", False, str(error))
         return
-    if not found:
+    if not remote:
         yield Check("checkpoints", True, "the plan has none on the Hub")
         return
-    checkpoint = min(found, key=_n_bytes)
-    remote, what = checkpoint.remote, f"{checkpoint.model}@{checkpoint.revision}"
-    assert remote is not None
+    checkpoint = min(remote, key=_n_bytes)
+    files, what = checkpoint.remote, f"{checkpoint.model}@{checkpoint.revision}"
+    assert files is not None
     try:
-        folder = fetch_setup(remote)
-        yield Check(what, True, f"{', '.join(file.path for file in remote.setup)}, hashes as listed")
-        check_supported(json.loads((folder / "config.json").read_text()).get("model_type"))
-        yield _redirect(what, remote.commit, remote.weights[0].path)
+        folder = fetch_setup(files)
+        yield Check(what, True, f"{', '.join(file.path for file in files.setup)}, hashes as listed")
+        check_config(read_json(folder, "config.json"), what)
+        yield _redirect(what, files.commit, files.weights[0].path)
         tokenizer = load_tokenizer(replace(checkpoint, folder=folder))
         yield Check(f"{what} tokenizer", True, f"{len(tokenizer)} tokens, {type(tokenizer).__name__}")
     except (UserError, ValueError) as error:

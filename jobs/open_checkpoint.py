@@ -61,7 +61,7 @@ def resolve_device(device: str) -> str:
     """`auto` is CUDA where there is one, else the CPU.
 
     Raises:
-        PlanError: CUDA is asked for by name, and this process has no such device.
+        PlanError: CUDA is requested by name, and this process has no such device.
     """
     n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.startswith("cuda") and int(device.partition(":")[2] or 0) >= n_devices:

@@ -40,7 +40,7 @@ def fetch_dataset_split(repo: str, split: str, hint: str, revision: str = "main"
     """The verified files of a split: the one at a known path, else Parquet files that are named after the split.
 
     Searched are the revision and, unless that is a commit, the Hub's own conversion to Parquet. A file that differs
-    from its hash is deleted and downloaded once more; if it differs again, the listing is requested anew, and where
+    from its hash is deleted and downloaded once more; if it differs again, the listing is requested again, and where
     that has not changed, the fetch fails. Offline, nothing is deleted, and without a stored listing the known path is
     read from the cache.
 

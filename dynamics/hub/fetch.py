@@ -253,7 +253,7 @@ def _check_place(path: Path, commit: Commit, file: HubFile, hub: HubSettings, be
     remove(hub.cache, new & {path}, new & {blob})
     if path.parent.name != commit.sha and not any(path.parent.iterdir()):
         path.parent.rmdir()
-    raise BadAnswer("the server named another commit or another content when it was asked again")
+    raise BadAnswer("the server named another commit or another content when the request was repeated")
 
 
 def _disk_full_message(cache: Path, what: str, size: int) -> str:

@@ -132,7 +132,7 @@ def list_refs(repo: str, kind: Kind = "model") -> dict[str, str]:
 def list_files(repo: str, commit_sha: str, kind: Kind = "model") -> tuple[HubFile, ...]:
     """All files of a commit, sorted; one request per thousand files, none if they were listed before.
 
-    A kept listing that is none is requested anew.
+    A kept listing that is none is requested again.
 
     Raises:
         CheckpointError: no such commit, no permission, no network, or malformed entries.
@@ -153,7 +153,7 @@ def list_files(repo: str, commit_sha: str, kind: Kind = "model") -> tuple[HubFil
 
 
 def list_again(repo: str, commit_sha: str, kind: Kind = "model") -> tuple[HubFile, ...]:
-    """All files of a commit, requested anew: a kept listing that contradicts the server or a file is dropped.
+    """All files of a commit, requested again: a kept listing that contradicts the server or a file is dropped.
 
     Raises:
         CheckpointError: as `list_files`.

@@ -46,7 +46,7 @@ def with_retries(
         call: the call.
         what: its object, for messages.
         attempts: largest number of attempts.
-        progress: how far the call is, for the line that is said every 30 s.
+        progress: how far the call is, for the line that is printed every 30 s.
 
     Raises:
         Unreachable: every attempt had a transient error; with the last one.

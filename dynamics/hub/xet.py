@@ -1,7 +1,7 @@
 """The Hub's Xet store: whether it answers. Where it does not, content comes by plain HTTPS, for all who use the cache.
 
-The client of that store tries for minutes, each file anew. So the store is asked before the first file, and one that
-does not answer, or fails a download, is left alone by every process for an hour.
+The client of that store tries for minutes, for each file again. So the store is tried before the first file, and one
+that does not answer, or fails a download, is left alone by every process for an hour.
 """
 
 import time

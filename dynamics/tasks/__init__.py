@@ -41,7 +41,7 @@ class Row:
         fields: the texts that templates name.
         gold: index of its gold label.
         links: what rows that belong together have in common: a passage, a premise, a value of the plan's `group`.
-        group: the id of the first of the rows on its side that belong together; None for a row that stands alone.
+        group: the id of the first of the rows on its side that belong together; None for a row that has none.
     """
 
     example_id: str

@@ -26,7 +26,7 @@ class Definition:
         labels: its raw values, in label order.
         label_words: the label word of each of them.
         templates: at least one.
-        group: the column of what rows that belong together have in common; None where every row stands alone.
+        group: the column of what rows that belong together have in common; None where no rows do.
     """
 
     name: str

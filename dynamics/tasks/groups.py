@@ -144,7 +144,7 @@ def _without(rows: Sequence[Row], groups: Sequence[int], others: set[int]) -> tu
 
 
 def _named(rows: Sequence[Row], groups: Sequence[int]) -> tuple[Row, ...]:
-    """The rows with the id of the first one in their group as its name; None for a row that stands alone."""
+    """The rows with the id of the first one in their group as its name; None for a row that belongs to no other."""
     sizes, first = Counter(groups), {}
     for row, group in zip(rows, groups, strict=True):
         first.setdefault(group, row.example_id)

@@ -131,7 +131,7 @@ def _text(value: object, column: str, where: str) -> str | None:
     text = str(value)
     if "\0" in text:
         raise PlanError(
-            f"column {column} of {where} holds a NUL character, as a broken \\u escape of JSON becomes; mend the text"
+            f"column {column} of {where} holds a NUL character, as a broken \\u escape of JSON becomes; correct it"
         )
     return text
 

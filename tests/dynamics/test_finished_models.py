@@ -34,7 +34,7 @@ def test_a_models_own_folder_is_one_checkpoint(folder: Path, monkeypatch: pytest
 
 
 def test_a_models_own_folder_has_no_other_step(folder: Path) -> None:
-    with pytest.raises(PlanError, match=r"no revision for 1 of the steps asked for: 512 \(nearest: 1\)"):
+    with pytest.raises(PlanError, match=r"no revision for 1 of the requested steps: 512 \(nearest: 1\)"):
         find_checkpoints("mine", (512,), folder)
 
 

@@ -61,7 +61,7 @@ def test_each_reading_can_be_asked_for(trained: Path) -> None:
     assert found(trained, pattern="checkpoint-{step}") == BOTH
     assert found(trained, (1000,)) == BOTH[1:]
     assert found(trained, range(500, 1001, 500)) == BOTH
-    with pytest.raises(PlanError, match=r"no revision for 1 of the steps asked for: 1 \(nearest: 500\)"):
+    with pytest.raises(PlanError, match=r"no revision for 1 of the requested steps: 1 \(nearest: 500\)"):
         found(trained, (1,))
     with pytest.raises(PlanError, match="remove one of them"):
         found(trained, "finished", pattern="checkpoint-{step}")

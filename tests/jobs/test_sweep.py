@@ -236,7 +236,7 @@ def test_a_damaged_checkpoint_fails_alone_with_one_line(
         ({"models": [{"id": "tiny", "folder": "/nowhere"}]}, "/nowhere is not a folder"),
         (
             {"models": [{"id": "tiny", "folder": "HERE", "steps": [3]}]},
-            "tiny has no revision for 1 of the steps asked for: 3 (nearest: 0 and 4)",
+            "tiny has no revision for 1 of the requested steps: 3 (nearest: 0 and 4)",
         ),
         ({"name": "../x"}, "name = '../x': String should match pattern"),
         ({"models": [{"id": "tiny", "folder": "HERE", "steps": []}]}, "models.0.steps"),

@@ -85,12 +85,12 @@ def _conflicts(rows: pl.DataFrame) -> list[Problem]:
     problems = []
     for (method, variant, n_labelled), fits in shared.group_by(FIT, maintain_order=True):
         rows_of_fits = fits.select("fit_id", "unit_id", "fits").iter_rows()
-        found = [f"{fit_id} of {n} units (fits {names})" for fit_id, n, names in rows_of_fits]
+        units_of_fits = [f"{fit_id} of {n} units (fits {names})" for fit_id, n, names in rows_of_fits]
         problems.append(
             Problem(
                 "conflict",
                 f"{method} {variant!r} at K = {n_labelled}",
-                f"two fits of one name, which analyses average: {' and '.join(found)}",
+                f"two fits of one name, which analyses average: {' and '.join(units_of_fits)}",
                 "they are of plans that give one name to two settings: delete the files *.<fits>.parquet of one of the "
                 "two in prompt_scores and reweightings and its plan in OUT/plans, then sweep the other's plan again",
             )

@@ -58,8 +58,8 @@ def check_commits(units: pl.DataFrame) -> list[Problem]:
         ("metadata", "name another part than their file's", pl.col("part") != pl.col("file_part")),
         ("duplicate rows", "have two rows in their part", pl.struct(_ON).is_duplicated()),
     ]
-    found = [(kind, what, done.filter(where).with_columns(part="file_part")) for kind, what, where in faults]
-    problems = [problem for kind, what, rows in found for problem in by_part(rows, kind, what)]
+    faulty = [(kind, what, done.filter(where).with_columns(part="file_part")) for kind, what, where in faults]
+    problems = [problem for kind, what, rows in faulty for problem in by_part(rows, kind, what)]
     return problems + _conflicts(done)
 
 
