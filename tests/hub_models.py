@@ -18,15 +18,13 @@ Files = dict[str, bytes]
 SETUP = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
-@cache
 def setup_files() -> Files:
     """config.json and the tokenizer of every checkpoint."""
     return {name: content for name, content in _saved(0).items() if name in SETUP}
 
 
-@cache
 def single(seed: int) -> Files:
-    """One model.safetensors."""
+    """One model.safetensors; a dict of its own, which a test may change."""
     return {name: content for name, content in _saved(seed).items() if name in (*SETUP, "model.safetensors")}
 
 

@@ -262,7 +262,7 @@ def test_an_empty_label_word_is_refused(tmp_path: Path, word: str) -> None:
 
 def test_a_permuted_tokenizer_at_one_step_of_a_hub_model_is_refused(hub: FakeHub) -> None:
     for step in (0, 1, 2):
-        files = dict(hub_models.single(step))
+        files = hub_models.single(step)
         if step == 1:
             content = json.loads(files["tokenizer.json"])
             words = list(content["model"]["vocab"])
