@@ -12,19 +12,10 @@ from dynamics.methods.fits import Fit
 from dynamics.results.audit.folder import remove
 from dynamics.results.completeness import Lost, find_lost
 from dynamics.results.contributions import read_unit_arrays
+from dynamics.results.file_names import Part, fits_name
 from dynamics.results.metadata import saved_plans
 from dynamics.results.places import delete
-from dynamics.results.store import (
-    Part,
-    ResultStore,
-    check_identity,
-    fits_name,
-    open_store,
-    parts,
-    read_part,
-    rewrite_scores,
-    write_fits,
-)
+from dynamics.results.store import ResultStore, check_identity, open_store, parts, read_part, rewrite_scores, write_fits
 from dynamics.results.tables import fit_tables, unit_tables
 from dynamics.unit_arrays import UnitArrays
 from jobs.missing import check_fits

@@ -11,7 +11,8 @@ from dynamics.errors import StoreError
 from dynamics.methods.baselines import PromptingBaseline
 from dynamics.methods.fits import Fit
 from dynamics.results.completeness import Lost, find_lost
-from dynamics.results.store import CELL, FIT, Part, ResultStore, check_identity, read_fits, read_units
+from dynamics.results.file_names import Part
+from dynamics.results.store import CELL, FIT, ResultStore, check_identity, read_fits, read_units
 from jobs.resolving import ResolvedPlan
 from jobs.sweep_plan import SweepPlan
 from jobs.work import CacheSettings, CheckpointWork, MissingBaselines, RetryState, RunSettings, WorkUnit

@@ -17,7 +17,8 @@ from dynamics.methods.nearest import Embed, EmbeddingCache, checkpoint_embedder,
 from dynamics.methods.prompting import PromptInputs, baseline_scores
 from dynamics.partition import select_rows
 from dynamics.prompts import fitting_rows
-from dynamics.results.store import Part, ResultStore, finished_units, read_part, write_fits
+from dynamics.results.file_names import Part
+from dynamics.results.store import ResultStore, finished_units, read_part, write_fits
 from dynamics.results.tables import table
 from dynamics.tasks import TaskRows
 from jobs.missing import without_stored

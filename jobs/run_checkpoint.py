@@ -20,7 +20,8 @@ from dynamics.gate import check_unit
 from dynamics.identity import METHOD_VERSION, identity_hash
 from dynamics.partition import PARTITION_SEED
 from dynamics.prompts import PromptSet, build_prompts
-from dynamics.results.store import Part, ResultStore, part_id, write_units
+from dynamics.results.file_names import Part, part_id
+from dynamics.results.store import ResultStore, write_units
 from dynamics.results.tables import table, unit_tables
 from dynamics.tasks import Task, TaskRows
 from dynamics.unit_arrays import UnitArrays

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from dynamics.components import component_grid
-from dynamics.results.store import ResultStore, open_store, part_id, write_units
+from dynamics.results.file_names import part_id
+from dynamics.results.store import ResultStore, open_store, write_units
 from dynamics.results.tables import table, unit_tables
 from dynamics.unit_arrays import UnitArrays
 

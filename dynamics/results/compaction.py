@@ -18,9 +18,10 @@ import pyarrow as pa
 from dynamics.atomic_write import TEMPORARY
 from dynamics.errors import StoreError
 from dynamics.results.checksums import encode
+from dynamics.results.file_names import parse_file
 from dynamics.results.places import Entry, Place, delete, entries, exists, names, place, put, read
 from dynamics.results.schema import SCHEMA_VERSION, TABLES
-from dynamics.results.store import MARKER, ResultStore, parse_file, part_files, read_files, read_units
+from dynamics.results.store import MARKER, ResultStore, part_files, read_files, read_units
 
 FILE_BYTES = 256 * 2**20
 """Size in memory of the rows of a file, which is smaller on disk."""

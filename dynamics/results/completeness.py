@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from dynamics.results.audit.findings import Removal
+from dynamics.results.file_names import FITTED, Part
 from dynamics.results.places import Place
 from dynamics.results.schema import TABLES
-from dynamics.results.store import FITTED, Part, ResultStore, files_with_weights, parts, read_units, table_files
+from dynamics.results.store import ResultStore, files_with_weights, parts, read_units, table_files
 
 _OWN = [table for table in TABLES if table not in ("units", "reweightings")]
 """Tables in which every part has a file of its own."""

@@ -12,8 +12,9 @@ import polars as pl
 
 from dynamics.components import parse_component
 from dynamics.errors import StoreError
+from dynamics.results.file_names import Part
 from dynamics.results.schema import KEYS
-from dynamics.results.store import Part, ResultStore, read_part
+from dynamics.results.store import ResultStore, read_part
 from dynamics.unit_arrays import UnitArrays
 
 

@@ -1,31 +1,34 @@
 """ResultStore: the files of a results folder, written so that a kill at any moment leaves whole parts or none.
 
-    OUT/<table>/model=<percent-encoded id>/step=<int>/<task>-<part>.parquet
-
 A part holds the units of one (checkpoint, task) that were computed together; its name is a hash of their unit ids. Fits
-on it, which are made later too, are in files of their own, `<task>-<part>.<fits>.parquet`. Files of other names are not
+on it, which are made later too, are in files of their own (`dynamics.results.file_names`). Files of other names are not
 read. The part's file in `units` is written last and is the commit: readers leave out rows of parts that `units` does
 not name. A failed unit has a row in `units/.../<task>-failed-<hash>.parquet` and none in other tables.
 """
 
 import io
 import json
-import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
 import polars as pl
 import pyarrow as pa
 
 from dynamics.atomic_write import TEMPORARY
 from dynamics.errors import StoreError, first_line, unknown
-from dynamics.identity import IDENTITY_VERSION, short_hash
+from dynamics.identity import IDENTITY_VERSION
 from dynamics.results.checksums import damage_of, encode
+from dynamics.results.file_names import (
+    Part,
+    cut_off,
+    is_part_file,
+    parse_file,
+    part_id,
+    part_path,
+)
 from dynamics.results.places import (
     Entry,
     Place,
@@ -41,12 +44,6 @@ from dynamics.results.places import (
 from dynamics.results.schema import SCHEMA_VERSION, TABLES
 
 MARKER = "store.json"
-FITTED = ("prompt_scores", "reweightings")
-"""Tables to which fits add rows."""
-_PART_NAME = {
-    "units": re.compile(r".+-[0-9a-f]{16}\.parquet"),
-    **dict.fromkeys(FITTED, re.compile(r".+-[0-9a-f]{16}(\.[0-9a-f]{8})?\.parquet")),
-}
 CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
 """Columns that identify a unit to a reader: at most one finished unit has the same values."""
 FIT = ["method", "variant", "n_labelled"]
@@ -55,23 +52,13 @@ FIT = ["method", "variant", "n_labelled"]
 
 @dataclass(frozen=True)
 class ResultStore:
-    """A folder of result tables, on a disk or in an object store. Only this module knows its file names."""
+    """A folder of result tables, on a disk or in an object store."""
 
     root: Place
     compacted: bool = False
     """Whether it is a compacted copy (`dynamics.results.compaction`), which is read only."""
     identity_version: int = IDENTITY_VERSION
     """Version of the ids in it (`dynamics.identity`)."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """The units of one (checkpoint, task) that were computed together, and are committed together."""
-
-    model: str
-    step: int
-    task: str
-    name: str
 
 
 def open_store(root: Place | str, *, create: bool = False) -> ResultStore:
@@ -150,15 +137,13 @@ def write_fits(store: ResultStore, part: Part, fits: str, tables: Mapping[str, p
         tables: rows of `prompt_scores`, and of `reweightings` where weights were fitted.
     """
     for name in sorted(tables, reverse=True):
-        _write_part(
-            part_path(store, name, part).with_name(f"{part.task}-{part.name}.{fits}.parquet"), tables[name], name
-        )
+        _write_part(part_path(store.root, name, part, fits), tables[name], name)
 
 
 def rewrite_scores(store: ResultStore, part: Part, tables: Sequence[Mapping[str, pa.Table]]) -> None:
     """Replace the predictions and scores of a committed part, each file atomically; one mapping of tables per unit."""
     for name in ("predictions", "component_scores", "prompt_scores"):
-        _write_part(part_path(store, name, part), pa.concat_tables([unit[name] for unit in tables]), name)
+        _write_part(part_path(store.root, name, part), pa.concat_tables([unit[name] for unit in tables]), name)
 
 
 def parts(store: ResultStore) -> list[Part]:
@@ -186,7 +171,7 @@ def read_part(store: ResultStore, table: str, part: Part) -> pl.DataFrame:
     Raises:
         StoreError: a file was changed since it was written, or cannot be read.
     """
-    files = entries(part_path(store, table, part).parent, "*.parquet")
+    files = entries(part_path(store.root, table, part).parent, "*.parquet")
     files = [entry for entry in files if is_part_file(table, entry) and parse_file(entry)[0] == part]
     if not files:
         return pl.DataFrame(schema=_polars_schema(table))
@@ -224,12 +209,6 @@ def _explained(store: ResultStore) -> Iterator[None]:
         ) from error
 
 
-def part_path(store: ResultStore, table: str, part: Part) -> Place:
-    """The file that holds a part's rows of a table."""
-    folder = store.root / table / f"model={quote(part.model, safe='')}" / f"step={part.step}"
-    return folder / f"{part.task}-{part.name}.parquet"
-
-
 def write_failures(store: ResultStore, units: pa.Table) -> None:
     """Record failed units, so that status and summary can name them; a later success supersedes the record."""
     _write_part(_path(store, "units", units, f"failed-{part_id(units['unit_id'].to_pylist())}"), units, "units")
@@ -241,22 +220,12 @@ def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
     Raises:
         StoreError: a file of `units` cannot be read.
     """
-    folder = part_path(store, "units", Part(model, step, "", "")).parent
+    folder = part_path(store.root, "units", Part(model, step, "", "")).parent
     files = [entry for entry in entries(folder, "*.parquet") if is_part_file("units", entry)]
     files = [entry for entry in files if "-failed-" not in entry.place.name]
     with _explained(store):
         rows = _scan_files(files, "units").select("unit_id", "part").collect()
     return dict(reversed(list(rows.iter_rows())))
-
-
-def part_id(unit_ids: Iterable[str]) -> str:
-    """The name of the part that holds these units."""
-    return short_hash("\n".join(sorted(unit_ids)))
-
-
-def fits_name(fit_ids: Iterable[str]) -> str:
-    """Name of the file that holds these fits of a part."""
-    return short_hash(" ".join(sorted(fit_ids)), 8)
 
 
 def read_units(store: ResultStore) -> pl.DataFrame:
@@ -361,18 +330,6 @@ def files_with_weights(store: ResultStore, files: Sequence[Entry]) -> set[str]:
         return set(fitted.collect()["_file"])
 
 
-def is_part_file(table: str, entry: Entry) -> bool:
-    """Whether a file has the name of a part, or of fits in a table that has them; a copy by hand often has not."""
-    return _PART_NAME.get(table, _PART_NAME["units"]).fullmatch(entry.place.name) is not None
-
-
-def cut_off(entry: Entry) -> str | None:
-    """What is wrong with the size or the end of a Parquet file; None where both are right."""
-    if entry.size == 0:
-        return "empty (0 bytes)"
-    return "cut off or not Parquet" if entry.size < 12 or _last_bytes(entry.place) != b"PAR1" else None
-
-
 def _unit_rows(store: ResultStore) -> pl.DataFrame:
     """All rows of `units`, finished and failed; a unit that two sweeps computed at once has two."""
     files = part_files(store, "units")
@@ -399,16 +356,6 @@ def _current(store: ResultStore, rows: pl.DataFrame) -> pl.DataFrame:
             f"Delete the parts {', '.join(conflicting['part'].unique().sort())} in every table and resume one of them"
         )
     return pl.concat([done, failed.join(done, on=CELL, how="anti")]).sort("unit_id")
-
-
-def parse_file(entry: Entry) -> tuple[Part, str | None]:
-    """The part whose rows a file holds, by the file's name, and the set of fits where it holds rows of fits."""
-    step, model = entry.place.parent.name, entry.place.parent.parent.name
-    task, _, rest = entry.place.name.removesuffix(".parquet").rpartition("-")
-    name, _, fits = rest.partition(".")
-    if task.endswith("-failed"):
-        task, name = task.removesuffix("-failed"), f"failed-{name}"
-    return Part(unquote(model.removeprefix("model=")), int(step.removeprefix("step=")), task, name), fits or None
 
 
 def read_files(files: Sequence[Entry], table: str) -> pl.DataFrame:
@@ -443,18 +390,9 @@ def _polars_schema(table: str) -> pl.Schema:
     return pl.DataFrame(TABLES[table].empty_table()).schema
 
 
-def _last_bytes(where: Place) -> bytes:
-    """The last 4 bytes of a file, `PAR1` in Parquet. Objects are not read, since they are put whole."""
-    if not isinstance(where, Path):
-        return b"PAR1"
-    with where.open("rb") as file:
-        file.seek(-4, os.SEEK_END)
-        return file.read()
-
-
 def _path(store: ResultStore, table: str, units: pa.Table, part: str) -> Place:
     model, step, task = (units[column][0].as_py() for column in ("model", "step", "task"))
-    return part_path(store, table, Part(model, step, task, part))
+    return part_path(store.root, table, Part(model, step, task, part))
 
 
 def _write_part(where: Place, rows: pa.Table, table: str) -> None:

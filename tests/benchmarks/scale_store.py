@@ -20,8 +20,9 @@ import pyarrow as pa
 import typer
 
 from dynamics.components import Component, component_grid
+from dynamics.results.file_names import part_id
 from dynamics.results.schema import TABLES
-from dynamics.results.store import ResultStore, open_store, part_id, write_units
+from dynamics.results.store import ResultStore, open_store, write_units
 
 TASKS = {
     "sst2": 2,

@@ -9,7 +9,8 @@ import pytest
 
 from dynamics.components import component_grid
 from dynamics.results.contributions import contribution_arrays, read_unit_arrays, unit_arrays
-from dynamics.results.store import ResultStore, open_store, part_id, parts, scan, write_units
+from dynamics.results.file_names import part_id
+from dynamics.results.store import ResultStore, open_store, parts, scan, write_units
 from dynamics.results.tables import table, unit_tables
 from dynamics.unit_arrays import UnitArrays
 

@@ -13,18 +13,10 @@ from dynamics.components import component_grid
 from dynamics.errors import StoreError
 from dynamics.results import object_stores
 from dynamics.results import store as store_module
+from dynamics.results.file_names import part_id
 from dynamics.results.places import Place, put, read
 from dynamics.results.schema import COLUMNS, KEYS, TABLES
-from dynamics.results.store import (
-    ResultStore,
-    open_store,
-    part_files,
-    part_id,
-    read_units,
-    scan,
-    write_failures,
-    write_units,
-)
+from dynamics.results.store import ResultStore, open_store, part_files, read_units, scan, write_failures, write_units
 from dynamics.results.tables import table, unit_tables
 from dynamics.unit_arrays import UnitArrays
 from tests.s3_server import LocalS3

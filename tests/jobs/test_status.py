@@ -13,9 +13,10 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from dynamics.results.file_names import part_id
 from dynamics.results.metadata import save_plan
 from dynamics.results.schema import PLANNED
-from dynamics.results.store import ResultStore, open_store, part_id, write_failures, write_units
+from dynamics.results.store import ResultStore, open_store, write_failures, write_units
 from dynamics.results.tables import table
 from jobs.active_sweeps import registered
 from jobs.status import app, status

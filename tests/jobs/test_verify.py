@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 import analysis
 from dynamics.results.checksums import encode
-from dynamics.results.store import FITTED, open_store
+from dynamics.results.file_names import FITTED
+from dynamics.results.store import open_store
 from jobs.active_sweeps import registered
 from jobs.derive import app as derive_app
 from jobs.sweep import app as sweep_app

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dynamics.results.store import Part
+from dynamics.results.file_names import Part
 
 REPAIR = "`python -m jobs.verify OUT --repair` removes it; then the same sweep command computes it again"
 """Remedy for what a sweep can compute again."""

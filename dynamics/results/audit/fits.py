@@ -5,7 +5,8 @@ import polars as pl
 from dynamics.methods.baselines import PROMPT_SELECTION, STANDARD
 from dynamics.methods.fits import CALIB_PLUS, COMP_RW, HELDOUT_T1
 from dynamics.results.audit.findings import Problem, by_part
-from dynamics.results.store import FIT, fits_name
+from dynamics.results.file_names import fits_name
+from dynamics.results.store import FIT
 from dynamics.results.tables import BASE_METHODS
 
 _METHODS_OF_A_FIT = [f"{CALIB_PLUS} {COMP_RW}", HELDOUT_T1, STANDARD, PROMPT_SELECTION]

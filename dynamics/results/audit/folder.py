@@ -10,10 +10,11 @@ from dynamics.atomic_write import TEMPORARY
 from dynamics.results.audit.files import Inspected, inspect
 from dynamics.results.audit.findings import REPAIR, Audit, Problem, Remark, Removal
 from dynamics.results.audit.units import check_commits, check_names, check_plans, check_tables, committed
+from dynamics.results.file_names import FITTED, is_part_file, parse_file, part_path
 from dynamics.results.metadata import read_planned
 from dynamics.results.places import Entry, Place, delete, entries
 from dynamics.results.schema import TABLES
-from dynamics.results.store import FITTED, ResultStore, is_part_file, parse_file, part_path
+from dynamics.results.store import ResultStore
 
 
 def audit(store: ResultStore, *, quick: bool = False) -> Audit:
@@ -80,7 +81,7 @@ def _files_of(store: ResultStore, removal: Removal) -> Iterator:
     part = removal.part
     stem = f"{part.task}-{part.name}" + (f".{removal.fits}" if removal.fits else "")
     for table in FITTED if removal.fits else ("units", *(name for name in TABLES if name != "units")):
-        folder = part_path(store, table, part).parent
+        folder = part_path(store.root, table, part).parent
         for entry in entries(folder, "*.parquet"):
             has_name = entry.place.name == f"{stem}.parquet"
             has_name |= not removal.fits and entry.place.name.startswith(f"{stem}.")

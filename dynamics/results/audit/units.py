@@ -8,8 +8,9 @@ from dynamics.gate import FORWARD_TOLERANCE, TOLERANCE
 from dynamics.results.audit.files import Inspected, no_facts
 from dynamics.results.audit.findings import RESUME, Problem, Remark, by_part
 from dynamics.results.audit.fits import check_fits
+from dynamics.results.file_names import part_id
 from dynamics.results.schema import TABLES
-from dynamics.results.store import CELL, part_id
+from dynamics.results.store import CELL
 
 _METADATA = ["forward_id", "content_hash", "task_hash", "versions", "created", "part"]
 _ON = ["unit_id", "part"]
