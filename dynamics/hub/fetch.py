@@ -36,8 +36,8 @@ def fetch_revision(revision: HubRevision, rate: float = LEAST_RATE) -> Path:
     """Download all files of a revision, each verified against the listing, and return their folder.
 
     A file that differs from the listing is deleted and downloaded once more; if it differs again, the fetch fails.
-    Offline, nothing is deleted. A download slower than `rate` bytes a second for a minute is
-    tried once more, then fails.
+    Offline, nothing is deleted. A download slower than `rate` bytes a second for a minute is tried once more, then
+    fails.
 
     Raises:
         CheckpointError: a file cannot be downloaded or differs from the listing (with both hashes); the disk is full.
