@@ -15,22 +15,28 @@ from dynamics.results.schema import SCHEMA_VERSION
 
 ROW_GROUP_BYTES = 64 * 2**20
 """Size of a row group before compression: what a streaming reader holds of a table at once."""
-_CONTINUOUS = {"contributions": ["contributions.list.element", "full.list.element", "constant.list.element"]}
+_CONTINUOUS = {
+    "contributions": ["contributions.list.element", "full.list.element", "constant.list.element"],
+    "component_scores": ["mean_margin", "label_means.list.element"],
+    "reweightings": ["weight"],
+}
+"""Columns whose values hardly ever repeat; their floats are split by byte."""
 _PREFIX = "pythia-emergence."
 _BLANK = b"checksum".ljust(64, b"-")
 
 
 def encode(rows: pa.Table, table: str) -> bytes:
-    """A Parquet file of some rows of a table: zstd, statistics, floats split by byte, and a checksum in the footer."""
+    """A Parquet file of some rows of a table: zstd, statistics, floats split by byte, and a checksum in the footer.
+
+    All other columns have dictionaries: predictions, of a few labels each, take less than half as many bytes.
+    """
     sink = pa.BufferOutputStream()
     row_bytes = rows.nbytes / max(1, rows.num_rows)
     with pq.ParquetWriter(
         sink,
         rows.schema,
         compression="zstd",
-        use_dictionary=[  # pyright: ignore[reportArgumentType] - the stubs know booleans only
-            field.name for field in rows.schema if pa.types.is_string(field.type)
-        ],
+        use_dictionary=_with_dictionary(rows.schema, table),  # pyright: ignore[reportArgumentType] - stubs know booleans only
         use_byte_stream_split=_CONTINUOUS.get(table, []),  # pyright: ignore[reportArgumentType]
     ) as writer:
         writer.write_table(rows, row_group_size=max(1, int(ROW_GROUP_BYTES / max(1.0, row_bytes))))
@@ -39,6 +45,12 @@ def encode(rows: pa.Table, table: str) -> bytes:
     data = sink.getvalue().to_pybytes()
     start = data.rindex(_BLANK)
     return data[:start] + hashlib.sha256(data).hexdigest().encode() + data[start + len(_BLANK) :]
+
+
+def _with_dictionary(schema: pa.Schema, table: str) -> list[str]:
+    """Columns whose values repeat, as Parquet names them."""
+    names = [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema]
+    return [name for name in names if name not in _CONTINUOUS.get(table, [])]
 
 
 def footer_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
