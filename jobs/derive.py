@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 
 from dynamics.command_line import command, user_errors_exit_2
@@ -15,7 +16,17 @@ from dynamics.results.contributions import read_unit_arrays
 from dynamics.results.file_names import Part, fits_name
 from dynamics.results.metadata import saved_plans
 from dynamics.results.places import delete
-from dynamics.results.store import ResultStore, check_identity, open_store, parts, read_part, rewrite_scores, write_fits
+from dynamics.results.store import (
+    ResultStore,
+    check_identity,
+    open_store,
+    parts,
+    read_files,
+    read_part,
+    rewrite_scores,
+    table_files,
+    write_fits,
+)
 from dynamics.results.tables import fit_tables, unit_tables
 from dynamics.unit_arrays import UnitArrays
 from jobs.missing import check_fits
@@ -40,6 +51,7 @@ def main(
         committed = parts(store)
         for part in committed:
             rescore(store, part)
+        update_fits(store, list(fits.values()))
         n_added = sum(add_fits(store, part, list(fits.values())) for part in committed)
     typer.echo(f"{len(committed)} parts scored again, {n_added} fits added")
 
@@ -102,6 +114,20 @@ def add_fits(store: ResultStore, part: Part, fits: Sequence[Fit], units: Sequenc
     units = read_unit_arrays(store, part) if units is None else units
     write_fits(store, part, fits_name(fit.fit_id for fit in missing), fit_tables(units, missing))
     return len(units) * len(missing)
+
+
+def update_fits(store: ResultStore, fits: Sequence[Fit]) -> None:
+    """Fit again what an earlier release stored without the rows of some method, each file of fits as a whole."""
+    known = {fit.fit_id: fit for fit in fits}
+    committed = set(parts(store))
+    for entry, part, name, _ in table_files(store, "prompt_scores"):
+        if name is None or part not in committed:
+            continue
+        stored = read_files([entry], "prompt_scores").group_by("fit_id").agg(pl.col("method").unique())
+        methods = {fit_id: set(names) for fit_id, names in stored.iter_rows()}
+        if set(methods) <= set(known) and any(set(known[i].methods) - names for i, names in methods.items()):
+            units = read_unit_arrays(store, part)
+            write_fits(store, part, name, fit_tables(units, [known[fit_id] for fit_id in sorted(methods)]))
 
 
 def restore(store: ResultStore, lost: Lost) -> int:

@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 
 import analysis
 from dynamics.errors import StoreError
+from dynamics.results.tables import BASE_METHODS
 from tests.stores import add_unit, answering, new_store
 
 PAGE = Path(__file__).parents[1] / "docs" / "querying.md"
@@ -108,7 +109,13 @@ def test_both_languages_give_the_same_answer(python: str, sql: str, opened: tupl
 
 @pytest.mark.parametrize("table", ["contributions", "predictions", "component_scores", "prompt_scores", "reweightings"])
 def test_each_finished_unit_counts_once_in_both(table: str, opened: tuple[dict, Ask], untidy: Path) -> None:
-    per_unit = {"contributions": 40, "predictions": 40, "component_scores": 11, "prompt_scores": 4, "reweightings": 10}
+    per_unit = {
+        "contributions": 40,
+        "predictions": 40,
+        "component_scores": 11,
+        "prompt_scores": len(BASE_METHODS),
+        "reweightings": 10,
+    }
     loaded = analysis.load(untidy, table).collect()
     assert loaded.group_by("unit_id").len()["len"].to_list() == [per_unit[table]] * 6
     _, ask = opened

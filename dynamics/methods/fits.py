@@ -7,6 +7,7 @@ import numpy as np
 
 from dynamics import scores
 from dynamics.identity import METHOD_VERSION, identity_hash
+from dynamics.label_bias import FORMS, TRAIN_CENTRED, in_form, macro_auc
 from dynamics.methods import calibration, reweighting, selection
 from dynamics.methods.descent import FitSettings
 from dynamics.methods.variants import VARIANTS
@@ -14,6 +15,8 @@ from dynamics.scores import prediction_columns
 from dynamics.unit_arrays import UnitArrays
 
 COMP_RW, CALIB_PLUS, HELDOUT_T1 = ("comp_rw", "calib_plus", "heldout_t1")
+FIT_METHODS = (*(form + COMP_RW for form in FORMS), CALIB_PLUS)
+SELECTION_METHODS = tuple(form + HELDOUT_T1 for form in FORMS)
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class Fit:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods whose rows of `prompt_scores` it gives."""
-        return (HELDOUT_T1,) if self.settings is None else (COMP_RW, CALIB_PLUS)
+        """The methods whose rows of `prompt_scores` it gives, each logit method as it is and less its label bias."""
+        return SELECTION_METHODS if self.settings is None else FIT_METHODS
 
     @property
     def names(self) -> tuple[tuple[str, str, int], ...]:
@@ -95,13 +98,10 @@ def fit_unit(unit: UnitArrays, fit: Fit) -> FitRows:
             f"K = {fit.n_labelled} asks for {n_train} training rows beside {unit.n_shots_used} shots; {available} there"
         )
         return FitRows([_score(unit, fit, method, None, reason=reason) for method in fit.methods], [])
-    train, test = _rows(unit, "train").take(n_train), _rows(unit, "test")
+    train, test = _rows(unit, "train"), _rows(unit, "test")
     if fit.settings is None:
-        held_out = selection.heldout_train_rows(train.answers, test.answers)
-        index = held_out.selected[0].component
-        score = _score(unit, fit, HELDOUT_T1, held_out.accuracy, component=train.components[index])
-        return FitRows([{**score, **test.predictions(test.answers.credit[:, index])}], [])
-    return _reweight_and_calibrate(unit, fit, fit.settings, train, test)
+        return FitRows([_select(unit, fit, form, train, n_train, test) for form in FORMS], [])
+    return _reweight_and_calibrate(unit, fit, fit.settings, train, n_train, test)
 
 
 @dataclass(frozen=True)
@@ -124,29 +124,47 @@ class _Rows:
         """The columns `predictions` and `tied` of `prompt_scores`, from logits or credit (row, label)."""
         return prediction_columns(values, self.example_id)
 
-    @property
-    def answers(self) -> selection.Answers:
-        """The predictions of every candidate."""
-        return selection.answers_of(self.contributions, self.gold)
+
+def _select(unit: UnitArrays, fit: Fit, form: str, train: _Rows, n_train: int, test: _Rows) -> dict[str, object]:
+    """Held-out T1 in one of `FORMS`: the best component on the labelled rows, scored on the test rows.
+
+    Labelled rows are centred by the means over all training rows, in both forms: a few rows have no mean of their own.
+    """
+    labelled = train.take(n_train)
+    seen = labelled.contributions if form == "" else in_form(labelled.contributions, TRAIN_CENTRED, train.contributions)
+    scored = in_form(test.contributions, form, train.contributions)
+    answers = selection.answers_of(scored, test.gold)
+    held_out = selection.heldout_train_rows(selection.answers_of(seen, labelled.gold), answers)
+    index = held_out.selected[0].component
+    score = _score(unit, fit, form + HELDOUT_T1, held_out.accuracy, component=train.components[index])
+    auc = _auc(test.contributions[:, index], test.gold) if form == "" else None
+    return {**score, "auc": auc, **test.predictions(answers.credit[:, index])}
 
 
-def _reweight_and_calibrate(unit: UnitArrays, fit: Fit, settings: FitSettings, train: _Rows, test: _Rows) -> FitRows:
+def _reweight_and_calibrate(
+    unit: UnitArrays, fit: Fit, settings: FitSettings, train: _Rows, n_train: int, test: _Rows
+) -> FitRows:
+    labelled = train.take(n_train)
     weights = reweighting.fit(
-        train.contributions,
-        train.gold,
+        labelled.contributions,
+        labelled.gold,
         settings,
-        train.remainder if settings.keep_remainder else None,
+        labelled.remainder if settings.keep_remainder else None,
         components=train.components,
     )
-    logits = weights(test.contributions, test.remainder if settings.keep_remainder else None)
-    factors = calibration.fit_calibration(
-        calibration.label_probabilities(train.full), train.gold, VARIANTS[fit.base].calibration
+    on_train, on_test = (
+        weights(rows.contributions, rows.remainder if settings.keep_remainder else None) for rows in (train, test)
     )
-    calibrated = factors(calibration.label_probabilities(test.full))
+    factors = calibration.fit_calibration(
+        calibration.label_probabilities(labelled.full), labelled.gold, VARIANTS[fit.base].calibration
+    )
+    logits = {form + COMP_RW: in_form(on_test, form, on_train) for form in FORMS}
+    logits[CALIB_PLUS] = factors(calibration.label_probabilities(test.full))
     results = [
-        {**_score(unit, fit, COMP_RW, _accuracy(logits, test.gold)), **test.predictions(logits)},
-        {**_score(unit, fit, CALIB_PLUS, _accuracy(calibrated, test.gold)), **test.predictions(calibrated)},
+        {**_score(unit, fit, method, _accuracy(values, test.gold)), **test.predictions(values)}
+        for method, values in logits.items()
     ]
+    results[0]["auc"] = _auc(on_test, test.gold)
     return FitRows(results, _weights(fit, settings, weights))
 
 
@@ -168,6 +186,11 @@ def _accuracy(logits: np.ndarray, gold: np.ndarray) -> float:
     return float(scores.accuracy(scores.credit(logits), gold))
 
 
+def _auc(logits: np.ndarray, gold: np.ndarray) -> float | None:
+    area = float(macro_auc(logits, gold))
+    return None if np.isnan(area) else area
+
+
 def _score(
     unit: UnitArrays,
     fit: Fit,
@@ -183,8 +206,9 @@ def _score(
         "variant": fit.name,
         "n_labelled": fit.n_labelled,
         "component": component,
-        "selected_on": "train" if method == HELDOUT_T1 else None,
+        "selected_on": "train" if method.endswith(HELDOUT_T1) else None,
         "accuracy": accuracy,
+        "auc": None,
         "n_examples": unit.split.count("test"),
         "n_shots_used": unit.n_shots_used,
         "reason": reason,

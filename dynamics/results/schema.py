@@ -50,6 +50,10 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "full_tied": (pa.uint32(), "bit y set where label y ties at the top; null without a tie"),
         "predictions": (pa.list_(pa.uint8()), "label each component predicts; the first of them in a tie"),
         "tied": (pa.list_(pa.uint32()), "per component as `full_tied`, 0 without a tie; null where no component ties"),
+        "centred_full": (pa.uint8(), "as `full`, from logits less each label's mean over the rows of the split"),
+        "centred_full_tied": (pa.uint32(), "as `full_tied`, of `centred_full`"),
+        "centred_predictions": (pa.list_(pa.uint8()), "as `predictions`, from contributions less the same means"),
+        "centred_tied": (pa.list_(pa.uint32()), "as `tied`, of `centred_predictions`"),
         "reason": (pa.string(), "why the example was not run; null where it was"),
     },
     "component_scores": {
@@ -66,16 +70,33 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "label_share_max": (pa.float64(), "largest of them; 1 for a component that always predicts the same label"),
         "entropy": (pa.float64(), "entropy of label_share, in bits"),
         "n_examples": (pa.int64(), "examples scored"),
+        "centred_accuracy": (pa.float64(), "accuracy of contributions less each label's mean over the scored examples"),
+        "train_centred_accuracy": (pa.float64(), "the same with means over the training rows; null without them"),
+        "auc": (
+            pa.float64(),
+            "area under the ROC curve of one label against the others, mean over labels, ties 1/2; null where all "
+            "examples have one label",
+        ),
+        "label_means": (
+            _FLOATS,
+            "mean contribution to each label, in logits: the component's part in the full model's label bias",
+        ),
     },
     "prompt_scores": {
         **KEYS,
         "split": (_TEXT, "split that is scored"),
-        "method": (_TEXT, "full, oracle_t1, oracle_b1, heldout_t1, comp_rw, calib_plus, standard, prompt_selection"),
+        "method": (
+            _TEXT,
+            "full, oracle_t1, oracle_b1, heldout_t1, comp_rw, the same with `centred_` or `train_centred_` before it "
+            "(less each label's mean logit over the test rows, or over the training rows), batch_calibration, "
+            "calib_plus, standard, prompt_selection",
+        ),
         "variant": (_TEXT, "variant of the method; empty where it has none"),
         "n_labelled": (pa.int64(), "K, labelled examples used; 0 for methods that need none"),
         "component": (_TEXT, "the component selected; null where none is"),
         "selected_on": (_TEXT, "split the component was selected on; null where none is"),
         "accuracy": (pa.float64(), "accuracy on n_examples of the split"),
+        "auc": (pa.float64(), "as in `component_scores`; null where the method gives no logits of its own"),
         "n_examples": (pa.int64(), "examples scored"),
         "n_shots_used": (pa.int64(), "demonstrations in the prompt"),
         "reason": (pa.string(), "why accuracy is null"),
@@ -83,9 +104,12 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "predictions": (
             pa.list_(pa.uint8()),
             "label predicted on each of the n_examples rows, by ascending example_id; the first of them in a tie; null "
-            "for `full` and the oracles, whose predictions are in `predictions`, and for prompting baselines",
+            "for `full`, the oracles and both `centred_`, whose predictions are in `predictions`, and for prompting "
+            "baselines",
         ),
         "tied": (pa.list_(pa.uint32()), "per row as `full_tied`, 0 without a tie; null where no row ties"),
+        "label_means": (_FLOATS, "of `full`, its mean logit of each label, constant included"),
+        "label_share": (pa.list_(pa.float64()), "of `full`, share of examples on which each label is predicted"),
     },
     "reweightings": {
         **KEYS,

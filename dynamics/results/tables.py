@@ -7,12 +7,15 @@ import numpy as np
 import pyarrow as pa
 
 from dynamics import scores
+from dynamics.label_bias import CENTRED, FORMS, TRAIN_CENTRED, centred, in_form, label_means, macro_auc
 from dynamics.methods import selection
 from dynamics.methods.fits import Fit, fit_unit
+from dynamics.methods.label_free import BATCH_CALIBRATION, calibrate, prior
 from dynamics.results.schema import TABLES
 from dynamics.unit_arrays import UnitArrays
 
-BASE_METHODS = ("full", "oracle_t1", "oracle_b1", "heldout_t1")
+CHOICES = ("full", "oracle_t1", "oracle_b1", "heldout_t1")
+BASE_METHODS = (*(form + choice for form in FORMS for choice in CHOICES), BATCH_CALIBRATION)
 """Methods whose rows of `prompt_scores` every unit has, once each, whatever a plan fits."""
 
 
@@ -74,19 +77,28 @@ def _contributions(unit: UnitArrays) -> pa.Table:
 
 
 def _predictions(unit: UnitArrays) -> pa.Table:
-    labels, tied = scores.encode(unit.contributions)
-    full, full_tied = scores.encode(unit.full)
-    return table(
-        "predictions",
-        unit.keys,
-        {
-            **_example_columns(unit),
-            "full": full,
-            "full_tied": pa.array(full_tied, pa.uint32(), mask=full_tied == 0),
-            "predictions": _lists(labels, pa.uint8()),
-            "tied": [row.tolist() if row.any() else None for row in tied],
-        },
-    )
+    columns = _example_columns(unit)
+    for form, full, contributions in (
+        ("", unit.full, unit.contributions),
+        (CENTRED, _centred_by_split(unit.full, unit.split), _centred_by_split(unit.contributions, unit.split)),
+    ):
+        labels, tied = scores.encode(contributions)
+        full_labels, full_tied = scores.encode(full)
+        columns |= {
+            f"{form}full": full_labels,
+            f"{form}full_tied": pa.array(full_tied, pa.uint32(), mask=full_tied == 0),
+            f"{form}predictions": _lists(labels, pa.uint8()),
+            f"{form}tied": [row.tolist() if row.any() else None for row in tied],
+        }
+    return table("predictions", unit.keys, columns)
+
+
+def _centred_by_split(logits: np.ndarray, split: Sequence[str]) -> np.ndarray:
+    """Logits (example, ..., label) less each label's mean over the examples of the same split."""
+    values, splits = np.empty(logits.shape), np.asarray(split)
+    for name in set(split):
+        values[splits == name] = centred(logits[splits == name])
+    return values
 
 
 def _skipped_examples(unit: UnitArrays) -> pa.Table:
@@ -111,7 +123,12 @@ def _example_columns(unit: UnitArrays) -> dict[str, Sequence | pa.Array]:
 
 def _component_scores(unit: UnitArrays, split: str) -> pa.Table:
     rows = np.asarray(unit.split) == split
-    scored = scores.score(unit.contributions[rows], unit.gold[rows])
+    contributions, gold = unit.contributions[rows], unit.gold[rows]
+    scored = scores.score(contributions, gold)
+    train = _train_rows(unit, unit.contributions)
+    by_train = (
+        _accuracy(in_form(contributions, TRAIN_CENTRED, train), gold) if len(train) else [None] * len(scored.accuracy)
+    )
     return table(
         "component_scores",
         unit.keys,
@@ -128,49 +145,107 @@ def _component_scores(unit: UnitArrays, split: str) -> pa.Table:
             "label_share_max": scored.label_share.max(-1),
             "entropy": scored.entropy,
             "n_examples": [int(rows.sum())] * len(unit.components),
+            "centred_accuracy": _accuracy(centred(contributions), gold),
+            "train_centred_accuracy": by_train,
+            "auc": _null_if_nan(macro_auc(contributions, gold)),
+            "label_means": _lists(label_means(contributions), pa.float32()),
         },
     )
 
 
+def _train_rows(unit: UnitArrays, values: np.ndarray) -> np.ndarray:
+    return values[np.asarray(unit.split) == "train"]
+
+
+def _accuracy(logits: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    return scores.accuracy(scores.credit(logits), gold)
+
+
+def _null_if_nan(values: np.ndarray) -> pa.Array:
+    return pa.array(values, pa.float64(), mask=np.isnan(values))
+
+
 def _prompt_scores(unit: UnitArrays) -> pa.Table:
-    """The full model, the best and the worst candidate on the test rows themselves, and held-out T1."""
+    """The full model, the best and the worst candidate on the test rows themselves, and held-out T1, in every form."""
     test = np.asarray(unit.split) == "test"
+    rows = [row for form in FORMS for row in _scores_in_form(unit, form, test)]
+    rows.append(_batch_calibration(unit, test))
+    assert tuple(row["method"] for row in rows) == BASE_METHODS
+    shared = {
+        "split": "test",
+        "variant": "",
+        "n_labelled": 0,
+        "n_examples": int(test.sum()),
+        "n_shots_used": unit.n_shots_used,
+    }
+    names = dict.fromkeys(name for row in rows for name in row)
+    return table(
+        "prompt_scores", unit.keys, {name: [{**shared, **row}.get(name) for row in rows] for name in names | shared}
+    )
+
+
+def _scores_in_form(unit: UnitArrays, form: str, test: np.ndarray) -> list[dict[str, object]]:
+    """The rows of `CHOICES` from logits as they are, or less each label's mean over the test or the training rows."""
     candidates = [i for i, c in enumerate(unit.components) if c.is_candidate]
     names = [unit.components[i].name for i in candidates]
-    answers = selection.answers_of(unit.contributions[test][:, candidates], unit.gold[test])
-    ids = np.asarray(unit.example_id)[test]
+    raw = {"full": unit.full, "contributions": unit.contributions[:, candidates]}
+    gold, ids = unit.gold[test], np.asarray(unit.example_id)[test]
+    if form == TRAIN_CENTRED and "train" not in unit.split:
+        return [{"method": form + choice, "reason": "no training rows to take means over"} for choice in CHOICES]
+    full, contributions = (in_form(logits[test], form, _train_rows(unit, logits)) for logits in raw.values())
+    answers = selection.answers_of(contributions, gold)
     best, worst = selection.oracle_t1(answers), selection.oracle_b1(answers)
-    full = float(scores.accuracy(scores.credit(unit.full[test]), answers.gold))
-    rows = [
-        ("full", "", None, None, full, None, None, None),
-        ("oracle_t1", "", names[best.component], "test", best.accuracy, None, None, None),
-        ("oracle_b1", "", names[worst.component], "test", worst.accuracy, None, None, None),
-        ("heldout_t1", "split_half", None, "the other half of test", *_split_half(answers, ids)),
+    auc = macro_auc(raw["full"][test], gold)
+    own = scores.prediction_columns(full, ids.tolist()) if form == TRAIN_CENTRED else {}
+    return [
+        {
+            "method": f"{form}full",
+            "accuracy": float(_accuracy(full, gold)),
+            "auc": None if np.isnan(auc) else auc,
+            **({} if form else _full_bias(unit.full[test])),
+            **own,
+        },
+        {
+            "method": f"{form}oracle_t1",
+            "component": names[best.component],
+            "selected_on": "test",
+            "accuracy": best.accuracy,
+        },
+        {
+            "method": f"{form}oracle_b1",
+            "component": names[worst.component],
+            "selected_on": "test",
+            "accuracy": worst.accuracy,
+        },
+        {
+            "method": f"{form}heldout_t1",
+            "variant": "split_half",
+            "selected_on": "the other half of test",
+            **_split_half(answers, ids),
+        },
     ]
-    assert tuple(row[0] for row in rows) == BASE_METHODS
-    method, variant, component, selected_on, accuracy, predictions, tied, reason = zip(*rows, strict=True)
-    shared = {"split": "test", "n_labelled": 0, "n_examples": len(answers.gold), "n_shots_used": unit.n_shots_used}
-    columns = {
-        "method": method,
-        "variant": variant,
-        "component": component,
-        "selected_on": selected_on,
-        "accuracy": accuracy,
-        "predictions": predictions,
-        "tied": tied,
-        "reason": reason,
-    }
-    return table("prompt_scores", {**unit.keys, **shared}, columns)
 
 
-def _split_half(answers: selection.Answers, ids: np.ndarray) -> tuple[object, ...]:
-    """Held-out T1 on halves of the test rows: accuracy, predictions, tied, and the reason where these are null."""
+def _full_bias(full: np.ndarray) -> dict[str, object]:
+    """The full model's label bias on the test rows: mean logits, and shares of predictions."""
+    return {"label_means": label_means(full).tolist(), "label_share": scores.credit(full).mean(0).tolist()}
+
+
+def _batch_calibration(unit: UnitArrays, test: np.ndarray) -> dict[str, object]:
+    log_odds = calibrate(unit.full[test], prior(unit.full[test]))
+    ids = np.asarray(unit.example_id)[test].tolist()
+    score = {"accuracy": float(_accuracy(log_odds, unit.gold[test])), **scores.prediction_columns(log_odds, ids)}
+    return {"method": BATCH_CALIBRATION, **score}
+
+
+def _split_half(answers: selection.Answers, ids: np.ndarray) -> dict[str, object]:
+    """Held-out T1 on halves of the test rows: accuracy and predictions, or the reason why there are none."""
     if len(answers.gold) < 2:
-        return None, None, None, f"{len(answers.gold)} test row cannot be halved"
+        return {"reason": f"{len(answers.gold)} test row cannot be halved"}
     in_first = selection.balanced_halves(answers.gold, ids)
     halves = selection.heldout_split_half(answers, in_first)
     predictions = scores.prediction_columns(selection.credit_of_halves(answers, in_first, halves), ids.tolist())
-    return halves.accuracy, predictions["predictions"], predictions["tied"], None
+    return {"accuracy": halves.accuracy, **predictions}
 
 
 def _lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:

@@ -4,11 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
+from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 import analysis
 from dynamics import scores
+from dynamics.methods.fits import FIT_METHODS, SELECTION_METHODS
+from dynamics.results import checksums
 from dynamics.results.contributions import read_unit_arrays
 from dynamics.results.store import open_store, parts
 from jobs import derive
@@ -16,6 +22,7 @@ from jobs.plan import app as plan_app
 from jobs.status import app as status_app
 from jobs.sweep import app as sweep_app
 from jobs.sweep_plan import SweepPlan
+from jobs.verify import app as verify_app
 from tests.models import write_plan
 
 KEY = ["unit_id", "method", "variant", "n_labelled"]
@@ -45,6 +52,13 @@ def plan_with(folder: Path, suite_folder: Path, **changes: object) -> Path:
     return write_plan(folder / "plan.toml", suite_folder, tasks=tasks, **changes)
 
 
+METHODS = (*FIT_METHODS, *SELECTION_METHODS)
+"""Methods whose rows the fits of one variant and K give."""
+
+
+EARLIER = ["full", "oracle_t1", "oracle_b1", "heldout_t1", "comp_rw", "calib_plus"]
+
+
 def fitted(out: Path) -> pl.DataFrame:
     """The fitted rows of `prompt_scores`, sorted."""
     return analysis.load(out, "prompt_scores").filter(pl.col("fit_id").is_not_null()).sort(KEY).collect()
@@ -52,7 +66,7 @@ def fitted(out: Path) -> pl.DataFrame:
 
 def test_a_sweep_fits_what_the_plan_asks(swept: Path) -> None:
     rows = fitted(swept)
-    assert rows.group_by("method").len().sort("method").rows() == [("calib_plus", 4), ("comp_rw", 4), ("heldout_t1", 4)]
+    assert rows.group_by("method").len().sort("method").rows() == [(method, 4) for method in sorted(METHODS)]
     assert rows["n_labelled"].unique().to_list() == [8]
     assert rows["accuracy"].null_count() == 0
     weights = analysis.load(swept, "reweightings").collect()
@@ -67,7 +81,9 @@ def test_a_new_k_or_lambda_computes_only_fits_and_only_the_new(swept: Path, tmp_
     assert "4 units, 4 already done, 0 to run" in said
     assert f"{4 * 4} fits added from stored contributions" in said  # three, and held-out T1 at the new K
     after = fitted(swept)
-    assert after.unique([*KEY, "fit_id"]).height == after.height == 4 * (4 * 2 + 2)
+    assert (
+        after.unique([*KEY, "fit_id"]).height == after.height == 4 * (4 * len(FIT_METHODS) + 2 * len(SELECTION_METHODS))
+    )
     assert after.join(before, on=["fit_id", *KEY], how="semi").equals(before)
     assert "fits added" not in sweep(tmp_path, suite_folder, fits={"n_labelled": [8, 12], "define": own})
 
@@ -150,7 +166,24 @@ def test_a_fit_that_fails_leaves_its_unit_done(
     assert fitted(tmp_path / "out").is_empty()
     again = CliRunner().invoke(sweep_app, command)
     assert "4 units, 4 already done, 0 to run" in again.output
-    assert fitted(tmp_path / "out").height == 4 * 3
+    assert fitted(tmp_path / "out").height == 4 * len(METHODS)
+
+
+def test_results_of_an_earlier_release_get_what_it_did_not_compute(swept: Path) -> None:
+    tables = ("predictions", "component_scores", "prompt_scores")
+    now = {table: analysis.load(swept, table).sort(pl.all()).collect() for table in tables}
+    for path in (path for table in tables for path in (swept / table).rglob("*.parquet")):
+        rows = pq.read_table(path)
+        later = [name for name in rows.column_names if "centred" in name or name in ("auc", "label_means")]
+        if "method" in rows.column_names:
+            later.append("label_share")
+            rows = rows.filter(pc.is_in(rows["method"], pa.array(EARLIER)))
+        path.write_bytes(checksums.encode(rows.drop_columns(later), path.relative_to(swept).parts[0]))
+    assert analysis.load(swept, "component_scores").collect()["auc"].is_null().all()
+    assert CliRunner().invoke(derive.app, [str(swept)]).exit_code == 0
+    for table in tables:
+        assert_frame_equal(analysis.load(swept, table).sort(pl.all()).collect(), now[table])
+    assert CliRunner().invoke(verify_app, [str(swept)]).exit_code == 0
 
 
 def test_the_answers_of_a_fit_earn_its_accuracy(swept: Path) -> None:
@@ -158,7 +191,7 @@ def test_the_answers_of_a_fit_earn_its_accuracy(swept: Path) -> None:
     asked = analysis.load(swept, "predictions").filter(pl.col("split") == "test").sort(ids)
     gold = asked.group_by("unit_id", maintain_order=True).agg("gold").collect()
     rows = analysis.load(swept, "prompt_scores").filter(pl.col("predictions").is_not_null()).collect()
-    assert sorted(rows["method"].unique()) == ["calib_plus", "comp_rw", "heldout_t1"]
+    assert set(METHODS) < set(rows["method"])
     assert sorted(rows.filter(method="heldout_t1")["variant"].unique()) == ["split_half", "train_rows"]
     for row in rows.join(gold, on="unit_id").iter_rows(named=True):
         tied = np.array(row["tied"] or [0] * row["n_examples"], np.uint32)
@@ -177,7 +210,7 @@ def test_fits_survive_a_reader_that_knows_only_committed_parts(swept: Path) -> N
     folder = next((swept / "prompt_scores").glob("model=*/step=0"))
     orphan = next(folder.glob("*.*.parquet"))
     orphan.with_name("sentiment-0123456789abcdef.01234567.parquet").write_bytes(orphan.read_bytes())
-    assert fitted(swept).height == 12
+    assert fitted(swept).height == 4 * len(METHODS)
     assert [part.task for part in parts(open_store(swept))] == ["sentiment", "sentiment"]
 
 
@@ -221,7 +254,7 @@ def test_results_with_ids_of_another_version_are_not_added_to(swept: Path, tmp_p
         assert refused.exit_code == 2
         assert "was written with ids of version 1" in refused.output
         assert "name another --out" in refused.output
-    assert fitted(swept).height == 12
+    assert fitted(swept).height == 4 * len(METHODS)
 
 
 def test_a_number_of_labels_is_given_once(tmp_path: Path, suite_folder: Path) -> None:
@@ -236,7 +269,7 @@ def test_nothing_is_computed_from_a_changed_file(swept: Path, tmp_path: Path, su
     """Its numbers would get a checksum of their own, and never be seen again."""
     path = min((swept / table).rglob("*.parquet"))
     data = bytearray(path.read_bytes())
-    data[len(data) // 3] ^= 1
+    data[len(data) // 8] ^= 1  # in a page: the footer is near the end
     path.write_bytes(data)
     before = {path: path.read_bytes() for path in swept.rglob("*.parquet")}
     plan = plan_with(tmp_path, suite_folder, fits={"n_labelled": [8, 12]})

@@ -3,13 +3,15 @@
 import polars as pl
 
 from dynamics.methods.baselines import PROMPT_SELECTION, STANDARD
-from dynamics.methods.fits import CALIB_PLUS, COMP_RW, HELDOUT_T1
+from dynamics.methods.fits import FIT_METHODS, SELECTION_METHODS
 from dynamics.results.audit.findings import Problem, by_part
 from dynamics.results.file_names import fits_name
 from dynamics.results.store import FIT
 from dynamics.results.tables import BASE_METHODS
 
-_METHODS_OF_A_FIT = [f"{CALIB_PLUS} {COMP_RW}", HELDOUT_T1, STANDARD, PROMPT_SELECTION]
+_METHODS_OF_A_FIT = [
+    " ".join(sorted(methods)) for methods in (FIT_METHODS, SELECTION_METHODS, [STANDARD], [PROMPT_SELECTION])
+]
 _PER_UNIT = [STANDARD, PROMPT_SELECTION]
 """Methods of which a file may hold the rows of some of a part's units only."""
 
