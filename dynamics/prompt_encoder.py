@@ -65,14 +65,14 @@ class PromptEncoder:
         golds = [self.words[row.gold] for _, row in prompts]
         answered = [f"{text} {word}" for text, word in zip(texts, golds, strict=True)]
         token_ids = self.tokenizer(answered)["input_ids"] if answered else []
-        unknown = self.tokenizer.unk_token_id
+        unknown, bos = self.tokenizer.unk_token_id, self.tokenizer.bos_token_id
         for ids, word, (_, row), text in zip(token_ids, golds, prompts, texts, strict=True):
             if ids[-1] != self.label_ids[row.gold]:
                 raise PromptError(
                     f"{self.where}: {word!r} merges with the end of its prompt (...{text[-40:]!r}); choose "
                     "another label word or end the template differently"
                 )
-            if unknown is not None and unknown in ids[1:]:
+            if unknown is not None and unknown in ids[int(ids[0] == bos) :]:
                 raise PromptError(
                     f"{self.where}: the prompt of {row.example_id} holds words that the tokenizer does not know "
                     f"({self.tokenizer.unk_token}); use another model for this task"

@@ -134,3 +134,10 @@ def test_words_the_tokenizer_does_not_know_are_refused(tokenizer: PreTrainedToke
     strange = replace(ROWS, test=(*ROWS.test[:8], Row("t9", {"text": "warm zeppelin"}, 1)))
     with pytest.raises(PromptError, match=r"prompt of t9 holds words that the tokenizer does not know \(<unk>\)"):
         build(replace(TASK, load=lambda _: strange), tokenizer, n_test=10)
+
+
+def test_an_unknown_word_is_refused_at_the_start_of_a_prompt_too(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Where the first token is no BOS."""
+    strange = replace(ROWS, test=(*ROWS.test[:8], Row("t9", {"text": "zeppelin warm"}, 1)))
+    with pytest.raises(PromptError, match=r"prompt of t9 holds words that the tokenizer does not know \(<unk>\)"):
+        build(replace(TASK, load=lambda _: strange), tokenizer, n_test=10, n_shots=0)
