@@ -20,8 +20,21 @@ def label_words(task: Task, demo_seed: int, template: Template | None = None) ->
     return tuple(task.label_words[i] for i in indices)
 
 
-def prompt_text(task: Task, template: Template, demonstrations: Sequence[Row], row: Row, words: Sequence[str]) -> str:
+def prompt_text(
+    task: Task,
+    template: Template,
+    demonstrations: Sequence[Row],
+    row: Row,
+    words: Sequence[str],
+    *,
+    trimmed: bool = False,
+) -> str:
     """The prompt as text, up to the space before the label, which is not part of it.
+
+    Args:
+        task, template, demonstrations, row: what it is made of.
+        words: of each label.
+        trimmed: whether white space at its end is taken off, as an empty field leaves it there, and no error.
 
     Raises:
         PromptError: the template does not end in ` {label}`, or the prompt without it ends in white space.
@@ -31,6 +44,7 @@ def prompt_text(task: Task, template: Template, demonstrations: Sequence[Row], r
     filled = [template.text.format(**shot.fields, label=words[shot.gold]) for shot in demonstrations]
     query = template.text.removesuffix(" {label}").format(**row.fields)
     text = template.separator.join([*filled, query])
+    text = text.rstrip() if trimmed else text
     if not text or text[-1].isspace():
         raise PromptError(
             f"task {task.name}, template {template.name}: the prompt of {row.example_id} ends in white space, which "
@@ -53,15 +67,17 @@ class PromptEncoder:
         """Token ids of the prompts of several rows with the same demonstrations."""
         return self.encode([(demonstrations, row) for row in rows])
 
-    def encode(self, prompts: Sequence[tuple[Sequence[Row], Row]]) -> list[tuple[int, ...]]:
-        """Token ids of each prompt (its demonstrations, its row).
+    def encode(self, prompts: Sequence[tuple[Sequence[Row], Row]], *, trimmed: bool = False) -> list[tuple[int, ...]]:
+        """Token ids of each prompt (its demonstrations, its row); `trimmed` as in `prompt_text`.
 
         The prompt is tokenised together with its gold label; the label must be the last token, which is cut off.
 
         Raises:
             PromptError: a label merges with its prompt, or a word is unknown to the tokenizer.
         """
-        texts = [prompt_text(self.task, self.template, shots, row, self.words) for shots, row in prompts]
+        texts = [
+            prompt_text(self.task, self.template, shots, row, self.words, trimmed=trimmed) for shots, row in prompts
+        ]
         golds = [self.words[row.gold] for _, row in prompts]
         answered = [f"{text} {word}" for text, word in zip(texts, golds, strict=True)]
         token_ids = self.tokenizer(answered)["input_ids"] if answered else []

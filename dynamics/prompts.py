@@ -133,7 +133,7 @@ def encode_prompts(
     encoder = prompt_encoder(task, pattern, tokenizer, demo_seed, chosen.demonstrations, chosen.test[0])
     fitted = _fit(encoder, chosen, max_length)
     bos = encoder.begins_with_bos(fitted.token_ids)
-    shared = _common_prefix(fitted.token_ids)
+    shared = common_prefix(fitted.token_ids)
     return PromptSet(
         task=task.name,
         template=template,
@@ -221,7 +221,7 @@ def _fit(encoder: PromptEncoder, chosen: Selection, max_length: int | None) -> _
     return _Fitted(shots, train, test, ids, skipped)
 
 
-def _common_prefix(token_ids: Sequence[Sequence[int]]) -> int:
+def common_prefix(token_ids: Sequence[Sequence[int]]) -> int:
     """Length of the longest common prefix of all prompts that leaves each at least one token of its own."""
     shortest = min(map(len, token_ids))
     table = np.array([ids[:shortest] for ids in token_ids])

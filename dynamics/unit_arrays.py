@@ -9,6 +9,20 @@ from dynamics.components import Component
 
 
 @dataclass(frozen=True)
+class LabelLogits:
+    """The full model's label logits on a unit's test rows.
+
+    Attributes:
+        example_id, gold: (example,) name of the row, index of the gold label.
+        full: (example, label) float32.
+    """
+
+    example_id: Sequence[str]
+    gold: np.ndarray
+    full: np.ndarray
+
+
+@dataclass(frozen=True)
 class UnitArrays:
     """The arrays of one unit, as computed or as read back from stored contributions.
 

@@ -1,1 +1,1 @@
-"""Methods that use K labelled examples: reweighting, calibration, selection, prompting baselines."""
+"""Methods: reweighting, calibration, selection and prompts with K labelled examples; calibrations without labels."""

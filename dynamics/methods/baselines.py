@@ -1,4 +1,4 @@
-"""Settings of the prompting baselines, Standard and PromptS, which `methods.prompting` runs. No torch."""
+"""Settings of baselines with prompts of their own: Standard, PromptS and label-free calibrations. No torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from dynamics.checkpoint_files import hash_files
 from dynamics.errors import CheckpointError
 from dynamics.identity import METHOD_VERSION, identity_hash
+from dynamics.methods.label_free import CONTENT_FREE, CONTEXTUAL, LABEL_FREE, N_DOMAIN_TEXTS
 
 STANDARD = "standard"
 PROMPT_SELECTION = "prompt_selection"
@@ -17,11 +18,11 @@ ENCODER_FOLDER = "give a folder that AutoModel reads, with safetensors weights a
 
 @dataclass(frozen=True)
 class PromptingBaseline:
-    """One prompting baseline: a use of K labelled examples in the prompt.
+    """One baseline with prompts of its own: K labelled examples in them, or none and no content (`LABEL_FREE`).
 
     Attributes:
-        method: `standard` or `prompt_selection`.
-        n_labelled: K.
+        method: `standard`, `prompt_selection` or one of `LABEL_FREE`.
+        n_labelled: K; 0 for those of `LABEL_FREE`.
         variant: for prompt_selection, the source of the embeddings: `checkpoint`, or an encoder's folder.
         encoder_hash: hash of the encoder's files; empty where the checkpoint embeds.
     """
@@ -35,6 +36,18 @@ class PromptingBaseline:
     def fit_id(self) -> str:
         """Hash (16 hex) of the settings; with a unit's id it identifies a row of `prompt_scores`."""
         return identity_hash({"baseline": self, "method_version": METHOD_VERSION})
+
+    @property
+    def is_label_free(self) -> bool:
+        """Whether it is a calibration that takes no labels beyond the demonstrations."""
+        return self.method in LABEL_FREE
+
+    @property
+    def n_prior_prompts(self) -> int:
+        """Prompts without content that a label-free calibration runs for a unit, at most; 0 for others."""
+        if not self.is_label_free:
+            return 0
+        return len(CONTENT_FREE) if self.method == CONTEXTUAL else N_DOMAIN_TEXTS
 
     @property
     def names(self) -> tuple[tuple[str, str, int], ...]:

@@ -8,6 +8,7 @@ demonstrations of the scored prompts:
 - `contextual_calibration` (Zhao et al., arXiv 2102.09690): texts without content, `CONTENT_FREE`, in place of the row.
 - `domain_context_calibration` (Fei et al., arXiv 2305.19187): random words of the task's own texts, of their mean
   length, in place of the row.
+  Both are requested by a plan and run by `dynamics.methods.content_free`.
 - `batch_calibration` (Zhou et al., arXiv 2309.17249): the scored rows themselves; transductive.
 
 With the mean of logits in place of the logarithm of the mean of probabilities, batch calibration is `centred_full`
@@ -20,6 +21,8 @@ from dynamics.methods.calibration import label_probabilities
 
 CONTEXTUAL, DOMAIN_CONTEXT = "contextual_calibration", "domain_context_calibration"
 BATCH_CALIBRATION = "batch_calibration"
+LABEL_FREE = (CONTEXTUAL, DOMAIN_CONTEXT)
+"""Calibrations with prompts of their own, which a plan requests."""
 CONTENT_FREE = ("N/A", "[MASK]", "")
 """Texts without content (Zhao et al., section 4); the prior is the mean over the three."""
 N_DOMAIN_TEXTS = 20

@@ -15,7 +15,7 @@ from dynamics.errors import StoreError
 from dynamics.results.file_names import Part
 from dynamics.results.schema import KEYS
 from dynamics.results.store import ResultStore, read_part
-from dynamics.unit_arrays import UnitArrays
+from dynamics.unit_arrays import LabelLogits, UnitArrays
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,36 @@ def read_unit_arrays(store: ResultStore, part: Part) -> list[UnitArrays]:
     contributions, units, predictions = (
         read_part(store, table, part) for table in ("contributions", "units", "predictions")
     )
+    _check_rows(store, part, contributions, units, predictions)
+    return unit_arrays(contributions, units, predictions)
+
+
+def read_label_logits(store: ResultStore, part: Part) -> dict[str, LabelLogits]:
+    """The full model's label logits on the test rows of each unit of a committed part, by unit_id.
+
+    Raises:
+        StoreError: rows are lost.
+    """
+    contributions = read_part(store, "contributions", part, ["unit_id", "split", "example_id", "gold", "full"])
+    predictions = read_part(store, "predictions", part, ["unit_id", "reason"])
+    _check_rows(store, part, contributions, read_part(store, "units", part), predictions)
+    by_unit = contributions.filter(split="test").partition_by("unit_id", as_dict=True)
+    return {
+        unit_id: LabelLogits(
+            rows["example_id"].to_list(), rows["gold"].to_numpy().astype(np.int64), _matrix(rows["full"])
+        )
+        for (unit_id,), rows in by_unit.items()
+    }
+
+
+def _check_rows(
+    store: ResultStore, part: Part, contributions: pl.DataFrame, units: pl.DataFrame, predictions: pl.DataFrame
+) -> None:
+    """Check that the rows of a part are as many as `units` says.
+
+    Raises:
+        StoreError: some are lost.
+    """
     run = contributions.group_by("unit_id").agg(n_run=pl.len())
     skipped = predictions.group_by("unit_id").agg(skipped=pl.col("reason").is_not_null().sum())
     stored = units.join(run, on="unit_id", how="left").join(skipped, on="unit_id", how="left")
@@ -98,7 +128,6 @@ def read_unit_arrays(store: ResultStore, part: Part) -> list[UnitArrays]:
             f"contributions or predictions; `python -m jobs.verify {store.root} --repair` deletes the part, then the "
             "same sweep command computes it again"
         )
-    return unit_arrays(contributions, units, predictions)
 
 
 def _unit(rows: pl.DataFrame, n_shots_used: int, skipped: pl.DataFrame | None) -> UnitArrays:

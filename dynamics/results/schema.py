@@ -89,14 +89,14 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
             _TEXT,
             "full, oracle_t1, oracle_b1, heldout_t1, comp_rw, the same with `centred_` or `train_centred_` before it "
             "(less each label's mean logit over the test rows, or over the training rows), batch_calibration, "
-            "calib_plus, standard, prompt_selection",
+            "contextual_calibration, domain_context_calibration, calib_plus, standard, prompt_selection",
         ),
         "variant": (_TEXT, "variant of the method; empty where it has none"),
         "n_labelled": (pa.int64(), "K, labelled examples used; 0 for methods that need none"),
         "component": (_TEXT, "the component selected; null where none is"),
         "selected_on": (_TEXT, "split the component was selected on; null where none is"),
         "accuracy": (pa.float64(), "accuracy on n_examples of the split"),
-        "auc": (pa.float64(), "as in `component_scores`; null where the method gives no logits of its own"),
+        "auc": (pa.float64(), "as in `component_scores`; null where it is that of `full`, or there are no logits"),
         "n_examples": (pa.int64(), "examples scored"),
         "n_shots_used": (pa.int64(), "demonstrations in the prompt"),
         "reason": (pa.string(), "why accuracy is null"),
@@ -110,6 +110,11 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "tied": (pa.list_(pa.uint32()), "per row as `full_tied`, 0 without a tie; null where no row ties"),
         "label_means": (_FLOATS, "of `full`, its mean logit of each label, constant included"),
         "label_share": (pa.list_(pa.float64()), "of `full`, share of examples on which each label is predicted"),
+        "label_prior": (
+            pa.list_(pa.float64()),
+            "of label-free calibrations, the mean probability of each label, by which that of a row is divided",
+        ),
+        "n_prior_prompts": (pa.int64(), "prompts that `label_prior` is the mean over"),
     },
     "reweightings": {
         **KEYS,
@@ -167,7 +172,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
 
 _PLANNED: dict[str, tuple[pa.DataType, str]] = {
     **KEYS,
-    "fit_ids": (pa.list_(_TEXT), "fits and prompting baselines that the plan requests for the unit"),
+    "fit_ids": (pa.list_(_TEXT), "fits and baselines that the plan requests for the unit"),
 }
 
 

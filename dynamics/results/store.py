@@ -163,10 +163,14 @@ def _parts(done: pl.DataFrame) -> list[Part]:
     return [Part(*row) for row in rows.iter_rows()]
 
 
-def read_part(store: ResultStore, table: str, part: Part) -> pl.DataFrame:
+def read_part(store: ResultStore, table: str, part: Part, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows of a table that belong to a part, those of its fits included, from files whose checksum is right.
 
     New rows are computed from these, with a checksum of their own, so a changed byte would never be seen again.
+
+    Args:
+        store, table, part: which.
+        columns: those to decode; None for all.
 
     Raises:
         StoreError: a file was changed since it was written, or cannot be read.
@@ -174,19 +178,20 @@ def read_part(store: ResultStore, table: str, part: Part) -> pl.DataFrame:
     files = entries(part_path(store.root, table, part).parent, "*.parquet")
     files = [entry for entry in files if is_part_file(table, entry) and parse_file(entry)[0] == part]
     if not files:
-        return pl.DataFrame(schema=_polars_schema(table))
+        return pl.DataFrame(schema=_polars_schema(table)).select(columns or pl.all())
     content = [read(entry.place) for entry in files]
     for entry, data in zip(files, content, strict=True):
         if damage := damage_of(data):
             raise StoreError(f"{entry.place} is {damage}; {_remedy(store)}")
     with _explained(store):
-        return pl.scan_parquet(
+        rows = pl.scan_parquet(
             [io.BytesIO(data) for data in content],
             schema=_polars_schema(table),
             missing_columns="insert",
             extra_columns="ignore",
             hive_partitioning=False,
-        ).collect()
+        )
+        return rows.select(columns or pl.all()).collect()
 
 
 def _remedy(store: ResultStore) -> str:
@@ -266,7 +271,7 @@ def scan(store: ResultStore, table: str) -> pl.LazyFrame:
 
 
 def read_fits(store: ResultStore) -> pl.DataFrame:
-    """unit_id, `FIT` and fit_id of the fits and prompting baselines of finished units, from their own whole files.
+    """unit_id, `FIT` and fit_id of the fits and baselines of finished units, from their own whole files.
 
     Raises:
         StoreError: a file is damaged.

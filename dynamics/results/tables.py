@@ -232,10 +232,16 @@ def _full_bias(full: np.ndarray) -> dict[str, object]:
 
 
 def _batch_calibration(unit: UnitArrays, test: np.ndarray) -> dict[str, object]:
-    log_odds = calibrate(unit.full[test], prior(unit.full[test]))
+    label_prior = prior(unit.full[test])
+    log_odds = calibrate(unit.full[test], label_prior)
     ids = np.asarray(unit.example_id)[test].tolist()
     score = {"accuracy": float(_accuracy(log_odds, unit.gold[test])), **scores.prediction_columns(log_odds, ids)}
-    return {"method": BATCH_CALIBRATION, **score}
+    return {
+        "method": BATCH_CALIBRATION,
+        **score,
+        "label_prior": label_prior.tolist(),
+        "n_prior_prompts": int(test.sum()),
+    }
 
 
 def _split_half(answers: selection.Answers, ids: np.ndarray) -> dict[str, object]:

@@ -15,7 +15,17 @@ from dynamics.results.places import Entry, open_file, read
 from dynamics.results.schema import KEYS, SCHEMA_VERSION, TABLES
 from dynamics.results.store import FIT
 
-_LARGE = {"contributions", "constant", "full", "full_tied", "predictions", "tied", "label_share"}
+_LARGE = {
+    "contributions",
+    "constant",
+    "full",
+    "full_tied",
+    "predictions",
+    "tied",
+    "label_share",
+    "label_means",
+    "label_prior",
+}
 """Columns that are not read to check rows."""
 _BATCH = 256
 """Number of examples whose contributions are summed at once."""

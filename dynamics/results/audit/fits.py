@@ -4,16 +4,15 @@ import polars as pl
 
 from dynamics.methods.baselines import PROMPT_SELECTION, STANDARD
 from dynamics.methods.fits import FIT_METHODS, SELECTION_METHODS
+from dynamics.methods.label_free import LABEL_FREE
 from dynamics.results.audit.findings import Problem, by_part
 from dynamics.results.file_names import fits_name
 from dynamics.results.store import FIT
 from dynamics.results.tables import BASE_METHODS
 
-_METHODS_OF_A_FIT = [
-    " ".join(sorted(methods)) for methods in (FIT_METHODS, SELECTION_METHODS, [STANDARD], [PROMPT_SELECTION])
-]
-_PER_UNIT = [STANDARD, PROMPT_SELECTION]
+_PER_UNIT = (STANDARD, PROMPT_SELECTION, *LABEL_FREE)
 """Methods of which a file may hold the rows of some of a part's units only."""
+_METHODS_OF_A_FIT = [" ".join(sorted(methods)) for methods in (FIT_METHODS, SELECTION_METHODS)] + list(_PER_UNIT)
 
 
 def check_fits(done: pl.DataFrame, scores: pl.DataFrame, weights: pl.DataFrame, on: list[str]) -> list[Problem]:

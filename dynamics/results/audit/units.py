@@ -117,7 +117,7 @@ def check_plans(
         counts = [
             ("missing units", undone.height - n_failed, "planned units are missing"),
             ("failed units", n_failed, "planned units failed; `python -m jobs.status OUT` says why"),
-            ("fits", n_unfitted, "units lack fits or prompting baselines that the plan requests"),
+            ("fits", n_unfitted, "units lack fits or baselines that the plan requests"),
         ]
         problems += [Problem(kind, f"plan {name}", f"{n} {what}", RESUME) for kind, n, what in counts if n]
     return problems, remarks
