@@ -27,7 +27,7 @@ class Missing:
 
     Attributes:
         units: without a finished row, or in a part whose contributions are lost.
-        baselines: units, finished or not, with the prompting baselines that they lack.
+        baselines: units, finished or not, with the baselines that they lack.
         lost: files that committed parts lack, of this plan or another.
     """
 
@@ -35,14 +35,14 @@ class Missing:
     baselines: tuple[MissingBaselines, ...] = ()
     lost: Lost = field(default_factory=Lost)
 
-    @property
-    def finished_without_baselines(self) -> set[WorkUnit]:
-        """Units that are finished but for some prompting baseline."""
-        return {unit for unit, _ in self.baselines} - set(self.units)
+    def finished_without(self, *, label_free: bool) -> set[WorkUnit]:
+        """Units that are finished but for some label-free calibration, or for some prompting baseline."""
+        lacking = {unit for unit, missing in self.baselines if any(b.is_label_free == label_free for b in missing)}
+        return lacking - set(self.units)
 
 
 def find_missing(resolved: ResolvedPlan, store: ResultStore | None) -> Missing:
-    """The units and prompting baselines of a plan that a store lacks; without a store, all of them.
+    """The units and baselines of a plan that a store lacks; without a store, all of them.
 
     Raises:
         StoreError: the store holds one of the plan's cells or fits, computed with other settings or weights; or its
@@ -114,7 +114,7 @@ def missing_baselines(
     baselines: Sequence[PromptingBaseline],
     without_results: Collection[str] = (),
 ) -> list[MissingBaselines]:
-    """The units that lack some of the prompting baselines, finished or not, each with those that it lacks.
+    """The units that lack some of the baselines, finished or not, each with those that it lacks.
 
     Args:
         without_results: ids of the units that will be computed, after which they have none.

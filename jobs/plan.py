@@ -39,6 +39,8 @@ def lines(report: Preflight) -> Iterator[str]:
     yield f"{report.plan}: {report.n_units} units, {report.n_done} already done"
     if report.n_baselines:
         yield f"  and {report.n_baselines} passes over units' test rows, for Standard and PromptS"
+    if report.n_prior_prompts:
+        yield f"  and up to {report.n_prior_prompts} prompts without content, for label-free calibrations"
     for model in report.models:
         yield _model_line(model, [c for c in report.checkpoints if c.model == model.model])
     for checkpoint in report.checkpoints:

@@ -63,7 +63,8 @@ class Preflight:
     """What a sweep would do.
 
     `n_baselines` counts the (unit, setting) pairs of Standard and PromptS that are not done, each a pass over a unit's
-    test rows. `download_bytes` counts equal files once and leaves out what the cache has. `api_calls` are those that a
+    test rows; `n_prior_prompts` the prompts of label-free calibrations that are not done, a few for each unit.
+    `download_bytes` counts equal files once and leaves out what the cache has. `api_calls` are those that a
     sweep makes from now on, since listings of commits are kept; `file_requests` is an upper bound. The limits are the
     Hub's, in 5 minutes.
     """
@@ -74,6 +75,7 @@ class Preflight:
     n_units: int
     n_done: int
     n_baselines: int
+    n_prior_prompts: int
     download_bytes: int
     peak_disk_bytes: int
     contributions_bytes: int
@@ -120,6 +122,7 @@ def preflight(
     n_components = {model.model: model.n_components for model in models}
     timing = measure(works, plan.dtype) if timed else None
     has_token = bool(settings().token)
+    baselines = [baseline for _, of_unit in missing.baselines for baseline in of_unit]
     n_predictions = {unit: _n_predictions(unit, n_components, sizes) for unit in missing.units}
     return Preflight(
         plan=plan.name,
@@ -127,7 +130,8 @@ def preflight(
         models=models,
         n_units=len(resolved.units),
         n_done=len(resolved.units) - len(missing.units),
-        n_baselines=sum(len(baselines) for _, baselines in missing.baselines),
+        n_baselines=sum(not baseline.is_label_free for baseline in baselines),
+        n_prior_prompts=sum(baseline.n_prior_prompts for baseline in baselines),
         download_bytes=sum(_to_fetch(needed).values()),
         peak_disk_bytes=peak_disk(plan, works),
         contributions_bytes=sum(n * sizes[unit.task].n_labels * 4 for unit, n in n_predictions.items()),

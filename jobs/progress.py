@@ -41,8 +41,9 @@ def say_missing(resolved: ResolvedPlan, missing: Missing) -> None:
     """Say how much there is to do."""
     n_units, n_missing = len(resolved.units), len(missing.units)
     typer.echo(f"{resolved.plan.name}: {n_units} units, {n_units - n_missing} already done, {n_missing} to run")
-    if late := missing.finished_without_baselines:
-        typer.echo(f"{len(late)} units that are done lack Standard or PromptS for some K")
+    for label_free, what in ((False, "Standard or PromptS for some K"), (True, "a label-free calibration")):
+        if late := missing.finished_without(label_free=label_free):
+            typer.echo(f"{len(late)} units that are done lack {what}")
 
 
 def say_restored(n_lost: int) -> None:

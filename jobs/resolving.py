@@ -1,4 +1,4 @@
-"""A plan resolved: every checkpoint, unit, fit and prompting baseline that it means. No model is opened."""
+"""A plan resolved: every checkpoint, unit, fit and baseline that it means. No model is opened."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class ResolvedPlan:
         return [checkpoint for checkpoint in self.checkpoints if checkpoint not in running]
 
     def table(self) -> pa.Table:
-        """The units with their keys and the ids of their fits and prompting baselines; schema `PLANNED`."""
+        """The units with their keys and the ids of their fits and baselines; schema `PLANNED`."""
         fit_ids = [setting.fit_id for setting in (*self.plan.fits.all, *self.plan.baselines)]
         return pa.Table.from_pylist([{**unit.keys, "fit_ids": fit_ids} for unit in self.units], schema=PLANNED)
 

@@ -1,26 +1,32 @@
-"""Standard and PromptS on an open checkpoint, for the units of a sweep that lack them.
+"""Standard, PromptS and label-free calibrations on an open checkpoint, for the units of a sweep that lack them.
 
 They are rows of `prompt_scores` with the id of their unit and a fit_id of their own, in a file of their own beside the
 part that holds the unit, as fits are. So the unit's own rows do not change: a unit that was done without them is not
-computed again, a new K runs only that K, and `jobs.derive` leaves them alone.
+computed again, a new K runs only that K, and `jobs.derive` leaves them alone. Label-free calibrations take the full
+model's logits of the test rows from the stored contributions, and run prompts without content only.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 
 import pyarrow as pa
 
 from dynamics.controls import controlled_rows
 from dynamics.identity import short_hash
-from dynamics.methods.baselines import PromptingBaseline
+from dynamics.methods.baselines import PROMPT_SELECTION, PromptingBaseline
+from dynamics.methods.content_free import FieldTexts, calibration_scores, texts_by_field
 from dynamics.methods.nearest import Embed, EmbeddingCache, checkpoint_embedder, encoder_embedder
 from dynamics.methods.prompting import PromptInputs, baseline_scores
 from dynamics.partition import select_rows
 from dynamics.prompts import fitting_rows
+from dynamics.results.contributions import read_label_logits
 from dynamics.results.file_names import Part
 from dynamics.results.store import ResultStore, finished_units, read_part, write_fits
 from dynamics.results.tables import table
 from dynamics.tasks import TaskRows
+from dynamics.unit_arrays import LabelLogits
 from jobs.missing import without_stored
 from jobs.open_checkpoint import OpenCheckpoint
 from jobs.work import CheckpointWork, MissingBaselines, RunSettings, WorkUnit
@@ -29,7 +35,7 @@ Failures = list[tuple[WorkUnit, Exception]]
 
 
 def run_baselines(opened: OpenCheckpoint, work: CheckpointWork, store: ResultStore) -> Failures:
-    """Run the prompting baselines that the checkpoint's finished units lack, task by task; returns what failed.
+    """Run the baselines that the checkpoint's finished units lack, task by task; returns what failed.
 
     Units that did not finish are left out: their failure is recorded, and the next sweep runs both.
     """
@@ -40,7 +46,7 @@ def run_baselines(opened: OpenCheckpoint, work: CheckpointWork, store: ResultSto
     if not missing:
         return []
     try:
-        embed = _embedder(opened, work.settings)
+        embed = _embedder(opened, work.settings, missing)
     except Exception as error:  # an encoder that cannot be opened concerns all units and must not stop the sweep
         return [(unit, error) for unit, _ in missing]
     failed: Failures = []
@@ -59,10 +65,34 @@ def _not_stored(
     return without_stored(missing, {row for frame in scores for row in frame.iter_rows()})
 
 
-def _embedder(opened: OpenCheckpoint, settings: RunSettings) -> Embed:
-    if settings.encoder is None:
+def _embedder(opened: OpenCheckpoint, settings: RunSettings, missing: Sequence[MissingBaselines]) -> Embed:
+    """The function that embeds; an encoder is opened only where some unit lacks PromptS."""
+    methods = {baseline.method for _, baselines in missing for baseline in baselines}
+    if settings.encoder is None or PROMPT_SELECTION not in methods:
         return checkpoint_embedder(opened.model, opened.tokenizer, token_budget=settings.token_budget)
     return encoder_embedder(settings.encoder, device=str(opened.model.device), token_budget=settings.token_budget)
+
+
+@dataclass(frozen=True)
+class _TaskInputs:
+    """What the baselines of one task's units share, each read where a unit needs it."""
+
+    rows: TaskRows
+    vectors: EmbeddingCache
+    store: ResultStore
+    logits: dict[Part, dict[str, LabelLogits]] = field(default_factory=dict)
+
+    @cached_property
+    def texts(self) -> dict[str, FieldTexts]:
+        """The texts of the pool rows by field."""
+        return texts_by_field(self.rows.pool)
+
+    def logits_of(self, unit: WorkUnit, part: Part) -> LabelLogits:
+        """The stored label logits of a unit; those of one part at a time are kept."""
+        if part not in self.logits:
+            self.logits.clear()
+            self.logits[part] = read_label_logits(self.store, part)
+        return self.logits[part][unit.unit_id]
 
 
 def _run_task(
@@ -77,12 +107,13 @@ def _run_task(
     scores_by_part: dict[Part, list[pa.Table]] = {}
     failed: Failures = []
     task = work.settings.tasks[missing[0][0].task]
-    rows: TaskRows | None = None
+    shared: _TaskInputs | None = None
     for unit, baselines in missing:
         try:
-            rows = rows or task.load(work.settings.data)
-            scores = _run_unit(opened, unit, baselines, rows, vectors, work.settings)
-            scores_by_part.setdefault(_part_of(unit, part_names), []).append(scores)
+            shared = shared or _TaskInputs(task.load(work.settings.data), vectors, store)
+            part = _part_of(unit, part_names)
+            scores = _run_unit(opened, unit, part, baselines, shared, work.settings)
+            scores_by_part.setdefault(part, []).append(scores)
         except Exception as error:  # one unit's failure must not stop the others
             failed.append((unit, error))
     for part, tables in scores_by_part.items():
@@ -94,11 +125,25 @@ def _run_task(
 def _run_unit(
     opened: OpenCheckpoint,
     unit: WorkUnit,
+    part: Part,
     baselines: Sequence[PromptingBaseline],
-    rows: TaskRows,
-    vectors: EmbeddingCache,
+    shared: _TaskInputs,
     settings: RunSettings,
 ) -> pa.Table:
+    inputs = _prompt_inputs(opened, unit, shared.rows, settings)
+    label_free = [baseline for baseline in baselines if baseline.is_label_free]
+    with_labels = [baseline for baseline in baselines if not baseline.is_label_free]
+    budget = settings.token_budget
+    scores = baseline_scores(opened.model, inputs, with_labels, shared.vectors, token_budget=budget)
+    if label_free:
+        logits = shared.logits_of(unit, part)
+        scores += calibration_scores(opened.model, inputs, label_free, shared.texts, logits, token_budget=budget)
+    names = dict.fromkeys(name for row in scores for name in row)
+    return table("prompt_scores", unit.keys, {name: [row.get(name) for row in scores] for name in names})
+
+
+def _prompt_inputs(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, settings: RunSettings) -> PromptInputs:
+    """The unit's own rows, of which demonstrations and training rows are those that fit its context."""
     task, template = settings.tasks[unit.task], unit.template.name
     selection = select_rows(
         task,
@@ -111,9 +156,7 @@ def _run_unit(
     selection = fitting_rows(
         task, template, opened.tokenizer, selection, demo_seed=unit.demo_seed, max_length=opened.max_length
     )
-    inputs = PromptInputs(task, template, opened.tokenizer, selection, unit.demo_seed, opened.max_length)
-    scores = baseline_scores(opened.model, inputs, baselines, vectors, token_budget=settings.token_budget)
-    return table("prompt_scores", unit.keys, {name: [row[name] for row in scores] for name in scores[0]})
+    return PromptInputs(task, template, opened.tokenizer, selection, unit.demo_seed, opened.max_length)
 
 
 def _part_of(unit: WorkUnit, part_names: Mapping[str, str]) -> Part:

@@ -12,6 +12,7 @@ from dynamics.errors import PlanError, unknown
 from dynamics.methods.baselines import CHECKPOINT, PROMPT_SELECTION, STANDARD, PromptingBaseline, encoder_hash
 from dynamics.methods.descent import FitSettings
 from dynamics.methods.fits import Fit, heldout_fits
+from dynamics.methods.label_free import LABEL_FREE
 from dynamics.methods.variants import VARIANTS
 from dynamics.results.places import expand_home
 from dynamics.tasks import Task, Template, fingerprint, get_task
@@ -261,6 +262,8 @@ class SweepPlan(_Strict):
     fits: FitPlan = FitPlan()
     prompting_baselines: bool = False
     """Whether Standard and PromptS run too, with the K of `fits`."""
+    label_free_calibration: bool = False
+    """Whether contextual and domain-context calibration run too: a few prompts without content for each unit."""
     controls: tuple[Literal["random_init", "shuffled_labels"], ...] = ()
     """Controls run beside the checkpoints; `dynamics.controls` explains them."""
     control_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
@@ -330,11 +333,16 @@ class SweepPlan(_Strict):
 
     @cached_property
     def baselines(self) -> tuple[PromptingBaseline, ...]:
-        """Every prompting baseline of every unit; none unless the plan has `prompting_baselines = true`.
+        """Every baseline of every unit that runs prompts of its own: those that the plan turns on.
 
         Raises:
             CheckpointError: the encoder's folder holds no weights.
         """
+        label_free = tuple(PromptingBaseline(method, 0) for method in LABEL_FREE if self.label_free_calibration)
+        return (*self._with_labels, *label_free)
+
+    @property
+    def _with_labels(self) -> tuple[PromptingBaseline, ...]:
         if not self.prompting_baselines:
             return ()
         embedder = (CHECKPOINT, "") if self.encoder_folder is None else _encoder_variant(self.encoder_folder)

@@ -80,7 +80,7 @@ class WorkUnit:
 
 
 MissingBaselines = tuple[WorkUnit, tuple[PromptingBaseline, ...]]
-"""A unit, and the prompting baselines that its results lack."""
+"""A unit, and the baselines that its results lack."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class CheckpointWork:
     Attributes:
         checkpoint: on disk, or on the Hub and fetched first.
         units: those without results.
-        baselines: prompting baselines to run, of units with or without results.
+        baselines: those to run, of units with or without results.
         settings: how they run.
         retries: attempts so far.
         fetch_error: why its files could not be fetched; None where they were, or need not be.

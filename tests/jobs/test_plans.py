@@ -47,6 +47,7 @@ def test_a_paper_plan_is_the_papers_protocol(name: str) -> None:
         assert found.task_by_name[cell.name].n_labels == EIGHT[cell.name]
         assert (cell.n_test, cell.n_train) == (2000, 24)
     wanted = {(method, k) for method in ("standard", "prompt_selection") for k in (12, 24)}
+    wanted |= {("contextual_calibration", 0), ("domain_context_calibration", 0)}
     assert {(baseline.method, baseline.n_labelled) for baseline in found.baselines} == wanted
     assert {fit.base for fit in found.fits.all} == {"paper", "official_code", "default"}
     assert {fit.n_labelled for fit in found.fits.all} == {12, 24}
