@@ -10,6 +10,7 @@ import polars as pl
 
 from analysis.reading.accuracies import method_scores
 from analysis.reading.task_facts import n_labels
+from analysis.reweighting_gain import LABEL_FREE_BASELINES
 from dynamics.errors import StoreError
 from dynamics.results.places import Place
 
@@ -30,7 +31,11 @@ PAPER_AVERAGES = {
 }
 """(method, labelled examples) -> percent. The paper's COMP RW has no variants: its number is given beside each."""
 PAPER_SHOTS = 4
-METHODS = ("full", "oracle_t1", "oracle_b1", "standard", "prompt_selection", "calib_plus", "comp_rw", "heldout_t1")
+METHODS = (
+    *("full", *LABEL_FREE_BASELINES, "oracle_t1", "oracle_b1"),
+    *("standard", "prompt_selection", "calib_plus", "comp_rw", "heldout_t1"),
+)
+"""In the order of rows; others, such as the same less their label bias, come after them."""
 ROW = ["model", "dtype", "step", "method", "variant", "n_labelled", "shots"]
 
 

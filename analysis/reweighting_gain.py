@@ -1,8 +1,9 @@
 """Can a few labels unlock what the components know, and when in training? Methods beside the full model.
 
-Full needs no labels beyond the demonstrations; Calib+ (`calib_plus`), COMP RW (`comp_rw`) and held-out T1
-(`heldout_t1`, variant `train_rows`) use `n_labelled` of them. Held-out T1 in its variant `split_half` is chosen on
-half of the test rows: no method to use, but T1 without its optimism.
+Full needs no labels beyond the demonstrations, nor do the label-free baselines that methods with labels must beat: Full
+less its label bias (`centred_full`) and its calibrations (`dynamics.methods.label_free`). Calib+ (`calib_plus`),
+COMP RW (`comp_rw`) and held-out T1 (`heldout_t1`, variant `train_rows`) use `n_labelled` of them. Held-out T1 in its
+variant `split_half` is chosen on half of the test rows: no method to use, but T1 without its optimism.
 """
 
 import polars as pl
@@ -10,9 +11,12 @@ import polars as pl
 from analysis.reading.accuracies import method_scores
 from analysis.reading.groups import GROUP
 from analysis.reading.task_facts import n_labels
+from dynamics.methods.label_free import BATCH_CALIBRATION, LABEL_FREE
 from dynamics.results.places import Place
 
-METHODS = ("full", "calib_plus", "comp_rw", "heldout_t1")
+LABEL_FREE_BASELINES = ("centred_full", BATCH_CALIBRATION, *LABEL_FREE)
+"""The full model without its label bias, estimated without a label."""
+METHODS = ("full", *LABEL_FREE_BASELINES, "calib_plus", "comp_rw", "heldout_t1")
 PROMPT = [*GROUP, "step", "template", "demo_seed"]
 
 

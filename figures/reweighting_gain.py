@@ -1,4 +1,4 @@
-"""The gain by a few labels over training: Full, Calib+, COMP RW and held-out T1 in one panel."""
+"""The gain by a few labels over training: Full, label-free baselines, Calib+, COMP RW and held-out T1 in one panel."""
 
 from functools import partial
 from typing import NamedTuple
@@ -7,13 +7,24 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.reweighting_gain import LABEL_FREE_BASELINES
 from figures.captions import format_number, join_panels, panel_name
 from figures.layout import panel_pages
 from figures.spec import FigureSpec
 from figures.style import CURVES, PANEL, VARIANT_LOOKS, Look
 from figures.training_axis import STEP_LABEL, format_step, plot_chance, plot_curve, set_accuracy_axis, set_training_axis
 
-NAMES = {"full": "Full", "calib_plus": "Calib+", "comp_rw": "COMP RW", "heldout_t1": "Held-out T1"}
+NAMES = {
+    "full": "Full",
+    "centred_full": "Full, centred",
+    "batch_calibration": "Batch calibration",
+    "contextual_calibration": "Contextual calibration",
+    "domain_context_calibration": "Domain-context calibration",
+    "calib_plus": "Calib+",
+    "comp_rw": "COMP RW",
+    "heldout_t1": "Held-out T1",
+}
+_WITHOUT_LABELS = pl.col("method").is_in(["full", *LABEL_FREE_BASELINES]) | (pl.col("variant") == "split_half")
 
 
 class Panel(NamedTuple):
@@ -55,13 +66,12 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
 
 def numbers_of_labels(panel: pl.DataFrame) -> list[int | None]:
     """The numbers of labelled examples that get a panel each; None where no method here uses labels."""
-    with_labels = panel.filter(pl.col("method") != "full", pl.col("variant") != "split_half")
+    with_labels = panel.filter(~_WITHOUT_LABELS)
     return with_labels["n_labelled"].unique().sort().to_list() or [None]
 
 
 def _belongs(k: int | None) -> pl.Expr:
-    without_labels = (pl.col("method") == "full") | (pl.col("variant") == "split_half")
-    return without_labels if k is None else without_labels | (pl.col("n_labelled") == k)
+    return _WITHOUT_LABELS if k is None else _WITHOUT_LABELS | (pl.col("n_labelled") == k)
 
 
 def _missing_methods(table: pl.DataFrame) -> str:
@@ -85,7 +95,7 @@ def _plot_methods(axes: Axes, rows: pl.DataFrame, *, y: str, sd: str | None = No
         by_variant = rows.filter(method=method).partition_by("variant", as_dict=True)
         for (variant,), curve in sorted(by_variant.items()):
             variant = str(variant)
-            band = sd if variant in ("default", "") else None
+            band = sd if variant == "default" else None
             label = curve_label(method, variant)
             plot_curve(axes, curve, variant_look(name, variant), label, y=y, sd=band, limits=(-1, 1))
 

@@ -18,6 +18,10 @@ CURVES: dict[str, Look] = {
     "Labelled T1": {"color": "#56B4E9", "marker": "d", "linestyle": (0, (4, 1.5))},
     "top-5": {"color": "#8A3B00", "marker": "p", "linestyle": (0, (4, 1.5))},
     "Transfer-1": {"color": "#000000", "marker": "*", "linestyle": (0, (4, 1.5))},
+    "Full, centred": {"color": "#0072B2", "marker": "D", "linestyle": (0, (4, 1.5)), "markerfacecolor": "white"},
+    "Batch calibration": {"color": "#0072B2", "marker": "s", "linestyle": (0, (1, 1.2)), "markerfacecolor": "white"},
+    "Contextual calibration": {"color": "#CC79A7", "marker": "v", "linestyle": (0, (1, 1.2))},
+    "Domain-context calibration": {"color": "#CC79A7", "marker": "^", "linestyle": (0, (4, 1.5))},
 }
 VARIANT_LOOKS: dict[str, Look] = {
     "default": {},

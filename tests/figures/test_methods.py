@@ -22,6 +22,8 @@ METHODS = [
     *[("calib_plus", variant, k) for variant in ("official_code", "paper") for k in (12, 24)],
     *[("heldout_t1", "train_rows", k) for k in (12, 24)],
     ("heldout_t1", "split_half", 0),
+    ("contextual_calibration", "", 0),
+    ("domain_context_calibration", "", 0),
 ]
 
 
@@ -110,15 +112,20 @@ def test_gain_has_a_panel_per_number_of_labels_with_every_method(planted: Path) 
     rows = table.filter(task="sst2", method="comp_rw", variant="official_code", n_labelled=24).sort("step")
     expected = rows.filter(pl.col("step") > 0)["accuracy"].to_list()
     assert curve_values(figure.axes[1], "COMP RW, official code", STEPS[1:]) == pytest.approx(expected)
-    labels = {str(line.get_label()) for line in figure.axes[0].lines}
-    assert {"Full", "Calib+, paper", "Held-out T1, split half", "Held-out T1, train rows"} <= labels
+    wanted = {"Full", "Calib+, paper", "Held-out T1, split half", "Held-out T1, train rows", "Full, centred"}
+    wanted |= {"Batch calibration", "Contextual calibration", "Domain-context calibration"}
+    for axes in figure.axes:
+        assert wanted <= {str(line.get_label()) for line in axes.lines}
     assert "not in these results" not in str(figure.get_supxlabel())
 
 
 def test_gain_draws_what_there_is_and_names_what_is_missing(results: Path) -> None:
-    table = analysis.run("reweighting_gain", results).filter(method="full")
+    drawn = ["full", "centred_full", "batch_calibration"]
+    table = analysis.run("reweighting_gain", results).filter(pl.col("method").is_in(drawn))
     figure = reweighting_gain.draw(table)["reweighting_gain"]
-    assert str(figure.get_supxlabel()).endswith("not in these results: Calib+, COMP RW, Held-out T1")
+    assert str(figure.get_supxlabel()).endswith(
+        "not in these results: Contextual calibration, Domain-context calibration, Calib+, COMP RW, Held-out T1"
+    )
 
 
 def test_variants_of_a_method_look_different() -> None:
