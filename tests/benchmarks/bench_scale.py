@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from analysis import ANALYSES
+from analysis.reweighting_gain import METHODS
 from tests.test_querying import snippets
 
 _MEASURED = """
@@ -50,7 +51,7 @@ SAME_IN_SQL = {
         SELECT {CURVE}, step, method, variant, n_labelled, avg(accuracy) AS accuracy, stddev(accuracy) AS sd,
                avg(accuracy - "full") AS gain, stddev(accuracy - "full") AS gain_sd, count(accuracy) AS n_prompts
         FROM test LEFT JOIN "full" USING (unit_id)
-        WHERE method IN ('full', 'calib_plus', 'comp_rw', 'heldout_t1') GROUP BY ALL ORDER BY ALL""",
+        WHERE method IN ({", ".join(map(repr, METHODS))}) GROUP BY ALL ORDER BY ALL""",
     "weights": f"""
         CREATE TEMP TABLE w AS
         SELECT {CURVE}, variant, n_labelled, template, demo_seed, step, component, weight, train_loss, epochs

@@ -16,11 +16,13 @@ from dynamics.methods.content_free import calibration_scores, prior_prompts, tex
 from dynamics.methods.label_free import CONTENT_FREE, CONTEXTUAL, DOMAIN_CONTEXT, LABEL_FREE
 from dynamics.methods.prompting import PromptInputs
 from dynamics.partition import select_rows
+from dynamics.prompts import build_prompts
 from dynamics.reference import corpus
 from dynamics.reference.tokenizer import build_tokenizer
-from dynamics.tasks import Row, Task, TaskRows, Template
+from dynamics.tasks import Row, Task, TaskRows, Template, get_task
 from dynamics.unit_arrays import LabelLogits
 from tests.models import tiny_neox
+from tests.real_rows import REAL_TASKS, needs_real_rows, neox_tokenizer, real_rows
 
 POOL_WORDS = {"left": ("bank", "chip", "coach", "goal"), "right": ("merger", "network", "profit", "robot", "treaty")}
 TEST_WORDS = ("awful", "bright")
@@ -222,3 +224,26 @@ def test_a_forward_pass_that_fails_its_check_is_an_error(
     monkeypatch.setattr(content_free, "full_logits", lambda *_, **__: FullLogits(np.zeros((20, 2)), error))
     with pytest.raises(FailedCheck, match=f"{method}: the batched pass differs from the model's own logits"):
         calibration_scores(model, ask(wide), [PromptingBaseline(method, 0)], POOL, answers())
+
+
+@needs_real_rows
+@pytest.mark.parametrize("n_shots", [0, 4])
+@pytest.mark.parametrize(
+    ("name", "template"), [(name, t.name) for name in REAL_TASKS for t in get_task(name).templates]
+)
+def test_real_tasks_have_every_prompt_in_every_template(name: str, template: str, n_shots: int) -> None:
+    """With a tokenizer that knows every text, and many fields; random words are those of the pool."""
+    task, rows, tokenizer = get_task(name), real_rows(name), neox_tokenizer()
+    asked = {"demo_seed": 0, "n_shots": n_shots, "n_test": 24, "n_train": 4}
+    inputs = PromptInputs(task, template, tokenizer, select_rows(task, rows, **asked), 0, 2048)
+    unit = build_prompts(task, template, tokenizer, rows=rows, **asked)
+    contextual, domain = (prior_prompts(inputs, method, texts_by_field(rows.pool)) for method in LABEL_FREE)
+    assert {(p.label_ids, p.label_words) for p in (contextual, domain)} == {(unit.label_ids, unit.label_words)}
+    pattern, shots = task.template(template), inputs.chosen.demonstrations
+    for i, text in enumerate(CONTENT_FREE):
+        filled = [pattern.text.format(**row.fields, label=unit.label_words[row.gold]) for row in shots]
+        query = pattern.text.removesuffix(" {label}").format(**dict.fromkeys(rows.test[0].fields, text)).rstrip()
+        assert list(contextual.token_ids(i)) == tokenizer(pattern.separator.join([*filled, query]))["input_ids"]
+    assert len({domain.token_ids(i) for i in range(20)}) == 20
+    lengths = [len(unit.own_ids[i]) for i in range(len(unit.own_ids))]
+    assert 0.5 < np.mean([len(ids) for ids in domain.own_ids]) / np.mean(lengths) < 2.5

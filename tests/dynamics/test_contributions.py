@@ -1,5 +1,6 @@
 """Stored contributions come back as the arrays that were written."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import polars as pl
 import pytest
 
 from dynamics.components import component_grid
-from dynamics.results.contributions import contribution_arrays, read_unit_arrays, unit_arrays
-from dynamics.results.file_names import part_id
+from dynamics.errors import StoreError
+from dynamics.results.contributions import contribution_arrays, read_label_logits, read_unit_arrays, unit_arrays
+from dynamics.results.file_names import Part, part_id
 from dynamics.results.store import ResultStore, open_store, parts, scan, write_units
 from dynamics.results.tables import table, unit_tables
 from dynamics.unit_arrays import UnitArrays
@@ -100,3 +102,23 @@ def test_rows_with_other_axes_are_no_array(store: ResultStore) -> None:
     other = rows.with_columns(components=pl.lit("embed L0H0"))
     with pytest.raises(ValueError, match="have 2 different component axes; give the rows of one model"):
         contribution_arrays(pl.concat([rows.head(1), other.head(1)]))
+
+
+def test_label_logits_are_those_of_the_test_rows(store: ResultStore) -> None:
+    read = {key: logits for part in parts(store) for key, logits in read_label_logits(store, part).items()}
+    assert sorted(read) == ["u1", "u2", "u3"]
+    for unit_id, expected in (("u2", unit("u2")), ("u3", unit("u3", 3, "topic"))):
+        assert read[unit_id].example_id == ["c", "d"]
+        np.testing.assert_array_equal(read[unit_id].gold, expected.gold[2:], strict=True)
+        np.testing.assert_array_equal(read[unit_id].full, expected.full[2:], strict=True)
+
+
+@pytest.mark.parametrize("read", [read_unit_arrays, read_label_logits])
+def test_nothing_is_read_of_a_part_that_lost_rows(read: Callable[[ResultStore, Part], object], tmp_path: Path) -> None:
+    store, arrays = open_store(tmp_path / "out", create=True), unit("u1")
+    counts = {"n_test": 2, "n_train": 2, "n_skipped": 1, "n_shots_used": 3, "part": part_id(["u1"])}
+    rows = unit_tables(arrays)
+    lost = {**rows, "contributions": rows["contributions"].slice(1)}
+    write_units(store, table("units", {**arrays.keys, **counts}, {"status": ["done"]}), lost)
+    with pytest.raises(StoreError, match="rows of 1 units are lost from contributions or predictions"):
+        read(store, parts(store)[0])

@@ -36,6 +36,7 @@ PINNED: dict[str, tuple[Callable[[], str], str]] = {
     "held-out T1": (lambda: heldout_fits([FIT])[0].fit_id, "be267c0a70bb7f9b"),
     "standard": (lambda: PromptingBaseline("standard", 12).fit_id, "dd74193b8d7df82c"),
     "prompt selection": (lambda: PromptingBaseline("prompt_selection", 12, "checkpoint").fit_id, "6c75242cf451225e"),
+    "contextual calibration": (lambda: PromptingBaseline("contextual_calibration", 0).fit_id, "8ad9c83c2c02f83a"),
     "unit": (lambda: UNIT.unit_id, "c29fd1a0b4c532d6"),
     "forward pass": (lambda: forward_id(UNIT, PROMPTS), "72f48db308a00930"),
 }

@@ -1,6 +1,7 @@
 """Label-free calibrations in a sweep: against strings and plain forward passes, resumed, counted, verified, derived."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 from click.testing import Result
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
 import analysis
@@ -19,7 +20,7 @@ import jobs.verify
 from dynamics.controls import shuffled_labels
 from dynamics.full_model import full_logits
 from dynamics.methods.label_free import CONTENT_FREE, LABEL_FREE
-from dynamics.partition import select_rows
+from dynamics.partition import select_rows, task_rng
 from dynamics.prompts import PromptSet
 from dynamics.reference import corpus
 from dynamics.reference.tokenizer import build_tokenizer
@@ -73,6 +74,19 @@ def calibrations(out: Path) -> pl.DataFrame:
     return rows.sort("control", "step", "task", "template", "demo_seed", "method")
 
 
+def reader(folder: Path, words: Sequence[str]) -> Callable[[str], np.ndarray]:
+    """A function from a prompt to the probabilities of label words after it, by ordinary Hugging Face passes."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+    def probabilities(prompt: str) -> np.ndarray:
+        ids = [tokenizer.convert_tokens_to_ids(word) for word in words]
+        with torch.no_grad():
+            logits = model(torch.tensor([tokenizer(prompt)["input_ids"]])).logits[0, -1, ids].double()
+        return torch.softmax(logits, 0).numpy()
+
+    return probabilities
+
+
 @pytest.mark.parametrize("control", ["none", "shuffled_labels-0"])
 @pytest.mark.parametrize("template", PATTERNS)
 def test_contextual_calibration_is_what_strings_and_plain_passes_give(
@@ -82,18 +96,11 @@ def test_contextual_calibration_is_what_strings_and_plain_passes_give(
     task = get_task("topic")
     rows = task.load(None) if control == "none" else shuffled_labels(task, task.load(None), 0)
     chosen = select_rows(task, rows, demo_seed=1, n_shots=4, n_test=40, n_train=8)
-    folder = knowing / "step4"
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    tokenizer = build_tokenizer([*corpus.vocabulary(), *filter(None, CONTENT_FREE)], 256)
-    pattern = PATTERNS[template]
+    pattern, read = PATTERNS[template], reader(knowing / "step4", task.label_words)
     shots = [f"{pattern.format(row.fields['text'])} {task.label_words[row.gold]}" for row in chosen.demonstrations]
 
     def probabilities(text: str) -> np.ndarray:
-        prompt = " . ".join([*shots, pattern.format(text)]).rstrip()
-        ids = [tokenizer.convert_tokens_to_ids(word) for word in task.label_words]
-        with torch.no_grad():
-            logits = model(torch.tensor([tokenizer(prompt)["input_ids"]])).logits[0, -1, ids].double()
-        return torch.softmax(logits, 0).numpy()
+        return read(" . ".join([*shots, pattern.format(text)]).rstrip())
 
     prior = np.mean([probabilities(text) for text in ("N/A", "[MASK]", "")], 0)
     test = sorted(chosen.test, key=lambda row: row.example_id)
@@ -105,6 +112,25 @@ def test_contextual_calibration_is_what_strings_and_plain_passes_give(
     assert stored["accuracy"] == np.mean([row.gold == label for row, label in zip(test, predicted, strict=True)])
     full = analysis.load(swept, "predictions").filter(pl.col("split") == "test").filter(**where).collect()
     assert predicted != full.sort("example_id")["full"].to_list()
+
+
+def test_domain_context_calibration_samples_words_of_the_pool_rows(swept: Path, knowing: Path) -> None:
+    task = get_task("topic")
+    rows = task.load(None)
+    rng = task_rng(task, "domain_context_calibration", 1)
+    sampled = {}
+    for name in ("scattered", "text"):
+        texts = [row.fields[name].split() for row in rows.pool]
+        words = [word for text in texts for word in text]
+        drawn = rng.integers(len(words), size=(20, round(len(words) / len(texts))))
+        sampled[name] = [" ".join(words[i] for i in positions) for positions in drawn]
+    chosen = select_rows(task, rows, demo_seed=1, n_shots=4, n_test=40, n_train=8)
+    shots = [f"{row.fields['text']} concerns {task.label_words[row.gold]}" for row in chosen.demonstrations]
+    probabilities = reader(knowing / "step4", task.label_words)
+    prior = np.mean([probabilities(" . ".join([*shots, f"{text} concerns"])) for text in sampled["text"]], 0)
+    where = {"task": "topic", "template": "cue", "demo_seed": 1, "step": 4, "control": "none"}
+    (stored,) = calibrations(swept).filter(method="domain_context_calibration", **where).to_dicts()
+    assert stored["label_prior"] == pytest.approx(prior.tolist(), rel=1e-4)
 
 
 def test_every_unit_has_each_once_without_labels(swept: Path) -> None:
