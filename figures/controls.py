@@ -15,6 +15,8 @@ METHODS = {
     "full": "Full",
     "standard": "Standard",
     "prompt_selection": "PromptS",
+    "contextual_calibration": "Contextual calibration",
+    "domain_context_calibration": "Domain-context calibration",
     "calib_plus": "Calib+",
     "comp_rw": "COMP RW",
     "heldout_t1": "Held-out T1",

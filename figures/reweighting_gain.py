@@ -106,8 +106,9 @@ def curve_label(method: str, variant: str) -> str:
 
 
 def variant_look(name: str, variant: str) -> Look:
-    """A method's look, its variants told apart by dash and filling."""
-    return {**CURVES[name], "linestyle": "-", "linewidth": 1.1, "markersize": 2.8, **VARIANT_LOOKS.get(variant, {})}
+    """A method's look, its variants told apart by dash and filling; one without variants keeps its own dash."""
+    dash = {"linestyle": "-"} if variant else {}
+    return {**CURVES[name], **dash, "linewidth": 1.1, "markersize": 2.8, **VARIANT_LOOKS.get(variant, {})}
 
 
 def caption(table: pl.DataFrame) -> str:

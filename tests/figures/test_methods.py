@@ -134,9 +134,13 @@ def test_variants_of_a_method_look_different() -> None:
         for name, variant in (
             ("COMP RW", "default"), ("COMP RW", "paper"), ("COMP RW", "official_code"), ("Calib+", "paper"),
             ("Calib+", "official_code"), ("Held-out T1", "train_rows"), ("Held-out T1", "split_half"),
+            ("Full", ""), ("Full, centred", ""), ("Batch calibration", ""), ("Contextual calibration", ""),
+            ("Domain-context calibration", ""),
         )
     }  # fmt: skip
-    assert len(looks) == 7
+    assert len(looks) == 12
+    dashes = [reweighting_gain.variant_look(name, "")["linestyle"] for name in ("Full", "Full, centred")]
+    assert dashes[0] != dashes[1]
 
 
 def test_every_variant_has_a_look_of_its_own() -> None:
