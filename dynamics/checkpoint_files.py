@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from dynamics.hub.fetch import git_blob_id
@@ -24,6 +26,21 @@ def weight_files(folder: Path, kind: str) -> list[Path]:
     named = shards_of_index(folder, kind)
     shards = folder.glob(f"{whole.stem}-*-of-*{whole.suffix}") if named is None else (folder / name for name in named)
     return sorted(path for path in shards if path.is_file())
+
+
+@contextmanager
+def only_files(folder: Path, kind: str, weights: Sequence[str], setup: Sequence[str]) -> Iterator[Path]:
+    """A folder whose weights of a format are those named: the folder, or links to these files until the block ends.
+
+    A revision may have a single file and shards, of which transformers opens the single file.
+    """
+    if [path.name for path in weight_files(folder, kind)] == sorted(weights):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name[:12]}-") as links:
+        for name in (*weights, *setup):
+            (Path(links) / name).symlink_to((folder / name).resolve())
+        yield Path(links)
 
 
 def index_file(folder: Path, kind: str) -> Path:

@@ -41,9 +41,10 @@ class Checkpoint:
         weights: format of the weights: `safetensors`, else `gguf` (folders only), else `bin` where the plan allows
             pickle.
         remote: its files on the Hub; None for a folder on disk.
-        flags: `duplicate` (another step has the same weights), `quarantined` (known or found to be wrong), `untied`
-            (an unembedding of its own, though its config ties it to the embedding), `config_changed` and
-            `special_tokens_changed` (not as at the last step: `dynamics.step_consistency`).
+        flags: `duplicate` (another step has the same weights), `quarantined` (known or found to be wrong),
+            `other_format` (not the preferred one, whose files are doubtful), `untied` (an unembedding of its own,
+            though its config ties it to the embedding), `config_changed` and `special_tokens_changed` (not as at the
+            last step: `dynamics.step_consistency`).
         notes: one line for each known fault or change, and for a step that is not its name's.
         init_seed: seed of randomly initialised weights (`random_init`); None for a saved state.
     """

@@ -137,6 +137,7 @@ def _run_unit(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, settings: 
         "score_seconds": time.perf_counter() - decomposed,
         "peak_bytes": _peak_bytes(opened.device),
         "flags": _flags(opened.checkpoint, prompts),
+        "notes": list(opened.checkpoint.notes),
     }
     record = {
         **_record(unit, prompts, split),
