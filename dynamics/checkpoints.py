@@ -15,11 +15,12 @@ from dynamics.grids import DEFAULT_PATTERN, StepName, Steps, select_steps
 from dynamics.hub.errata import DUPLICATE
 from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.finding import HubStep, Missing, find_on_hub
-from dynamics.hub.listing import SETUP_FILES, HubRevision, hash_setup
+from dynamics.hub.listing import CONFIG, SETUP_FILES, HubRevision, hash_setup
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
 from dynamics.step_consistency import compare_steps
 from dynamics.step_folders import ITSELF, steps_in
+from dynamics.tokenizer_sources import NamedTokenizer, find_tokenizer
 
 UNTIED = "untied"
 
@@ -36,7 +37,7 @@ class Checkpoint:
         commit_sha: the Hub commit (40 hex); for a folder on disk `sha256:` and the hash of its weights; for random
             weights `init:` and the hash of what determines them.
         content_hash: hash of the weight files, or of what determines random weights; equal hashes are equal weights.
-        setup_hash: hash of config and tokenizer files.
+        setup_hash: hash of config and tokenizer files; of the config alone where the plan names a tokenizer.
         folder: folder of its files; None for a checkpoint on the Hub until its files are fetched.
         weights: format of the weights: `safetensors`, else `gguf` (folders only), else `bin` where the plan allows
             pickle.
@@ -47,6 +48,7 @@ class Checkpoint:
             last step: `dynamics.step_consistency`).
         notes: one line for each known fault or change, and for a step that is not its name's.
         init_seed: seed of randomly initialised weights (`random_init`); None for a saved state.
+        tokenizer: the tokenizer that the plan names; None for the checkpoint's own.
     """
 
     model: str
@@ -62,6 +64,12 @@ class Checkpoint:
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     init_seed: int | None = None
+    tokenizer: NamedTokenizer | None = None
+
+    @property
+    def named_tokenizer(self) -> dict[str, str]:
+        """What the tokenizer that a plan names adds to the identity of units: nothing where it names none."""
+        return {} if self.tokenizer is None else {"tokenizer": self.tokenizer.files_hash}
 
     def __str__(self) -> str:
         return f"{self.model} {f'step {self.step}' if self.init_seed is None else self.revision}"
@@ -77,6 +85,7 @@ def find_checkpoints(
     allow_pickle: bool = False,
     missing: Missing = "refuse",
     revision: str | None = None,
+    tokenizer: str | Path | None = None,
 ) -> list[Checkpoint]:
     """The checkpoints of the reference suite, of a folder of checkpoints, or of a repository of the Hub.
 
@@ -92,6 +101,7 @@ def find_checkpoints(
         allow_pickle: use `.bin` weights where there is no safetensors.
         missing: whether a missing step is an error (`refuse`) or left out (`skip`).
         revision: the single branch or tag to use on the Hub, for a model without published steps.
+        tokenizer: of all steps, in place of their own: `owner/name@revision` on the Hub, or a folder.
 
     Raises:
         CheckpointError: there are no checkpoints, a step cannot be used, or the Hub cannot be reached.
@@ -100,6 +110,7 @@ def find_checkpoints(
     on_hub = folder is None and "/" in model
     if revision is not None and not on_hub:
         raise PlanError(f"model {model!r}: revision = {revision!r} applies to models on the Hub only; remove it")
+    named = None if tokenizer is None else find_tokenizer(tokenizer)
     if on_hub:
         hub_steps = find_on_hub(
             model,
@@ -108,8 +119,9 @@ def find_checkpoints(
             allow_pickle=allow_pickle,
             missing=missing,
             revision=revision,
+            own_tokenizer=named is None,
         )
-        return _flag_changes(model, [_remote(hub_step, tokens_per_step) for hub_step in hub_steps])
+        return _flag_changes(model, [_remote(hub_step, tokens_per_step, named) for hub_step in hub_steps])
     root = suite.checkpoints_dir() if folder is None else folder
     if folder is None and model != suite.MODEL_ID:
         raise CheckpointError(
@@ -123,7 +135,7 @@ def find_checkpoints(
     )
     per_step = tokens_per_step or _tokens_per_step(root)
     _check_against_manifest(root, requested)
-    local = [noted(_local(model, available[step], root, per_step, allow_pickle)) for step in requested]
+    local = [noted(_local(model, available[step], root, per_step, allow_pickle, named)) for step in requested]
     return _flag_changes(model, _flag_duplicates(local))
 
 
@@ -161,7 +173,8 @@ def _flag_changes(model: str, checkpoints: Sequence[Checkpoint]) -> list[Checkpo
     if len(by_setup) < 2:
         return list(checkpoints)
     in_order = sorted(by_setup.values(), key=lambda checkpoint: checkpoint.step)
-    findings = compare_steps(model, {str(c): _setup_folder(c) for c in in_order})
+    own_tokenizers = all(checkpoint.tokenizer is None for checkpoint in checkpoints)
+    findings = compare_steps(model, {str(c): _setup_folder(c) for c in in_order}, own_tokenizers=own_tokenizers)
     by_hash = {c.setup_hash: findings[str(c)] for c in in_order}
     return [
         replace(c, flags=(*c.flags, *by_hash[c.setup_hash].flags), notes=(*c.notes, *by_hash[c.setup_hash].notes))
@@ -206,7 +219,7 @@ def _check_against_manifest(root: Path, steps: Sequence[int]) -> None:
         )
 
 
-def _remote(hub_step: HubStep, tokens_per_step: int | None) -> Checkpoint:
+def _remote(hub_step: HubStep, tokens_per_step: int | None, tokenizer: NamedTokenizer | None) -> Checkpoint:
     """The checkpoint of a step on the Hub, not fetched yet."""
     name, revision = hub_step.name, hub_step.revision
     return Checkpoint(
@@ -222,16 +235,25 @@ def _remote(hub_step: HubStep, tokens_per_step: int | None) -> Checkpoint:
         remote=revision,
         flags=hub_step.findings.flags,
         notes=hub_step.findings.notes,
+        tokenizer=tokenizer,
     )
 
 
-def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, allow_pickle: bool) -> Checkpoint:
+def _local(
+    model: str,
+    name: StepName,
+    root: Path,
+    tokens_per_step: int | None,
+    allow_pickle: bool,
+    tokenizer: NamedTokenizer | None,
+) -> Checkpoint:
     """The checkpoint of a step in a folder."""
     folder = root / name.name
     formats = ("safetensors", "gguf", *(("bin",) if allow_pickle else ()))
     weights = next((kind for kind in formats if weight_files(folder, kind)), "safetensors")
     content = hash_files(weight_files(folder, weights))
-    present = [path for file in SETUP_FILES if (path := folder / file).is_file()]
+    names = SETUP_FILES if tokenizer is None else (CONFIG,)
+    present = [path for file in names if (path := folder / file).is_file()]
     return Checkpoint(
         model=model,
         revision=name.name,
@@ -243,6 +265,7 @@ def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, 
         folder=folder,
         weights=weights,
         notes=() if name.note is None else (name.note,),
+        tokenizer=tokenizer,
     )
 
 

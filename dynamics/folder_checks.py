@@ -60,16 +60,6 @@ def check_folder(folder: Path, weights: str, *, initialised: bool = False) -> No
         check_tensors(folder, tensor_types(weight_files(folder, weights)))
 
 
-def check_tokenizer(folder: Path, weights: str) -> None:
-    """Check that a folder has a tokenizer: `tokenizer.json`, or a GGUF file, which holds one.
-
-    Raises:
-        CheckpointError: it has none, or a file that is none.
-    """
-    if weights != "gguf" or (folder / "tokenizer.json").exists():
-        read_json(folder, "tokenizer.json")
-
-
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """A JSON object of a checkpoint.
 

@@ -64,7 +64,7 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
-    """The checkpoint's tokenizer, as its tokenizer.json defines it, whatever class its config names.
+    """The checkpoint's tokenizer, or the one named for it, as tokenizer.json defines it, whatever class is configured.
 
     Special tokens are those of the file's post-processor, or those that `add_bos_token` and `add_eos_token` of
     tokenizer_config.json ask for. The result is compared with the file, read by the `tokenizers` library alone, on
@@ -74,8 +74,9 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
         CheckpointError: its files are missing or damaged, it does not do what its file says, or it puts a token after
             every text, where the label word has to be.
     """
-    folder = _local_folder(checkpoint)
-    gguf = None if (folder / "tokenizer.json").exists() else gguf_files.gguf_file(folder)
+    named = checkpoint.tokenizer
+    folder = _local_folder(checkpoint) if named is None else named.local()
+    gguf = None if named or (folder / "tokenizer.json").exists() else gguf_files.gguf_file(folder)
     if gguf is not None:
         settings = {**_LOCAL_ONLY, "gguf_file": gguf.name}
         return _opened_tokenizer(folder, lambda: AutoTokenizer.from_pretrained(folder, **settings))

@@ -35,6 +35,7 @@ PROBES = (
 )
 """Texts on which tokenizers differ in practice: digits, accents, capitals, white space, punctuation, scripts, emoji."""
 
+_NAME_ONE = 'name one for the model, as tokenizer = "owner/name@revision" or a folder with tokenizer.json'
 _IRRELEVANT = ("truncation", "padding", "decoder", "version")
 """Sections of tokenizer.json without influence on the tokens of a text that is encoded whole."""
 
@@ -66,13 +67,14 @@ def read_tokenizer_file(folder: Path) -> TokenizerFile:
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise CheckpointError(f"{path} is missing; a checkpoint is a Hugging Face folder that contains tokenizer.json")
+        raise CheckpointError(f"{path} is missing{_instead(folder)}; {_NAME_ONE}")
     check_no_pointers([path])
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises a bare Exception on anything malformed
         raise CheckpointError(
-            f"{path} is not a tokenizer that can be read ({first_line(error)}); copy or download the file again"
+            f"{path} is not a tokenizer that can be read ({first_line(error)}); copy or download the file again, or "
+            f"{_NAME_ONE}"
         ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -85,6 +87,16 @@ def read_tokenizer_file(folder: Path) -> TokenizerFile:
         encode=lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
         tokens=lambda ids: [tokenizer.id_to_token(i) or f"<{i}>" for i in ids],
     )
+
+
+def check_tokenizer(folder: Path, weights: str) -> None:
+    """Check that a folder has a tokenizer: a `tokenizer.json` that can be read, or a GGUF file, which holds one.
+
+    Raises:
+        CheckpointError: it has none, or a file that is none.
+    """
+    if weights != "gguf" or (folder / "tokenizer.json").exists():
+        read_tokenizer_file(folder)
 
 
 def check_one_tokenizer(model: str, folders: Mapping[str, Path]) -> None:
@@ -120,6 +132,12 @@ def first_difference(file: TokenizerFile, encode: Callable[[str], Sequence[int]]
         if actual != expected:
             return f"{text!r} is {_shown(file, expected)} by the file and {_shown(file, actual)}"
     return None
+
+
+def _instead(folder: Path) -> str:
+    """What a folder has that several tokenizers can be made of, since it says nothing of how texts are split."""
+    others = [name for name in ("vocab.json", "merges.txt", "tokenizer.model") if (folder / name).is_file()]
+    return f" ({' and '.join(others)} alone may be read in several ways)" if others else ""
 
 
 def _example(file: TokenizerFile, reference: TokenizerFile) -> str:

@@ -56,9 +56,8 @@ def written(checkpoint: Checkpoint, tmp_path: Path) -> Path:
     """A plan of one unit of this step."""
     plan = tmp_path / "plan.toml"
     task = '[[tasks]]\nname = "sentiment"\ntemplates = ["plain"]\ndemo_seeds = 1\nn_test = 8\nn_train = 2\n'
-    plan.write_text(
-        f'name = "formats"\n[[models]]\nid = "{REPO}"\nsteps = [{checkpoint.step}]\nallow_pickle = true\n{task}[hub]\nkeep = true\n'
-    )
+    model = f'id = "{REPO}"\nsteps = [{checkpoint.step}]\nallow_pickle = true'
+    plan.write_text(f'name = "formats"\n[[models]]\n{model}\n{task}[hub]\nkeep = true\n')
     return plan
 
 
