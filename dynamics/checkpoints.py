@@ -269,9 +269,12 @@ def _local(
     )
 
 
-def noted(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint, with flag `untied` and a note where its files hold an unembedding that its config does not."""
-    note = None if checkpoint.folder is None else own_unembedding(checkpoint.folder, checkpoint.weights)
+def noted(checkpoint: Checkpoint, seen: str | None = None) -> Checkpoint:
+    """The checkpoint, with flag `untied` and a note where its files hold an unembedding that its config does not.
+
+    `seen` is the note of the opened model (`dynamics.loading.unembedding_note`), for formats that say nothing before.
+    """
+    note = None if checkpoint.folder is None else own_unembedding(checkpoint.folder, checkpoint.weights) or seen
     if note is None or checkpoint.init_seed is not None or UNTIED in checkpoint.flags:
         return checkpoint
     return replace(checkpoint, flags=(*checkpoint.flags, UNTIED), notes=(*checkpoint.notes, note))

@@ -12,15 +12,17 @@ from safetensors import SafetensorError, safe_open
 from dynamics import gguf_files
 from dynamics.checkpoint_files import WHOLE, index_file, shards_of_index, weight_files
 from dynamics.errors import CheckpointError, one_line
-from dynamics.supported_models import check_no_rescaling, check_supported
+from dynamics.supported_models import check_no_rescaling, check_rope_types, check_supported
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 """The types of tensors that are weights, as safetensors calls them."""
 OLD_BUFFERS = re.compile(r"(.*\.)?((attn|attention)\.(masked_)?bias|rotary_emb\.inv_freq)")
 """Causal masks and rotary frequencies, which old versions of transformers saved beside the weights. They follow from
-the config, so they are not read."""
+the config; frequencies that do not are refused (`dynamics.rotary_buffers`)."""
 WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 """What torch.compile, data parallelism, FSDP, activation checkpointing and Fabric put into the names of parameters."""
+
+TIED_BUT_TWO = "config.json ties embedding and unembedding, and the files hold two that differ: {} is the unembedding"
 
 _TIED_BY_DEFAULT = ("gpt2",)
 _EMBEDDINGS, _UNEMBEDDINGS = (
@@ -88,6 +90,7 @@ def check_config(config: Mapping[str, Any], where: Path | str) -> None:
     """
     check_supported(config.get("model_type"))
     check_no_rescaling(config)
+    check_rope_types(config)
     if config.get("quantization_config"):
         method = dict(config["quantization_config"]).get("quant_method", "unknown")
         raise CheckpointError(
@@ -194,7 +197,7 @@ def own_unembedding(folder: Path, weights: str) -> str | None:
     head = next((name for name in digests if name.endswith(_UNEMBEDDINGS)), None)
     if head is None or len(set(digests.values())) < 2:
         return None
-    return f"config.json ties embedding and unembedding, and the files hold two that differ: {head} is the unembedding"
+    return TIED_BUT_TWO.format(head)
 
 
 def _matrices(path: Path) -> Iterator[tuple[str, str]]:

@@ -155,6 +155,21 @@ def test_tokenizers_of_the_steps_do_not_matter_where_one_is_named(suite: FakeHub
     assert [c.flags for c in find_checkpoints("someone/two", tokenizer=f"{SOURCE}@main")] == [(), ()]
 
 
+def test_of_steps_with_a_named_tokenizer_only_the_configs_are_compared(suite: FakeHub, tmp_path: Path) -> None:
+    """Tokenizers of their own that differ are neither compared nor part of the setup, on disk as on the Hub."""
+    one = {**models.single(1), **permuted()}
+    changed = {**one, "config.json": json.dumps({**json.loads(one["config.json"]), "layer_norm_eps": 0.5}).encode()}
+    run = write(tmp_path / "run" / "step0", models.single(0)).parent
+    write(run / "step1", changed)
+    with pytest.raises(CheckpointError, match="model mine has two tokenizers"):
+        find_checkpoints("mine", folder=run)
+    local = find_checkpoints("mine", folder=run, tokenizer=f"{SOURCE}@main")
+    assert [c.flags for c in local] == [("config_changed",), ()]
+    suite.add("someone/two", "step1", changed)
+    (remote,) = find_checkpoints("someone/two", tokenizer=f"{SOURCE}@main")
+    assert remote.setup_hash == local[1].setup_hash
+
+
 def test_a_token_without_a_row_in_the_embedding_is_refused(suite: FakeHub, tmp_path: Path) -> None:
     """A tokenizer of a larger model."""
     content = json.loads(tokenizer_files()["tokenizer.json"])
