@@ -81,18 +81,34 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     if gguf is not None:
         settings = {**_LOCAL_ONLY, "gguf_file": gguf.name}
         return _opened_tokenizer(folder, lambda: AutoTokenizer.from_pretrained(folder, **settings))
+    tokenizer = open_tokenizer(folder)
+    _check_special_tokens(folder, tokenizer)
+    return tokenizer
+
+
+def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder as its tokenizer.json defines it, compared with that file on `tokenizer_files.PROBES`.
+
+    Special tokens are those of the file's post-processor, or those that `add_bos_token` and `add_eos_token` ask for.
+
+    Raises:
+        CheckpointError: its files are missing or damaged, or it does not do what its file says.
+    """
     file = read_tokenizer_file(folder)
     # not AutoTokenizer: for some classes it rebuilds a tokenizer from the vocabulary and drops the rest of the file
     tokenizer = _opened_tokenizer(folder, lambda: TokenizersBackend.from_pretrained(folder, **_LOCAL_ONLY))
-    if difference := first_difference(file, lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]):
+    asked = [kind for kind, asks in file.special["added"].items() if asks]
+    difference = first_difference(file, lambda text: tokenizer(text, add_special_tokens=False)["input_ids"])
+    if all(asks is None for asks in file.special["added"].values()):  # the config leaves them to the file
+        difference = difference or first_difference(file, lambda text: tokenizer(text)["input_ids"], special=True)
+    if difference:
         raise CheckpointError(
             f"the tokenizer in {folder} does not open as its tokenizer.json defines it: {difference} as opened; check "
             "that tokenizer.json and tokenizer_config.json are of one tokenizer, and save it again"
         )
-    for kind, asks in file.special["added"].items():  # which transformers drops where there is a tokenizer.json
-        if asks and getattr(tokenizer, f"{kind}_token_id") is not None and not _adds(tokenizer, kind):
+    for kind in asked:  # which transformers drops where there is a tokenizer.json
+        if getattr(tokenizer, f"{kind}_token_id") is not None and not _adds(tokenizer, kind):
             setattr(tokenizer, f"add_{kind}_token", True)
-    _check_special_tokens(folder, tokenizer)
     return tokenizer
 
 

@@ -49,6 +49,7 @@ class TokenizerFile:
         body: hash of everything that decides the tokens of a text.
         special: what its config asks to be put before and after a text.
         encode: a text -> token ids, without special tokens.
+        encode_whole: the same, with those of the post-processor.
         tokens: token ids -> tokens.
     """
 
@@ -56,6 +57,7 @@ class TokenizerFile:
     body: str
     special: Mapping[str, Any]
     encode: Callable[[str], list[int]]
+    encode_whole: Callable[[str], list[int]]
     tokens: Callable[[Sequence[int]], list[str]]
 
 
@@ -85,6 +87,7 @@ def read_tokenizer_file(folder: Path) -> TokenizerFile:
         body=short_hash(json.dumps(body, sort_keys=True)),
         special={"post_processor": _template(written.get("post_processor")), **_special(folder)},
         encode=lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
+        encode_whole=lambda text: tokenizer.encode(text).ids,
         tokens=lambda ids: [tokenizer.id_to_token(i) or f"<{i}>" for i in ids],
     )
 
@@ -120,15 +123,19 @@ def check_one_tokenizer(model: str, folders: Mapping[str, Path]) -> None:
             )
 
 
-def first_difference(file: TokenizerFile, encode: Callable[[str], Sequence[int]]) -> str | None:
+def first_difference(
+    file: TokenizerFile, encode: Callable[[str], Sequence[int]], *, special: bool = False
+) -> str | None:
     """The first probe that another encoder splits differently, with both tokenisations; None where there is none.
 
     Args:
         file: the tokenizer as its file defines it.
-        encode: a text -> token ids, without special tokens.
+        encode: a text -> token ids.
+        special: whether with special tokens.
     """
+    by_file = file.encode_whole if special else file.encode
     for text in PROBES:
-        expected, actual = file.encode(text), list(encode(text))
+        expected, actual = by_file(text), list(encode(text))
         if actual != expected:
             return f"{text!r} is {_shown(file, expected)} by the file and {_shown(file, actual)}"
     return None

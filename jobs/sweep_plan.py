@@ -346,7 +346,7 @@ class SweepPlan(_Strict):
         """Every prompting baseline of every unit; none unless the plan has `prompting_baselines = true`.
 
         Raises:
-            CheckpointError: the encoder's folder holds no weights.
+            CheckpointError: the encoder's folder holds no weights or no tokenizer.
         """
         if not self.prompting_baselines:
             return ()
