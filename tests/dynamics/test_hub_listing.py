@@ -356,6 +356,21 @@ def test_errata_hold_only_while_the_wrong_files_are_there() -> None:
     assert found(143_000, wrong).flags == ()
 
 
+@pytest.mark.parametrize("size", ["14m", "31m"])
+def test_models_that_became_other_models_say_so_at_every_step(hub: FakeHub, size: str) -> None:
+    """Under their id; the deduplicated ones have ids, and the same steps, of their own."""
+    for repo in (f"EleutherAI/pythia-{size}", f"EleutherAI/pythia-{size}-deduped"):
+        for step in (0, 512, 143_000):
+            hub.add(repo, f"step{step}", models.single(step % 7))
+    changed = find_checkpoints(f"EleutherAI/pythia-{size}", [0, 512, 143_000])
+    for checkpoint in changed:
+        assert any(
+            f"older results of this id are those of pythia-{size}-deduped" in note for note in checkpoint.notes
+        ), checkpoint
+    deduped = find_checkpoints(f"EleutherAI/pythia-{size}-deduped", [512, 143_000])
+    assert [(c.notes, c.tokens_seen) for c in deduped] == [((), 512 * 2_097_152), ((), 143_000 * 2_097_152)]
+
+
 def test_the_errata_are_well_formed() -> None:
     assert {erratum.action for erratum in errata()} == {"quarantine", "equal", "note"}
     assert all(erratum.text for erratum in errata())

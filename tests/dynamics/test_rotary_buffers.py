@@ -20,17 +20,18 @@ def frequencies(theta: float = 10_000.0, n: int = D) -> Tensor:
     return 1.0 / (theta ** (torch.arange(0, 2 * n, 2).float() / (2 * n)))
 
 
-def stored(folder: Path, values: Tensor, *, pickled: bool = False, config: dict | None = None, name: str = "llama"):
-    """A folder whose layers have these frequencies, opened."""
+def stored(folder: Path, values: Tensor, *, pickled: str = "", config: dict | None = None, name: str = "llama"):
+    """A folder whose layers have these frequencies, opened; pickled as now or as before torch 1.6."""
     prefix = {"llama": "model.layers", "gpt2": "transformer.h"}[name]
     model = save(folder, name, in_every_layer(prefix, self_attn__rotary_emb__inv_freq=values), config)
     if pickled:
-        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+        tensors, path = load_file(folder / "model.safetensors"), folder / "pytorch_model.bin"
+        torch.save(tensors, path, _use_new_zipfile_serialization=pickled == "zip")
         (folder / "model.safetensors").unlink()
-    return model, lambda: opened(folder, allow_pickle=pickled)
+    return model, lambda: opened(folder, allow_pickle=bool(pickled))
 
 
-@pytest.mark.parametrize("pickled", [False, True])
+@pytest.mark.parametrize("pickled", ["", "zip", "legacy"])
 @pytest.mark.parametrize(
     "cast",
     [
@@ -44,7 +45,7 @@ def stored(folder: Path, values: Tensor, *, pickled: bool = False, config: dict 
     ids=["float32", "float16", "bfloat16", "float64", "float16 cast back", "bfloat16 cast back"],
 )
 def test_those_of_the_config_are_accepted_in_every_type(
-    cast: Callable[[Tensor], Tensor], pickled: bool, tmp_path: Path
+    cast: Callable[[Tensor], Tensor], pickled: str, tmp_path: Path
 ) -> None:
     model, load = stored(tmp_path, cast(frequencies()), pickled=pickled)
     assert_same_weights(load(), model)
@@ -59,11 +60,11 @@ def test_another_base_in_the_config_needs_its_own(theta: float, dtype: torch.dty
     assert_same_weights(load(), model)
 
 
-@pytest.mark.parametrize("pickled", [False, True])
+@pytest.mark.parametrize("pickled", ["", "zip", "legacy"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("theta", [500_000.0, 9_000.0])
 def test_those_of_another_base_are_refused_with_it(
-    theta: float, dtype: torch.dtype, pickled: bool, tmp_path: Path
+    theta: float, dtype: torch.dtype, pickled: str, tmp_path: Path
 ) -> None:
     _, load = stored(tmp_path, frequencies(theta).to(dtype), pickled=pickled)
     with pytest.raises(
