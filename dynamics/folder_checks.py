@@ -91,12 +91,12 @@ def check_config(config: Mapping[str, Any], where: Path | str) -> None:
     check_supported(config.get("model_type"))
     check_no_rescaling(config)
     check_rope_types(config)
-    if config.get("quantization_config"):
-        method = dict(config["quantization_config"]).get("quant_method", "unknown")
+    if config.get("quantization_config") is not None:
         raise CheckpointError(
-            f"{where}: config.json has a quantization_config (quant_method {method!r}), and quantised weights are not "
+            f"{where}: config.json has a quantization_config ({_quantisation(config)}), and quantised weights are not "
             "the matrices that the parts are split by. Use the model's float weights, or open this one where its "
-            "packages are installed, then model.dequantize() and model.save_pretrained(another folder)"
+            "packages are installed, then model.dequantize() and model.save_pretrained(another folder), or remove the "
+            "key if the weights are floats"
         )
     if config.get("transformers_weights"):
         raise CheckpointError(
@@ -212,6 +212,15 @@ def _matrices(path: Path) -> Iterator[tuple[str, str]]:
             for at in range(begin, end, _CHUNK):
                 digest.update(file.read(min(_CHUNK, end - at)))
             yield name, digest.hexdigest()
+
+
+def _quantisation(config: Mapping[str, Any]) -> str:
+    """The method of a quantised model, in words."""
+    settings = config["quantization_config"]
+    if not isinstance(settings, Mapping):
+        return f"{settings!r}, which is no table"
+    by_key = "bitsandbytes" if {"load_in_4bit", "load_in_8bit"} & set(settings) else "unknown"
+    return f"quant_method {settings.get('quant_method', by_key)!r}"
 
 
 def _check_heads(config: Mapping[str, Any], where: Path | str) -> None:

@@ -150,7 +150,8 @@ def unembedding_note(model: PreTrainedModel) -> str | None:
 
     Of any format of weights: `folder_checks.own_unembedding` knows it of safetensors before they are opened.
     """
-    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    head: Any = model.get_output_embeddings()
+    embedding: Any = model.get_input_embeddings()
     if not model.config.tie_word_embeddings or head.weight is embedding.weight:
         return None
     name = next(name for name, module in model.named_modules() if module is head)
