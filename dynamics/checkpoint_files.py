@@ -63,10 +63,16 @@ def git_id(path: Path) -> str:
         return git_blob_id(content, path.stat().st_size)
 
 
-def hash_files(files: Sequence[Path]) -> str:
-    """SHA-256 over the names and contents of files."""
-    digest = hashlib.sha256()
+def file_hashes(files: Sequence[Path]) -> dict[str, str]:
+    """Name -> SHA-256 of the content of each file."""
+    hashes = {}
     for path in files:
         with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
+            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
+
+
+def hash_files(files: Sequence[Path]) -> str:
+    """SHA-256 over the names and contents of files."""
+    lines = (f"{name} {digest}\n" for name, digest in file_hashes(files).items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

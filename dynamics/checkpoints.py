@@ -1,21 +1,20 @@
 """Checkpoints: the saved states of a model, on disk, on the Hub or embedded, and the hashes that identify each."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from dynamics.checkpoint_files import git_id, hash_files, weight_files
+from dynamics.checkpoint_files import file_hashes, git_id, weight_files
 from dynamics.controls import RANDOM_INIT, control_name
 from dynamics.errors import CheckpointError, PlanError
 from dynamics.folder_checks import own_unembedding
-from dynamics.grids import DEFAULT_PATTERN, StepName, Steps, select_steps
-from dynamics.hub.errata import DUPLICATE
+from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, select_steps, steps_by_name
+from dynamics.hub.errata import NO_STEP, Findings, audit
 from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.finding import HubStep, Missing, find_on_hub
-from dynamics.hub.listing import CONFIG, SETUP_FILES, HubRevision, hash_setup
+from dynamics.hub.listing import CONFIG, SETUP_FILES, HubFile, HubRevision, hash_setup
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
 from dynamics.step_consistency import compare_steps
@@ -135,8 +134,8 @@ def find_checkpoints(
     )
     per_step = tokens_per_step or _tokens_per_step(root)
     _check_against_manifest(root, requested)
-    local = [noted(_local(model, available[step], root, per_step, allow_pickle, named)) for step in requested]
-    return _flag_changes(model, _flag_duplicates(local))
+    found = {step: _local(model, available[step], root, per_step, allow_pickle, named) for step in requested}
+    return _flag_changes(model, _with_faults(found))
 
 
 def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
@@ -176,10 +175,7 @@ def _flag_changes(model: str, checkpoints: Sequence[Checkpoint]) -> list[Checkpo
     own_tokenizers = all(checkpoint.tokenizer is None for checkpoint in checkpoints)
     findings = compare_steps(model, {str(c): _setup_folder(c) for c in in_order}, own_tokenizers=own_tokenizers)
     by_hash = {c.setup_hash: findings[str(c)] for c in in_order}
-    return [
-        replace(c, flags=(*c.flags, *by_hash[c.setup_hash].flags), notes=(*c.notes, *by_hash[c.setup_hash].notes))
-        for c in checkpoints
-    ]
+    return [_with(c, by_hash[c.setup_hash]) for c in checkpoints]
 
 
 def _setup_folder(checkpoint: Checkpoint) -> Path:
@@ -246,15 +242,19 @@ def _local(
     tokens_per_step: int | None,
     allow_pickle: bool,
     tokenizer: NamedTokenizer | None,
-) -> Checkpoint:
-    """The checkpoint of a step in a folder."""
+) -> tuple[Checkpoint, HubRevision]:
+    """The checkpoint of a step in a folder, and its weights as the Hub would list them."""
     folder = root / name.name
     formats = ("safetensors", "gguf", *(("bin",) if allow_pickle else ()))
     weights = next((kind for kind in formats if weight_files(folder, kind)), "safetensors")
-    content = hash_files(weight_files(folder, weights))
+    files = weight_files(folder, weights)
+    hashes = file_hashes(files)
+    listed = tuple(HubFile(path.name, path.stat().st_size, "", hashes[path.name]) for path in files)
+    revision = HubRevision(model, name.name, "", weights, listed, ())
+    content = revision.content_hash
     names = SETUP_FILES if tokenizer is None else (CONFIG,)
     present = [path for file in names if (path := folder / file).is_file()]
-    return Checkpoint(
+    checkpoint = Checkpoint(
         model=model,
         revision=name.name,
         step=name.step,
@@ -267,6 +267,7 @@ def _local(
         notes=() if name.note is None else (name.note,),
         tokenizer=tokenizer,
     )
+    return noted(checkpoint), revision
 
 
 def noted(checkpoint: Checkpoint, seen: str | None = None) -> Checkpoint:
@@ -280,7 +281,24 @@ def noted(checkpoint: Checkpoint, seen: str | None = None) -> Checkpoint:
     return replace(checkpoint, flags=(*checkpoint.flags, UNTIED), notes=(*checkpoint.notes, note))
 
 
-def _flag_duplicates(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """The checkpoints, those flagged whose weights another step shares; a step without weights shares none."""
-    counts = Counter(c.content_hash for c in checkpoints if c.content_hash != hash_files([]))
-    return [replace(c, flags=(*c.flags, DUPLICATE)) if counts[c.content_hash] > 1 else c for c in checkpoints]
+def _with_faults(found: Mapping[int, tuple[Checkpoint, HubRevision]]) -> list[Checkpoint]:
+    """Checkpoints of folders with the faults that their files show, as copies of published ones have them too.
+
+    A step without weights shares none. Reports about a step concern a folder of the step's name only, not a single
+    model, whose step is not known.
+    """
+    single = list(found) == [FINISHED]
+    with_weights = {step: revision for step, (_, revision) in found.items() if revision.weights}
+    steps_of = {
+        step: next(iter(steps_by_name("", [revision.revision])), NO_STEP) if single else step
+        for step, revision in with_weights.items()
+    }
+    findings = audit({steps_of[step]: (revision,) for step, revision in with_weights.items()})
+    return [
+        _with(found[step][0], findings[steps_of[step]][0]) if step in steps_of else found[step][0] for step in found
+    ]
+
+
+def _with(checkpoint: Checkpoint, findings: Findings) -> Checkpoint:
+    flags, notes = (*checkpoint.flags, *findings.flags), (*checkpoint.notes, *findings.notes)
+    return replace(checkpoint, flags=flags, notes=notes)

@@ -12,6 +12,8 @@ from typing import Any
 from dynamics.hub.listing import HubRevision
 
 DUPLICATE, QUARANTINED = "duplicate", "quarantined"
+NO_STEP = -1
+"""The step of a checkpoint whose step is not known: no report of a step concerns it."""
 QUARANTINE, EQUAL = "quarantine", "equal"
 """Actions of a report, beside `note`."""
 

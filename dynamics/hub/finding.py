@@ -6,7 +6,7 @@ from typing import Literal
 
 from dynamics.errors import CheckpointError, unknown
 from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, select_steps, steps_by_name
-from dynamics.hub.errata import Findings, audit
+from dynamics.hub.errata import NO_STEP, Findings, audit
 from dynamics.hub.listing import HubRevision, list_refs, resolve
 
 Missing = Literal["refuse", "skip"]
@@ -14,8 +14,6 @@ Formats = Mapping[int, Sequence[HubRevision]]
 """Step -> its revision in each format, in order of preference."""
 OTHER_FORMAT = "other_format"
 """Flag of a step whose preferred files are, or may be, another step's, so that those of another format are used."""
-_NO_STEP = -1
-"""Key of a revision whose step is not known: no report of a step concerns it."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def _audit(
 ) -> dict[int, tuple[Findings, ...]]:
     """`audit` by the steps in the names of revisions: a model's only revision may be a published step, or none."""
     by_name = {name.name: step for step, name in steps_of.items()}
-    published = {step: by_name.get(available[step].name, _NO_STEP) for step in formats}
+    published = {step: by_name.get(available[step].name, NO_STEP) for step in formats}
     findings = audit({published[step]: revisions for step, revisions in formats.items()})
     return {step: findings[published[step]] for step in formats}
 
