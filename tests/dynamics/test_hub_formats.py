@@ -157,6 +157,14 @@ def test_two_steps_with_one_file_and_pickles_of_their_own(hub: FakeHub) -> None:
     assert [c.flags for c in found((1, 2), allow_pickle=False).values()] == [("duplicate",)] * 2
 
 
+def test_the_last_step_may_have_the_files_of_main(hub: FakeHub) -> None:
+    """Its safetensors are in an earlier branch too; its pickle is main's, which is the same step."""
+    hub.add(REPO, "main", models.pickled(LAST))
+    hub.add(REPO, f"step{LAST}", models.single(5) | models.pickled(LAST))
+    hub.add(REPO, "step2", models.single(5) | models.pickled(2))
+    assert [(c.weights, c.flags) for c in found((2, LAST)).values()] == [("bin", ("other_format",))] * 2
+
+
 @pytest.mark.usefixtures("reported")
 def test_files_that_are_reported_make_the_step_they_belong_to_no_duplicate(hub: FakeHub) -> None:
     """So the last checkpoint stays valid where an early branch serves it."""
