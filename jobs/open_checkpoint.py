@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dynamics.checkpoints import Checkpoint, noted
 from dynamics.decomposition import Projections
 from dynamics.errors import PlanError
-from dynamics.loading import load_model, load_tokenizer
+from dynamics.loading import load_model, load_tokenizer, unembedding_note
 from jobs.fetching import local_files
 from jobs.work import CheckpointWork
 
@@ -54,7 +54,8 @@ def open_checkpoint(work: CheckpointWork) -> Iterator[OpenCheckpoint]:
     with local_files(work) as checkpoint:
         model = load_model(checkpoint, dtype=work.all_units[0].dtype, device=device)
         tokenizer = load_tokenizer(checkpoint)
-        yield OpenCheckpoint(noted(checkpoint), model, tokenizer, device, time.perf_counter() - started)
+        known = noted(checkpoint, unembedding_note(model))
+        yield OpenCheckpoint(known, model, tokenizer, device, time.perf_counter() - started)
 
 
 def resolve_device(device: str) -> str:

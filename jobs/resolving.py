@@ -104,6 +104,7 @@ def _find(model: ModelPlan) -> list[Checkpoint]:
         allow_pickle=model.allow_pickle,
         missing=model.missing,
         revision=model.revision,
+        tokenizer=model.tokenizer,
     )
 
 

@@ -132,8 +132,13 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "demonstrations_of": (_TEXT, "for a transfer task, the task whose demonstrations it takes"),
         "flags": (
             pa.list_(pa.string()),
-            "duplicate, quarantined, untied, config_changed, special_tokens_changed, shared_pool, bos",
+            "duplicate, quarantined, other_format, untied, config_changed, special_tokens_changed, shared_pool, bos",
         ),
+        "notes": (
+            pa.list_(pa.string()),
+            "what is known of the checkpoint: reports, changes, why another format is used",
+        ),
+        "tokenizer": (_TEXT, "tokenizer that the plan names, with its commit and hash; null for the checkpoint's own"),
         "versions": (_TEXT, "versions of the method, the schema and the libraries"),
         "forward_id": (_TEXT, "hash of weights, dtype, prompt token ids, rows and method version"),
         "part": (_TEXT, "part that holds the unit's rows in the other tables"),
