@@ -41,6 +41,8 @@ def say_missing(resolved: ResolvedPlan, missing: Missing) -> None:
     """Say how much there is to do."""
     n_units, n_missing = len(resolved.units), len(missing.units)
     typer.echo(f"{resolved.plan.name}: {n_units} units, {n_units - n_missing} already done, {n_missing} to run")
+    if n_missing < n_units:
+        typer.echo("files of finished units were looked for, not read again: `python -m jobs.verify OUT` reads them")
     if late := missing.finished_without_baselines:
         typer.echo(f"{len(late)} units that are done lack Standard or PromptS for some K")
 
