@@ -22,7 +22,7 @@ ACTIVE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Count:
+class UnitCounts:
     """Units of a model, a plan or all, by state."""
 
     name: str
@@ -55,9 +55,9 @@ class Status:
         active_sweeps: what is missing of their plans counts as running.
     """
 
-    total: Count
-    models: tuple[Count, ...]
-    plans: tuple[Count, ...]
+    total: UnitCounts
+    models: tuple[UnitCounts, ...]
+    plans: tuple[UnitCounts, ...]
     unrecorded: tuple[str, ...]
     units_per_minute: float | None
     eta_seconds: float | None
@@ -117,9 +117,9 @@ def _states(units: pl.DataFrame, planned: Sequence[pl.DataFrame], running: Seque
     )
 
 
-def _count(name: str, states: pl.DataFrame) -> Count:
+def _count(name: str, states: pl.DataFrame) -> UnitCounts:
     n_by_state = dict(states["state"].value_counts().iter_rows())
-    return Count(name, len(states), *(n_by_state.get(state, 0) for state in STATES))
+    return UnitCounts(name, len(states), *(n_by_state.get(state, 0) for state in STATES))
 
 
 def _speed(done: pl.DataFrame) -> _Speed | None:

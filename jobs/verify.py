@@ -8,8 +8,8 @@ import typer
 
 from dynamics.command_line import command, user_errors_exit_2
 from dynamics.errors import StoreError
-from dynamics.results.audit.findings import Audit
-from dynamics.results.audit.folder import audit, repair
+from dynamics.results.audit.folder import audit_results, repair
+from dynamics.results.audit.problems import Audit
 from dynamics.results.store import open_unmarked
 from jobs.active_sweeps import active_sweeps
 
@@ -33,7 +33,7 @@ def verify(
         sweeps = active_sweeps(store)
         if with_repair and sweeps:
             raise StoreError(f"a sweep is writing to {out} ({sweeps[0].line}); repair after it has ended")
-        report = audit(store, quick=quick)
+        report = audit_results(store, quick=quick)
         deleted = repair(store, report.problems) if with_repair else []
     if as_json:
         typer.echo(json.dumps({**asdict(report), "deleted": deleted}, indent=2))

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from dynamics.errors import first_line
 from dynamics.gate import TOLERANCE
-from dynamics.results.audit.findings import REPAIR, Problem, Removal
+from dynamics.results.audit.problems import REPAIR, Problem, Removal
 from dynamics.results.checksums import damage_of, footer_metadata
 from dynamics.results.places import Entry, open_file, read
 from dynamics.results.schema import KEYS, SCHEMA_VERSION, TABLES

@@ -9,7 +9,7 @@ import polars as pl
 from dynamics.atomic_write import TEMPORARY
 from dynamics.errors import StoreError
 from dynamics.results.audit.files import Inspected, inspect
-from dynamics.results.audit.findings import REPAIR, RESUME, Audit, Problem, Remark, Removal
+from dynamics.results.audit.problems import REPAIR, RESUME, Audit, Problem, Remark, Removal
 from dynamics.results.audit.units import check_commits, check_names, check_plans, check_tables, committed
 from dynamics.results.file_names import FITTED, is_part_file, parse_file, part_path
 from dynamics.results.marker import MARKER, read_marker
@@ -19,7 +19,7 @@ from dynamics.results.schema import SCHEMA_VERSION, TABLES
 from dynamics.results.store import ResultStore
 
 
-def audit(store: ResultStore, *, quick: bool = False) -> Audit:
+def audit_results(store: ResultStore, *, quick: bool = False) -> Audit:
     """Check every file of a results folder.
 
     Args:

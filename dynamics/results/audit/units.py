@@ -6,8 +6,8 @@ import polars as pl
 
 from dynamics.gate import FORWARD_TOLERANCE, TOLERANCE
 from dynamics.results.audit.files import Inspected, no_facts
-from dynamics.results.audit.findings import RESUME, Problem, by_part
 from dynamics.results.audit.fits import check_fits
+from dynamics.results.audit.problems import RESUME, Problem, by_part
 from dynamics.results.file_names import part_id
 from dynamics.results.metadata import PLAN_REMEDY, SavedPlan
 from dynamics.results.schema import TABLES

@@ -1,4 +1,4 @@
-"""Findings of an audit: problems, which have to be fixed, and remarks, which do no harm."""
+"""Problems of an audit, which have to be fixed, and remarks, which do no harm."""
 
 from dataclasses import dataclass
 
