@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dynamics.checkpoint_files import file_hashes, git_id, weight_files
@@ -143,9 +143,12 @@ def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
 
     `content_hash` covers everything that determines the weights: config and tokenizer files (for GGUF the file
     itself), the seed, and the versions of torch and transformers, which initialise them.
+
+    Raises:
+        CheckpointError: torch or transformers is not installed here, so its version is not known.
     """
     config = checkpoint.content_hash if checkpoint.weights == "gguf" else checkpoint.setup_hash
-    determinants = repr((config, seed, version("torch"), version("transformers")))
+    determinants = repr((config, seed, _version("torch"), _version("transformers")))
     content = hashlib.sha256(determinants.encode()).hexdigest()
     remote = checkpoint.remote
     return replace(
@@ -160,6 +163,31 @@ def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
         notes=(),
         init_seed=seed,
     )
+
+
+def check_init(checkpoint: Checkpoint) -> None:
+    """Check that random weights made by this process are those of the checkpoint's hash, which a sweep computed.
+
+    Raises:
+        CheckpointError: this process has other versions of torch or transformers than the sweep.
+    """
+    seed, is_gguf = checkpoint.init_seed, checkpoint.weights == "gguf"  # its config's hash is that of its weights
+    if seed is None or is_gguf or random_init(checkpoint, seed).content_hash == checkpoint.content_hash:
+        return
+    raise CheckpointError(
+        f"{checkpoint}: this worker has torch {_version('torch')} and transformers {_version('transformers')}, and the "
+        "sweep other ones, which draw other random weights; install the same versions on all nodes"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError as error:
+        raise CheckpointError(
+            f"random weights depend on the version of {package}, which is not installed here; install it, or take "
+            "random_init out of the plan's controls"
+        ) from error
 
 
 def _flag_changes(model: str, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:

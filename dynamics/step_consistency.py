@@ -66,6 +66,6 @@ def _config(folder: Path) -> dict[str, Any]:
         return {}
     try:
         config = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):  # which fails this checkpoint alone, when it is opened
+    except (ValueError, TypeError, RecursionError):  # which fails this checkpoint alone, when it is opened
         return {"config.json": "not valid JSON"}
     return {key: value for key, value in config.items() if key not in _IRRELEVANT and value is not None}

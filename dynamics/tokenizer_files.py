@@ -176,7 +176,7 @@ def _special(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}); copy or download the file again") from error
     added = {key: config.get(f"add_{key}_token") for key in ("bos", "eos")}
     text = {key: _content(config.get(f"{key}_token")) if added[key] else None for key in added}

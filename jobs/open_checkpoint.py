@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dynamics.checkpoints import Checkpoint, noted
+from dynamics.checkpoints import Checkpoint, check_init, noted
 from dynamics.decomposition import Projections
 from dynamics.errors import PlanError
 from dynamics.loading import load_model, load_tokenizer, unembedding_note
@@ -49,6 +49,7 @@ def open_checkpoint(work: CheckpointWork) -> Iterator[OpenCheckpoint]:
         CheckpointError: it cannot be fetched or opened.
         UnsupportedModel: no family covers it.
     """
+    check_init(work.checkpoint)
     started = time.perf_counter()
     device = resolve_device(work.settings.device)
     with local_files(work) as checkpoint:

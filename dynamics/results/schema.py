@@ -110,7 +110,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "device": (_TEXT, "device of the forward pass"),
         "load_seconds": (pa.float64(), "loading the checkpoint, shared by all its units"),
         "forward_seconds": (pa.float64(), "forward passes and decomposition"),
-        "score_seconds": (pa.float64(), "predictions and scores"),
+        "score_seconds": (pa.float64(), "predictions and scores, not fits, which are made for a part or later"),
         "peak_bytes": (pa.int64(), "peak memory of the process (CPU) or device (CUDA) so far"),
         "content_hash": (_TEXT, "hash of the weights"),
         "task_hash": (_TEXT, "hash of the task's rows, label words and templates"),
