@@ -44,6 +44,7 @@ def add_unit(
     content_hash: str | None = None,
     contrasts_with: str | None = None,
     demonstrations_of: str | None = None,
+    facts: Mapping[str, object] | None = None,
     **keys: object,
 ) -> None:
     """Write one unit whose candidates answer `answers` (example, candidate) and whose full model answers `full`.
@@ -54,6 +55,7 @@ def add_unit(
         flags, content_hash: of the checkpoint; a hash of its own unless given.
         scores: further rows of `prompt_scores`: method, and where they differ from the defaults variant, n_labelled...
         contrasts_with, demonstrations_of: what the task says of its templates and its demonstrations.
+        facts: further columns of `units`.
         weights: (variant, n_labelled, one weight per candidate) of each fit.
         keys: what differs from the defaults: model, step, control, task, template, demo_seed, n_shots.
     """
@@ -104,6 +106,7 @@ def add_unit(
         "contrasts_with": [contrasts_with],
         "demonstrations_of": [demonstrations_of],
     }
+    record |= {name: [value] for name, value in (facts or {}).items()}
     write_units(store, table("units", keys, record), tables)
 
 
