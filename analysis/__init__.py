@@ -1,6 +1,6 @@
 """Polars over the result tables: one file per question, one line each in `ANALYSES`.
 
-The four tables that are computed from curves have their line in `analysis.curve_tables`.
+The tables that are computed from curves have their line in `analysis.curve_tables`.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from analysis import (
     controls,
     curve_tables,
     diamond,
+    label_bias,
     paper_dynamics,
     paper_tables,
     precision,
@@ -50,6 +51,8 @@ ANALYSES: dict[str, Callable[[Place], pl.DataFrame]] = {
     "contrast": contrast.contrast,
     "controls": controls.controls,
     "diamond": diamond.diamond,
+    "label_bias": label_bias.label_bias,
+    "label_bias_by_component": label_bias.label_bias_by_component,
     "paper_dynamics": paper_dynamics.paper_dynamics,
     "paper_tables": paper_tables.paper_tables,
     "precision": precision.precision,

@@ -15,10 +15,11 @@ import polars as pl
 from scipy.special import stdtrit
 
 from analysis.reading.accuracies import method_scores
-from analysis.reading.answers import StepAnswers, read_answers
+from analysis.reading.answers import StepAnswers, has_centred_answers, read_answers
 from analysis.reading.groups import GROUP_SCHEMA, groups
 from analysis.reading.task_facts import n_labels
 from analysis.statistics.null import permuted_extremes
+from dynamics.label_bias import CENTRED, TRAIN_CENTRED
 from dynamics.results.places import Place
 
 KEYS = ["model", "dtype", "task", "n_shots", "method", "variant", "n_labelled"]
@@ -33,7 +34,8 @@ def controls(results: Place) -> pl.DataFrame:
         One row per (model, dtype, task, n_shots, method, variant, n_labelled, control, step). accuracy: mean over
         seeds of the mean over prompts; sd: over all prompts; seed_sd: over seeds; low, high: 95 % interval over seeds;
         n_seeds, n_prompts (of all seeds), n_examples; chance; expected: the accuracy of guessing, which is chance, but
-        for T1 and B1 the mean of the best and worst component over permuted test labels; distance:
+        for T1 and B1, centred or not, the mean of the best and worst component over permuted test labels (best and
+        worst less means over training rows, whose answers are not stored, are left out); distance:
         `(accuracy - expected) / sqrt(chance (1 - chance) / (n_seeds * n_examples))`, in SDs of guesses that all
         prompts of a seed share; trained_step, trained_accuracy, trained_sd (over prompts): the model without a control.
         seed_sd, low and high are null with one seed. Empty where results hold neither a control nor a step 0 with
@@ -60,12 +62,15 @@ _VALUES = [
 _SETTING = ["model", "dtype", "task", "n_shots", "control", "step"]
 _SD_OF_GUESSING = (pl.col("chance") * (1 - pl.col("chance")) / (pl.col("n_seeds") * pl.col("n_examples"))).sqrt()
 _DISTANCE = (pl.col("accuracy") - pl.col("expected")) / _SD_OF_GUESSING
+_EXTREMES = ("oracle_t1", "oracle_b1")
+_WITHOUT_EXPECTED = [TRAIN_CENTRED + method for method in _EXTREMES]
 _KIND = pl.col("control").str.split("-").list.first()
 
 
 def _means(results: Place) -> pl.DataFrame:
     """Test accuracy of every method under every kind of control; prompts without one are left out."""
-    scores = method_scores(results).filter(pl.col("accuracy").is_not_null()).with_columns(kind=_KIND)
+    has_expected = pl.col("method").is_in(_WITHOUT_EXPECTED).not_()
+    scores = method_scores(results).filter(pl.col("accuracy").is_not_null(), has_expected).with_columns(kind=_KIND)
     rows = scores.group_by(*KEYS, "kind", "step")
     prompts = rows.agg(sd=pl.col("accuracy").std(), n_prompts=pl.len(), n_examples=pl.col("n_examples").first())
     by_seed = scores.group_by(*KEYS, "kind", "step", "control").agg(pl.col("accuracy").mean())
@@ -98,22 +103,29 @@ def _compared(means: pl.DataFrame, trained: pl.DataFrame) -> pl.DataFrame:
 
 def _expected_extremes(results: Place) -> pl.DataFrame:
     """Expected T1 and B1, means over seeds and prompts, where test labels are permuted."""
-    rows = [row for answers in _control_answers(results) for row in _permuted_means(answers)]
+    rows = [
+        row
+        for form in ("", CENTRED)
+        for answers in _control_answers(results, centred=bool(form))
+        for row in _permuted_means(answers, form)
+    ]
     table = pl.DataFrame(rows, {**GROUP_SCHEMA, "step": pl.Int64, "method": pl.String, "expected": pl.Float64})
     kinds = table.with_columns(control=_KIND.replace(NONE, STEP_ZERO))
     return kinds.group_by(*_SETTING, "method").agg(pl.col("expected").mean())
 
 
-def _control_answers(results: Place) -> Iterator[StepAnswers]:
+def _control_answers(results: Place, *, centred: bool) -> Iterator[StepAnswers]:
     """The answers under controls, and without a control at step 0."""
     for group in groups(results):
-        for answers in read_answers(results, group):
+        if centred and not has_centred_answers(results, group):
+            continue
+        for answers in read_answers(results, group, centred=centred):
             if group.control == NONE and answers.step > 0:
                 break
             yield answers
 
 
-def _permuted_means(answers: StepAnswers) -> list[dict[str, object]]:
+def _permuted_means(answers: StepAnswers, form: str) -> list[dict[str, object]]:
     means = np.mean([(best.mean(), worst.mean()) for best, worst in permuted_extremes(answers)], 0).tolist()
     keys = {**answers.group.keys, "step": answers.step}
-    return [{**keys, "method": m, "expected": v} for m, v in zip(("oracle_t1", "oracle_b1"), means, strict=True)]
+    return [{**keys, "method": form + m, "expected": v} for m, v in zip(_EXTREMES, means, strict=True)]

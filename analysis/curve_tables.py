@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 
 import polars as pl
 
+from analysis.bias_or_knowledge import BIAS_OR_KNOWLEDGE
 from analysis.emergence import EMERGENCE
 from analysis.false_emergence import FALSE_EMERGENCE
 from analysis.leads import LEADS
@@ -19,6 +20,7 @@ from analysis.statistics.curves import all_curves
 from dynamics.results.places import Place, place
 
 TABLES: dict[str, CurveTable] = {
+    "bias_or_knowledge": BIAS_OR_KNOWLEDGE,
     "emergence": EMERGENCE,
     "false_emergence": FALSE_EMERGENCE,
     "leads": LEADS,

@@ -10,6 +10,10 @@ is repeated on permuted labels (`analysis.statistics.replicates`), and beside T1
   its own label words, a component that separates the classes points either way by chance, and this curve shows what
   remains;
 - `Labelled T1`, `COMP RW`, `Calib+`: chosen or fitted on K labelled training rows.
+
+Every curve but Calib+ is there twice: from logits as they are, and `centred`, with each label's mean logit over the
+test rows taken off before the answer, which needs no gold label (`dynamics.label_bias`). Components are chosen again
+among the centred answers. Where only a raw curve is late, what it lacks is not knowledge but a corrected label bias.
 """
 
 from collections.abc import Iterator
@@ -20,7 +24,7 @@ import polars as pl
 from analysis.reading.groups import GROUP, GROUP_SCHEMA, Schema
 from analysis.statistics.bootstrap import replicate
 from analysis.statistics.curve_table import CurveTable, Row
-from analysis.statistics.curves import LEVEL, Curve, GroupCurves
+from analysis.statistics.curves import CURVE, LEVEL, Curve, GroupCurves
 from analysis.statistics.onset import band, interval
 
 SCHEMA: Schema = {
@@ -28,6 +32,7 @@ SCHEMA: Schema = {
     "step": pl.Int64,
     "tokens_seen": pl.Int64,
     "curve": pl.String,
+    "centred": pl.Boolean,
     "variant": pl.String,
     "n_labelled": pl.Int64,
     "mean": pl.Float64,
@@ -55,17 +60,17 @@ def rows(curves: GroupCurves) -> Iterator[Row]:
     """Accuracy of every curve at every step.
 
     Yields:
-        One row per (model, dtype, control, task, n_shots, step, curve, variant, n_labelled): tokens_seen; mean and sd
-        over prompts; low, high: 95 % bootstrap interval of the mean over what `resampled` names (null where it is not
-        known to cover); n_prompts (those that every step has, and the curve), n_prompts_at_step (those that this step
-        has), n_seeds, n_examples, chance, selected_on; null_mean, null_q95, null_q99 of the mean with permuted labels,
-        and `band`, which permuted curves exceed at ANY step with probability 1 %; swapped_mean, swapped_q99,
+        One row per (model, dtype, control, task, n_shots, step, curve, centred, variant, n_labelled): tokens_seen; mean
+        and sd over prompts; low, high: 95 % bootstrap interval of the mean over what `resampled` names (null where it
+        is not known to cover); n_prompts (those that every step has, and the curve), n_prompts_at_step (those that this
+        step has), n_seeds, n_examples, chance, selected_on; null_mean, null_q95, null_q99 of the mean with permuted
+        labels, and `band`, which permuted curves exceed at ANY step with probability 1 %; swapped_mean, swapped_q99,
         swapped_band: the same with the label words of each seed swapped, where seeds draw their words.
     """
     return (row for curve in curves.curves for row in _curve_rows(curves, curve))
 
 
-EMERGENCE = CurveTable(rows, SCHEMA, [*GROUP, "curve", "variant", "n_labelled", "step"])
+EMERGENCE = CurveTable(rows, SCHEMA, [*GROUP, *CURVE, "step"])
 
 
 def _curve_rows(curves: GroupCurves, curve: Curve) -> Iterator[Row]:

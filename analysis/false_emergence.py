@@ -14,7 +14,7 @@ from scipy.special import bdtrc
 from analysis.reading.groups import GROUP, Schema
 from analysis.statistics.component_choice import B1, FIRST
 from analysis.statistics.curve_table import CurveTable, Row
-from analysis.statistics.curves import CURVE_SCHEMA, LEVEL, GroupCurves
+from analysis.statistics.curves import CURVE, CURVE_SCHEMA, LEVEL, GroupCurves
 from analysis.statistics.onset import TOLERANCE, band, onset_of
 
 SCHEMA: Schema = {
@@ -39,10 +39,10 @@ def rows(curves: GroupCurves) -> Iterator[Row]:
     """Shuffled curves that emerge, of every curve but B1 and First-T1 (whose step is found with the true labels).
 
     Yields:
-        One row per (model, dtype, control, task, n_shots, curve, variant, n_labelled): n_shuffled curves; n_emerged of
-        them, above the band at the last step and so from some step on; n_ever_above, above it at any step; level, the
-        nominal probability of `n_ever_above`; p, of that many or more at the level; first and last checkpoint with the
-        mean accuracy of the true labels, the band, and whether it is above.
+        One row per (model, dtype, control, task, n_shots, curve, centred, variant, n_labelled): n_shuffled curves;
+        n_emerged of them, above the band at the last step and so from some step on; n_ever_above, above it at any step;
+        level, the nominal probability of `n_ever_above`; p, of that many or more at the level; first and last
+        checkpoint with the mean accuracy of the true labels, the band, and whether it is above.
     """
     for curve in curves.curves:
         if curve.name in (B1, FIRST):
@@ -70,7 +70,7 @@ def rows(curves: GroupCurves) -> Iterator[Row]:
         }
 
 
-FALSE_EMERGENCE = CurveTable(rows, SCHEMA, [*GROUP, "curve", "variant", "n_labelled"])
+FALSE_EMERGENCE = CurveTable(rows, SCHEMA, [*GROUP, *CURVE])
 
 
 def as_many_or_more(n: int, n_trials: int, probability: float) -> float:

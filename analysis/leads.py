@@ -11,7 +11,7 @@ from analysis.statistics.bootstrap import replicate
 from analysis.statistics.component_choice import B1, FULL
 from analysis.statistics.criteria import Criterion, criteria
 from analysis.statistics.curve_table import CurveTable, Row
-from analysis.statistics.curves import CURVE_SCHEMA, Curve, GroupCurves
+from analysis.statistics.curves import CURVE, CURVE_SCHEMA, Curve, GroupCurves
 from analysis.statistics.onset import interval, onset_of
 
 SCHEMA: Schema = {
@@ -39,8 +39,11 @@ SCHEMA: Schema = {
 def rows(curves: GroupCurves) -> Iterator[Row]:
     """Lead of every curve over Full, `log2(onset of Full) - log2(onset of the curve)`: positive where Full is later.
 
+    Raw curves are compared with raw Full, centred ones with centred Full.
+
     Yields:
-        One row per (model, dtype, control, task, n_shots, curve, variant, n_labelled, criterion): lead, in doublings;
+        One row per (model, dtype, control, task, n_shots, curve, centred, variant, n_labelled,
+        criterion): lead, in doublings;
         bound (empty, `at least` where Full never emerges or the curve was above before the first checkpoint,
         `at most` the other way round; the lead is then counted to the last or from the first checkpoint; `undefined`
         where neither emerges or both were above before: lead is null); low, high: 95 % bootstrap interval, both onsets
@@ -51,13 +54,17 @@ def rows(curves: GroupCurves) -> Iterator[Row]:
         the same with one vote per demonstration seed, since prompts of a seed share their demonstrations. Prompts and
         seeds share the test rows, so both tests are about these rows. Null where a criterion is not for single prompts.
     """
-    full = next(curve for curve in curves.curves if curve.name == FULL)
-    full_criteria = {criterion.name: criterion for criterion in criteria(curves, full)}
+    by_form = {curve.centred: curve for curve in curves.curves if curve.name == FULL}
+    full_criteria = {
+        centred: {criterion.name: criterion for criterion in criteria(curves, full)}
+        for centred, full in by_form.items()
+    }
     for curve in curves.curves:
         if curve.name in (FULL, B1):
             continue
+        full = by_form[curve.centred]
         for criterion in criteria(curves, curve):
-            full_criterion = full_criteria[criterion.name]
+            full_criterion = full_criteria[curve.centred][criterion.name]
             yield {
                 **curves.keys(curve),
                 "selected_on": curve.selected_on,
@@ -68,7 +75,7 @@ def rows(curves: GroupCurves) -> Iterator[Row]:
             }
 
 
-LEADS = CurveTable(rows, SCHEMA, [*GROUP, "curve", "variant", "n_labelled", "criterion"])
+LEADS = CurveTable(rows, SCHEMA, [*GROUP, *CURVE, "criterion"])
 
 
 def sign_test(ahead: int, behind: int) -> float:

@@ -10,7 +10,7 @@ from analysis.statistics.bootstrap import replicate
 from analysis.statistics.component_choice import B1
 from analysis.statistics.criteria import Criterion, criteria
 from analysis.statistics.curve_table import CurveTable, Row
-from analysis.statistics.curves import CURVE_SCHEMA, Curve, GroupCurves
+from analysis.statistics.curves import CURVE, CURVE_SCHEMA, Curve, GroupCurves
 from analysis.statistics.onset import NEVER, censoring, interval, onset_of, to_step
 
 SCHEMA: Schema = {
@@ -44,7 +44,8 @@ def rows(curves: GroupCurves) -> Iterator[Row]:
     """Onset of every curve but B1 by every criterion of `analysis.statistics.criteria`.
 
     Yields:
-        One row per (model, dtype, control, task, n_shots, curve, variant, n_labelled, criterion): emerges; step (the
+        One row per (model, dtype, control, task, n_shots, curve, centred, variant, n_labelled,
+        criterion): emerges; step (the
         first checkpoint from which on the mean stays above) and tokens_seen there; t (the crossing, interpolated in
         log2 of steps) with its 95 % bootstrap interval low, high, in steps; censored (`never`, or `before` where the
         first checkpoint is already above; empty otherwise); never, before: shares of replicates that are so (low is
@@ -59,7 +60,7 @@ def rows(curves: GroupCurves) -> Iterator[Row]:
             yield from (_row(curves, curve, criterion) for criterion in criteria(curves, curve))
 
 
-ONSETS = CurveTable(rows, SCHEMA, [*GROUP, "curve", "variant", "n_labelled", "criterion"])
+ONSETS = CurveTable(rows, SCHEMA, [*GROUP, *CURVE, "criterion"])
 
 
 def _row(curves: GroupCurves, curve: Curve, criterion: Criterion) -> Row:

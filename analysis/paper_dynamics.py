@@ -32,7 +32,7 @@ def paper_dynamics(results: Place) -> pl.DataFrame:
     if not runs:
         keys = {"model": MODEL, "dtype": None, "control": "none", "task": TASK, "n_shots": N_SHOTS}
         return _beside_published(pl.DataFrame(schema=_RUN), keys)
-    curves = curve_table("emergence", results).filter(pl.col("curve").is_in(CURVES))
+    curves = curve_table("emergence", results).filter(pl.col("curve").is_in(CURVES), ~pl.col("centred"))
     return pl.concat(_beside_published(curves.filter(run.matches).select(*_RUN), run.keys) for run in runs)
 
 

@@ -15,7 +15,7 @@ def provenance(results: Place) -> pl.DataFrame:
         One row per (model, dtype, control, step): revision, tokens_seen, commit_sha (Hub commit or hash of local
         weights; several joined by a space), flags, counts (whether estimates use it), n_units finished, n_failed,
         errors of the failed units (distinct first lines), decomposition_error and forward_error (the largest),
-        devices, versions.
+        devices, versions, tokenizer (that the plan names, if it names one), notes (what is known of the checkpoint).
     """
     units = read_units(open_store(results))
     done = pl.col("status") == "done"
@@ -30,6 +30,8 @@ def provenance(results: Place) -> pl.DataFrame:
         forward_error=pl.col("forward_error").max(),
         devices=_distinct("device"),
         versions=_distinct("versions", "; "),
+        tokenizer=_distinct("tokenizer", "; "),
+        notes=pl.col("notes").list.explode().drop_nulls().unique().sort().str.join("; "),
     )
     with_flags = table.join(_flags(units, results), on=CHECKPOINT, how="left").with_columns(
         pl.col("flags").fill_null(""), pl.col("counts").fill_null(True) & (pl.col("n_units") > 0)

@@ -12,12 +12,14 @@ from analysis.curve_tables import curve_table
 from analysis.reading.groups import GROUP, GROUP_SCHEMA, Schema, groups
 from dynamics.results.places import Place
 
-CURVE = ["curve", "variant", "n_labelled", "criterion"]
+CURVE = ["curve", "centred", "variant", "n_labelled", "criterion"]
 _SIZE = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(m|b)(?![a-z0-9])", re.IGNORECASE)
 SCHEMA: Schema = {
     **GROUP_SCHEMA,
     "n_parameters": pl.Int64,
-    **dict.fromkeys(("curve", "variant"), pl.String),
+    "curve": pl.String,
+    "centred": pl.Boolean,
+    "variant": pl.String,
     "n_labelled": pl.Int64,
     "criterion": pl.String,
     **dict.fromkeys(("lead", "lead_low", "lead_high"), pl.Float64),

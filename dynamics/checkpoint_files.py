@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from dynamics.hub.fetch import git_blob_id
@@ -26,6 +28,21 @@ def weight_files(folder: Path, kind: str) -> list[Path]:
     return sorted(path for path in shards if path.is_file())
 
 
+@contextmanager
+def only_files(folder: Path, kind: str, weights: Sequence[str], setup: Sequence[str]) -> Iterator[Path]:
+    """A folder whose weights of a format are those named: the folder, or links to these files until the block ends.
+
+    A revision may have a single file and shards, of which transformers opens the single file.
+    """
+    if [path.name for path in weight_files(folder, kind)] == sorted(weights):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name[:12]}-") as links:
+        for name in (*weights, *setup):
+            (Path(links) / name).symlink_to((folder / name).resolve())
+        yield Path(links)
+
+
 def index_file(folder: Path, kind: str) -> Path:
     """Where the index of shards is, if there is one."""
     return folder / f"{WHOLE[kind]}.index.json"
@@ -46,10 +63,16 @@ def git_id(path: Path) -> str:
         return git_blob_id(content, path.stat().st_size)
 
 
-def hash_files(files: Sequence[Path]) -> str:
-    """SHA-256 over the names and contents of files."""
-    digest = hashlib.sha256()
+def file_hashes(files: Sequence[Path]) -> dict[str, str]:
+    """Name -> SHA-256 of the content of each file."""
+    hashes = {}
     for path in files:
         with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
+            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
+
+
+def hash_files(files: Sequence[Path]) -> str:
+    """SHA-256 over the names and contents of files."""
+    lines = (f"{name} {digest}\n" for name, digest in file_hashes(files).items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

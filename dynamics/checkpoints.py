@@ -1,25 +1,25 @@
 """Checkpoints: the saved states of a model, on disk, on the Hub or embedded, and the hashes that identify each."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from dynamics.checkpoint_files import git_id, hash_files, weight_files
+from dynamics.checkpoint_files import file_hashes, git_id, weight_files
 from dynamics.controls import RANDOM_INIT, control_name
 from dynamics.errors import CheckpointError, PlanError
 from dynamics.folder_checks import own_unembedding
-from dynamics.grids import DEFAULT_PATTERN, StepName, Steps, select_steps
-from dynamics.hub.errata import DUPLICATE
+from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, select_steps, steps_by_name
+from dynamics.hub.errata import NO_STEP, Findings, audit
 from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.finding import HubStep, Missing, find_on_hub
-from dynamics.hub.listing import SETUP_FILES, HubRevision, hash_setup
+from dynamics.hub.listing import CONFIG, SETUP_FILES, HubFile, HubRevision, hash_setup
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
 from dynamics.step_consistency import compare_steps
 from dynamics.step_folders import ITSELF, steps_in
+from dynamics.tokenizer_sources import NamedTokenizer, find_tokenizer
 
 UNTIED = "untied"
 
@@ -36,16 +36,18 @@ class Checkpoint:
         commit_sha: the Hub commit (40 hex); for a folder on disk `sha256:` and the hash of its weights; for random
             weights `init:` and the hash of what determines them.
         content_hash: hash of the weight files, or of what determines random weights; equal hashes are equal weights.
-        setup_hash: hash of config and tokenizer files.
+        setup_hash: hash of config and tokenizer files; of the config alone where the plan names a tokenizer.
         folder: folder of its files; None for a checkpoint on the Hub until its files are fetched.
         weights: format of the weights: `safetensors`, else `gguf` (folders only), else `bin` where the plan allows
             pickle.
         remote: its files on the Hub; None for a folder on disk.
-        flags: `duplicate` (another step has the same weights), `quarantined` (known or found to be wrong), `untied`
-            (an unembedding of its own, though its config ties it to the embedding), `config_changed` and
-            `special_tokens_changed` (not as at the last step: `dynamics.step_consistency`).
+        flags: `duplicate` (another step has the same weights), `quarantined` (known or found to be wrong),
+            `other_format` (not the preferred one, whose files are doubtful), `untied` (an unembedding of its own,
+            though its config ties it to the embedding), `config_changed` and `special_tokens_changed` (not as at the
+            last step: `dynamics.step_consistency`).
         notes: one line for each known fault or change, and for a step that is not its name's.
         init_seed: seed of randomly initialised weights (`random_init`); None for a saved state.
+        tokenizer: the tokenizer that the plan names; None for the checkpoint's own.
     """
 
     model: str
@@ -61,6 +63,12 @@ class Checkpoint:
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     init_seed: int | None = None
+    tokenizer: NamedTokenizer | None = None
+
+    @property
+    def named_tokenizer(self) -> dict[str, str]:
+        """What the tokenizer that a plan names adds to the identity of units: nothing where it names none."""
+        return {} if self.tokenizer is None else {"tokenizer": self.tokenizer.files_hash}
 
     def __str__(self) -> str:
         return f"{self.model} {f'step {self.step}' if self.init_seed is None else self.revision}"
@@ -76,6 +84,7 @@ def find_checkpoints(
     allow_pickle: bool = False,
     missing: Missing = "refuse",
     revision: str | None = None,
+    tokenizer: str | Path | None = None,
 ) -> list[Checkpoint]:
     """The checkpoints of the reference suite, of a folder of checkpoints, or of a repository of the Hub.
 
@@ -91,6 +100,7 @@ def find_checkpoints(
         allow_pickle: use `.bin` weights where there is no safetensors.
         missing: whether a missing step is an error (`refuse`) or left out (`skip`).
         revision: the single branch or tag to use on the Hub, for a model without published steps.
+        tokenizer: of all steps, in place of their own: `owner/name@revision` on the Hub, or a folder.
 
     Raises:
         CheckpointError: there are no checkpoints, a step cannot be used, or the Hub cannot be reached.
@@ -99,6 +109,7 @@ def find_checkpoints(
     on_hub = folder is None and "/" in model
     if revision is not None and not on_hub:
         raise PlanError(f"model {model!r}: revision = {revision!r} applies to models on the Hub only; remove it")
+    named = None if tokenizer is None else find_tokenizer(tokenizer)
     if on_hub:
         hub_steps = find_on_hub(
             model,
@@ -107,8 +118,9 @@ def find_checkpoints(
             allow_pickle=allow_pickle,
             missing=missing,
             revision=revision,
+            own_tokenizer=named is None,
         )
-        return _flag_changes(model, [_remote(hub_step, tokens_per_step) for hub_step in hub_steps])
+        return _flag_changes(model, [_remote(hub_step, tokens_per_step, named) for hub_step in hub_steps])
     root = suite.checkpoints_dir() if folder is None else folder
     if folder is None and model != suite.MODEL_ID:
         raise CheckpointError(
@@ -122,8 +134,8 @@ def find_checkpoints(
     )
     per_step = tokens_per_step or _tokens_per_step(root)
     _check_against_manifest(root, requested)
-    local = [noted(_local(model, available[step], root, per_step, allow_pickle)) for step in requested]
-    return _flag_changes(model, _flag_duplicates(local))
+    found = {step: _local(model, available[step], root, per_step, allow_pickle, named) for step in requested}
+    return _flag_changes(model, _with_faults(found))
 
 
 def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
@@ -131,9 +143,12 @@ def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
 
     `content_hash` covers everything that determines the weights: config and tokenizer files (for GGUF the file
     itself), the seed, and the versions of torch and transformers, which initialise them.
+
+    Raises:
+        CheckpointError: torch or transformers is not installed here, so its version is not known.
     """
     config = checkpoint.content_hash if checkpoint.weights == "gguf" else checkpoint.setup_hash
-    determinants = repr((config, seed, version("torch"), version("transformers")))
+    determinants = repr((config, seed, _version("torch"), _version("transformers")))
     content = hashlib.sha256(determinants.encode()).hexdigest()
     remote = checkpoint.remote
     return replace(
@@ -150,6 +165,31 @@ def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
     )
 
 
+def check_init(checkpoint: Checkpoint) -> None:
+    """Check that random weights made by this process are those of the checkpoint's hash, which a sweep computed.
+
+    Raises:
+        CheckpointError: this process has other versions of torch or transformers than the sweep.
+    """
+    seed, is_gguf = checkpoint.init_seed, checkpoint.weights == "gguf"  # its config's hash is that of its weights
+    if seed is None or is_gguf or random_init(checkpoint, seed).content_hash == checkpoint.content_hash:
+        return
+    raise CheckpointError(
+        f"{checkpoint}: this worker has torch {_version('torch')} and transformers {_version('transformers')}, and the "
+        "sweep other ones, which draw other random weights; install the same versions on all nodes"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError as error:
+        raise CheckpointError(
+            f"random weights depend on the version of {package}, which is not installed here; install it, or take "
+            "random_init out of the plan's controls"
+        ) from error
+
+
 def _flag_changes(model: str, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     """Flag the steps whose config or special tokens differ from the last step's; one of each setup is compared.
 
@@ -160,12 +200,10 @@ def _flag_changes(model: str, checkpoints: Sequence[Checkpoint]) -> list[Checkpo
     if len(by_setup) < 2:
         return list(checkpoints)
     in_order = sorted(by_setup.values(), key=lambda checkpoint: checkpoint.step)
-    findings = compare_steps(model, {str(c): _setup_folder(c) for c in in_order})
+    own_tokenizers = all(checkpoint.tokenizer is None for checkpoint in checkpoints)
+    findings = compare_steps(model, {str(c): _setup_folder(c) for c in in_order}, own_tokenizers=own_tokenizers)
     by_hash = {c.setup_hash: findings[str(c)] for c in in_order}
-    return [
-        replace(c, flags=(*c.flags, *by_hash[c.setup_hash].flags), notes=(*c.notes, *by_hash[c.setup_hash].notes))
-        for c in checkpoints
-    ]
+    return [_with(c, by_hash[c.setup_hash]) for c in checkpoints]
 
 
 def _setup_folder(checkpoint: Checkpoint) -> Path:
@@ -205,7 +243,7 @@ def _check_against_manifest(root: Path, steps: Sequence[int]) -> None:
         )
 
 
-def _remote(hub_step: HubStep, tokens_per_step: int | None) -> Checkpoint:
+def _remote(hub_step: HubStep, tokens_per_step: int | None, tokenizer: NamedTokenizer | None) -> Checkpoint:
     """The checkpoint of a step on the Hub, not fetched yet."""
     name, revision = hub_step.name, hub_step.revision
     return Checkpoint(
@@ -221,17 +259,30 @@ def _remote(hub_step: HubStep, tokens_per_step: int | None) -> Checkpoint:
         remote=revision,
         flags=hub_step.findings.flags,
         notes=hub_step.findings.notes,
+        tokenizer=tokenizer,
     )
 
 
-def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, allow_pickle: bool) -> Checkpoint:
-    """The checkpoint of a step in a folder."""
+def _local(
+    model: str,
+    name: StepName,
+    root: Path,
+    tokens_per_step: int | None,
+    allow_pickle: bool,
+    tokenizer: NamedTokenizer | None,
+) -> tuple[Checkpoint, HubRevision]:
+    """The checkpoint of a step in a folder, and its weights as the Hub would list them."""
     folder = root / name.name
     formats = ("safetensors", "gguf", *(("bin",) if allow_pickle else ()))
     weights = next((kind for kind in formats if weight_files(folder, kind)), "safetensors")
-    content = hash_files(weight_files(folder, weights))
-    present = [path for file in SETUP_FILES if (path := folder / file).is_file()]
-    return Checkpoint(
+    files = weight_files(folder, weights)
+    hashes = file_hashes(files)
+    listed = tuple(HubFile(path.name, path.stat().st_size, "", hashes[path.name]) for path in files)
+    revision = HubRevision(model, name.name, "", weights, listed, ())
+    content = revision.content_hash
+    names = SETUP_FILES if tokenizer is None else (CONFIG,)
+    present = [path for file in names if (path := folder / file).is_file()]
+    checkpoint = Checkpoint(
         model=model,
         revision=name.name,
         step=name.step,
@@ -242,18 +293,40 @@ def _local(model: str, name: StepName, root: Path, tokens_per_step: int | None, 
         folder=folder,
         weights=weights,
         notes=() if name.note is None else (name.note,),
+        tokenizer=tokenizer,
     )
+    return noted(checkpoint), revision
 
 
-def noted(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint, with flag `untied` and a note where its files hold an unembedding that its config does not."""
-    note = None if checkpoint.folder is None else own_unembedding(checkpoint.folder, checkpoint.weights)
+def noted(checkpoint: Checkpoint, seen: str | None = None) -> Checkpoint:
+    """The checkpoint, with flag `untied` and a note where its files hold an unembedding that its config does not.
+
+    `seen` is the note of the opened model (`dynamics.loading.unembedding_note`), for formats that say nothing before.
+    """
+    note = None if checkpoint.folder is None else own_unembedding(checkpoint.folder, checkpoint.weights) or seen
     if note is None or checkpoint.init_seed is not None or UNTIED in checkpoint.flags:
         return checkpoint
     return replace(checkpoint, flags=(*checkpoint.flags, UNTIED), notes=(*checkpoint.notes, note))
 
 
-def _flag_duplicates(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """The checkpoints, those flagged whose weights another step shares; a step without weights shares none."""
-    counts = Counter(c.content_hash for c in checkpoints if c.content_hash != hash_files([]))
-    return [replace(c, flags=(*c.flags, DUPLICATE)) if counts[c.content_hash] > 1 else c for c in checkpoints]
+def _with_faults(found: Mapping[int, tuple[Checkpoint, HubRevision]]) -> list[Checkpoint]:
+    """Checkpoints of folders with the faults that their files show, as copies of published ones have them too.
+
+    A step without weights shares none. Reports about a step concern a folder of the step's name only, not a single
+    model, whose step is not known.
+    """
+    single = list(found) == [FINISHED]
+    with_weights = {step: revision for step, (_, revision) in found.items() if revision.weights}
+    steps_of = {
+        step: next(iter(steps_by_name("", [revision.revision])), NO_STEP) if single else step
+        for step, revision in with_weights.items()
+    }
+    findings = audit({steps_of[step]: (revision,) for step, revision in with_weights.items()})
+    return [
+        _with(found[step][0], findings[steps_of[step]][0]) if step in steps_of else found[step][0] for step in found
+    ]
+
+
+def _with(checkpoint: Checkpoint, findings: Findings) -> Checkpoint:
+    flags, notes = (*checkpoint.flags, *findings.flags), (*checkpoint.notes, *findings.notes)
+    return replace(checkpoint, flags=flags, notes=notes)

@@ -12,15 +12,17 @@ from safetensors import SafetensorError, safe_open
 from dynamics import gguf_files
 from dynamics.checkpoint_files import WHOLE, index_file, shards_of_index, weight_files
 from dynamics.errors import CheckpointError, one_line
-from dynamics.supported_models import check_no_rescaling, check_supported
+from dynamics.supported_models import check_no_rescaling, check_rope_types, check_supported
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 """The types of tensors that are weights, as safetensors calls them."""
 OLD_BUFFERS = re.compile(r"(.*\.)?((attn|attention)\.(masked_)?bias|rotary_emb\.inv_freq)")
 """Causal masks and rotary frequencies, which old versions of transformers saved beside the weights. They follow from
-the config, so they are not read."""
+the config; frequencies that do not are refused (`dynamics.rotary_buffers`)."""
 WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 """What torch.compile, data parallelism, FSDP, activation checkpointing and Fabric put into the names of parameters."""
+
+TIED_BUT_TWO = "config.json ties embedding and unembedding, and the files hold two that differ: {} is the unembedding"
 
 _TIED_BY_DEFAULT = ("gpt2",)
 _EMBEDDINGS, _UNEMBEDDINGS = (
@@ -60,16 +62,6 @@ def check_folder(folder: Path, weights: str, *, initialised: bool = False) -> No
         check_tensors(folder, tensor_types(weight_files(folder, weights)))
 
 
-def check_tokenizer(folder: Path, weights: str) -> None:
-    """Check that a folder has a tokenizer: `tokenizer.json`, or a GGUF file, which holds one.
-
-    Raises:
-        CheckpointError: it has none, or a file that is none.
-    """
-    if weights != "gguf" or (folder / "tokenizer.json").exists():
-        read_json(folder, "tokenizer.json")
-
-
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """A JSON object of a checkpoint.
 
@@ -98,12 +90,13 @@ def check_config(config: Mapping[str, Any], where: Path | str) -> None:
     """
     check_supported(config.get("model_type"))
     check_no_rescaling(config)
-    if config.get("quantization_config"):
-        method = dict(config["quantization_config"]).get("quant_method", "unknown")
+    check_rope_types(config)
+    if config.get("quantization_config") is not None:
         raise CheckpointError(
-            f"{where}: config.json has a quantization_config (quant_method {method!r}), and quantised weights are not "
+            f"{where}: config.json has a quantization_config ({_quantisation(config)}), and quantised weights are not "
             "the matrices that the parts are split by. Use the model's float weights, or open this one where its "
-            "packages are installed, then model.dequantize() and model.save_pretrained(another folder)"
+            "packages are installed, then model.dequantize() and model.save_pretrained(another folder), or remove the "
+            "key if the weights are floats"
         )
     if config.get("transformers_weights"):
         raise CheckpointError(
@@ -204,7 +197,7 @@ def own_unembedding(folder: Path, weights: str) -> str | None:
     head = next((name for name in digests if name.endswith(_UNEMBEDDINGS)), None)
     if head is None or len(set(digests.values())) < 2:
         return None
-    return f"config.json ties embedding and unembedding, and the files hold two that differ: {head} is the unembedding"
+    return TIED_BUT_TWO.format(head)
 
 
 def _matrices(path: Path) -> Iterator[tuple[str, str]]:
@@ -219,6 +212,15 @@ def _matrices(path: Path) -> Iterator[tuple[str, str]]:
             for at in range(begin, end, _CHUNK):
                 digest.update(file.read(min(_CHUNK, end - at)))
             yield name, digest.hexdigest()
+
+
+def _quantisation(config: Mapping[str, Any]) -> str:
+    """The method of a quantised model, in words."""
+    settings = config["quantization_config"]
+    if not isinstance(settings, Mapping):
+        return f"{settings!r}, which is no table"
+    by_key = "bitsandbytes" if {"load_in_4bit", "load_in_8bit"} & set(settings) else "unknown"
+    return f"quant_method {settings.get('quant_method', by_key)!r}"
 
 
 def _check_heads(config: Mapping[str, Any], where: Path | str) -> None:

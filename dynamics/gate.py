@@ -40,7 +40,7 @@ def check_unit(decomposition_error: float, forward_error: float, dtype: str) -> 
         raise FailedCheck(
             f"the parts differ from the logits by {decomposition_error:.2e} ({dtype} allows {parts:.0e}) and the "
             f"batched pass from the model's own logits by {forward_error:.2e} ({forward:.0e}). The unit is not "
-            "written; check the family file and the checkpoint"
+            f"written; {_remedy(dtype)}"
         )
 
 
@@ -59,5 +59,16 @@ def check_forward(forward_error: float, dtype: str, what: str) -> None:
     if not forward_error <= allowed:
         raise FailedCheck(
             f"{what}: the batched pass differs from the model's own logits by {forward_error:.2e} ({dtype} allows "
-            f"{allowed:.0e}). The row is not written; check the family file and the checkpoint"
+            f"{allowed:.0e}). The row is not written; {_remedy(dtype)}"
         )
+
+
+def _remedy(dtype: str) -> str:
+    """What to do about an error: in half precision first to run the same in float32, where a right model passes."""
+    check = "check the family file and the checkpoint"
+    reasons = {"float16": "rounds to 3 digits and overflows beyond 65504", "bfloat16": "rounds to 2 digits"}
+    if dtype not in reasons:
+        return check
+    return (
+        f"{dtype} {reasons[dtype]}, too little for this model: set dtype to float32, and if it fails there too, {check}"
+    )

@@ -10,7 +10,11 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 
 METHOD_VERSION = 1
-"""Raised when a change of the code changes numbers of the same checkpoint and prompts; hashed into every unit's id."""
+"""Raised when a change of the code changes numbers of the same checkpoint and prompts; hashed into every unit's id.
+
+Rows and groups of a task need none, since its hash is in every unit's id; another choice of the same rows does, since
+the prompts are not. That groups stay on one side changed the partition only of tasks whose rows, and so ids, changed.
+"""
 IDENTITY_VERSION = 2
 """Raised when a change of the code changes ids of the same settings; a store keeps it, and ids of one version only.
 

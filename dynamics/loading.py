@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -20,15 +19,16 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.utils import logging as transformers_logging
 
 from dynamics import gguf_files
-from dynamics.checkpoint_files import weight_files
 from dynamics.checkpoints import Checkpoint
 from dynamics.errors import CheckpointError, one_line, unknown
-from dynamics.folder_checks import OLD_BUFFERS, check_folder, check_tensors, tensor_types
+from dynamics.folder_checks import OLD_BUFFERS, TIED_BUT_TWO, check_folder
+from dynamics.rotary_buffers import check_frequencies
+from dynamics.stored_tensors import stored_tensors, stored_types
+from dynamics.supported_models import rope_types
 from dynamics.tokenizer_files import PROBES, first_difference, read_tokenizer_file
 
 _LOCAL_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_SAFETENSORS_NAMES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = "cpu") -> PreTrainedModel:
@@ -52,19 +52,20 @@ def load_model(checkpoint: Checkpoint, *, dtype: str = "float32", device: str = 
             parameter.data = parameter.data.to(_DTYPES[dtype])
         return initialised.to(device).eval().requires_grad_(False)
     config = _config(folder, gguf)
-    types = _tensor_types(folder, checkpoint.weights)
+    types = stored_types(folder, checkpoint.weights)
     model, report = _opened(checkpoint, folder, config, gguf, dtype)
     _check_complete(folder, report)
     if file is None:
         _check_every_parameter(folder, model, types)
     else:
         gguf_files.check_complete(file, model)
+    check_frequencies(folder, checkpoint.weights, types, model)
     _check_finite(folder, checkpoint.weights, model, dtype)
     return model.to(device).eval().requires_grad_(False)
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
-    """The checkpoint's tokenizer, as its tokenizer.json defines it, whatever class its config names.
+    """The checkpoint's tokenizer, or the one named for it, as tokenizer.json defines it, whatever class is configured.
 
     Special tokens are those of the file's post-processor, or those that `add_bos_token` and `add_eos_token` of
     tokenizer_config.json ask for. The result is compared with the file, read by the `tokenizers` library alone, on
@@ -74,23 +75,40 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
         CheckpointError: its files are missing or damaged, it does not do what its file says, or it puts a token after
             every text, where the label word has to be.
     """
-    folder = _local_folder(checkpoint)
-    gguf = None if (folder / "tokenizer.json").exists() else gguf_files.gguf_file(folder)
+    named = checkpoint.tokenizer
+    folder = _local_folder(checkpoint) if named is None else named.local()
+    gguf = None if named or (folder / "tokenizer.json").exists() else gguf_files.gguf_file(folder)
     if gguf is not None:
         settings = {**_LOCAL_ONLY, "gguf_file": gguf.name}
         return _opened_tokenizer(folder, lambda: AutoTokenizer.from_pretrained(folder, **settings))
+    tokenizer = open_tokenizer(folder)
+    _check_special_tokens(folder, tokenizer)
+    return tokenizer
+
+
+def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder as its tokenizer.json defines it, compared with that file on `tokenizer_files.PROBES`.
+
+    Special tokens are those of the file's post-processor, or those that `add_bos_token` and `add_eos_token` ask for.
+
+    Raises:
+        CheckpointError: its files are missing or damaged, or it does not do what its file says.
+    """
     file = read_tokenizer_file(folder)
     # not AutoTokenizer: for some classes it rebuilds a tokenizer from the vocabulary and drops the rest of the file
     tokenizer = _opened_tokenizer(folder, lambda: TokenizersBackend.from_pretrained(folder, **_LOCAL_ONLY))
-    if difference := first_difference(file, lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]):
+    asked = [kind for kind, asks in file.special["added"].items() if asks]
+    difference = first_difference(file, lambda text: tokenizer(text, add_special_tokens=False)["input_ids"])
+    if all(asks is None for asks in file.special["added"].values()):  # the config leaves them to the file
+        difference = difference or first_difference(file, lambda text: tokenizer(text)["input_ids"], special=True)
+    if difference:
         raise CheckpointError(
             f"the tokenizer in {folder} does not open as its tokenizer.json defines it: {difference} as opened; check "
             "that tokenizer.json and tokenizer_config.json are of one tokenizer, and save it again"
         )
-    for kind, asks in file.special["added"].items():  # which transformers drops where there is a tokenizer.json
-        if asks and getattr(tokenizer, f"{kind}_token_id") is not None and not _adds(tokenizer, kind):
+    for kind in asked:  # which transformers drops where there is a tokenizer.json
+        if getattr(tokenizer, f"{kind}_token_id") is not None and not _adds(tokenizer, kind):
             setattr(tokenizer, f"add_{kind}_token", True)
-    _check_special_tokens(folder, tokenizer)
     return tokenizer
 
 
@@ -127,6 +145,19 @@ def _check_special_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase) -> N
         )
 
 
+def unembedding_note(model: PreTrainedModel) -> str | None:
+    """What is used where a config ties the unembedding to the embedding, and the opened model has two; else None.
+
+    Of any format of weights: `folder_checks.own_unembedding` knows it of safetensors before they are opened.
+    """
+    head: Any = model.get_output_embeddings()
+    embedding: Any = model.get_input_embeddings()
+    if not model.config.tie_word_embeddings or head.weight is embedding.weight:
+        return None
+    name = next(name for name, module in model.named_modules() if module is head)
+    return TIED_BUT_TWO.format(f"{name}.weight")
+
+
 def random_model(folder: Path, seed: int, gguf_file: str | None = None) -> PreTrainedModel:
     """A float32 model of a folder's config with random weights, initialised as transformers does for its family.
 
@@ -159,7 +190,7 @@ def _config(folder: Path, gguf_file: str | None) -> PreTrainedConfig:
         raise CheckpointError(
             f"{where} is not a config that transformers opens: {one_line(error)}. Correct it"
         ) from error
-    for kind in _rope_types(getattr(config, "rope_parameters", None)):
+    for kind in rope_types(getattr(config, "rope_parameters", None)):
         if kind not in ("default", *ROPE_INIT_FUNCTIONS):
             known = unknown("rope_type", kind, ("default", *ROPE_INIT_FUNCTIONS))
             raise CheckpointError(f"{folder / 'config.json'}: {known}. Correct it, or use a transformers that knows it")
@@ -167,14 +198,6 @@ def _config(folder: Path, gguf_file: str | None) -> PreTrainedConfig:
     if config._attn_implementation_internal not in (None, "eager", "sdpa"):
         config._attn_implementation = "sdpa"
     return config
-
-
-def _rope_types(parameters: object) -> list[object]:
-    """The types of rotary embedding in a config: one, or one for each type of layer."""
-    if not isinstance(parameters, dict):
-        return []
-    inner = [kind for value in parameters.values() for kind in _rope_types(value)]
-    return [parameters["rope_type"], *inner] if "rope_type" in parameters else inner
 
 
 def _opened(
@@ -213,29 +236,6 @@ def _remedy(error: Exception) -> str:
     if isinstance(error, KeyError | TypeError | AttributeError | ZeroDivisionError):
         return "Correct config.json, from which the model is built before its weights are read"
     return "Copy or download the checkpoint again"
-
-
-def _tensor_types(folder: Path, weights: str) -> dict[str, str]:
-    """Name -> type of every tensor of a checkpoint; checked for pickles, whose names are known only once they are read.
-
-    Raises:
-        CheckpointError: a pickle cannot be read without running code, or holds something else than weights.
-    """
-    files = weight_files(folder, weights)
-    if weights != "bin":
-        return tensor_types(files) if weights == "safetensors" else {}
-    types: dict[str, str] = {}
-    for path in files:
-        try:
-            tensors = torch.load(path, map_location="meta", weights_only=True)
-            types |= {name: _SAFETENSORS_NAMES.get(t.dtype, str(t.dtype)) for name, t in tensors.items()}
-        except Exception as error:  # pickle errors, RuntimeError of a cut-off archive, AttributeError of other content
-            raise CheckpointError(
-                f"{path} cannot be opened: {one_line(error)}. Copy or download it again, or save the weights as "
-                "safetensors"
-            ) from error
-    check_tensors(folder, types)
-    return types
 
 
 def _check_complete(folder: Path, report: dict) -> None:
@@ -303,6 +303,11 @@ def _check_finite(folder: Path, weights: str, model: PreTrainedModel, dtype: str
             f"{folder}: {name} overflows {dtype}: the file holds {largest:.3g}, and {dtype} ends at "
             f"{torch.finfo(_DTYPES[dtype]).max:.3g} ({len(bad)} such tensors); set dtype to bfloat16 or float32"
         )
+    if largest is None and dtype == "float16":
+        raise CheckpointError(
+            f"{folder}: {name} holds NaN or infinity in {dtype} ({len(bad)} such tensors); set dtype to bfloat16 or "
+            "float32, and if it fails there too, copy the checkpoint again or leave the step out"
+        )
     raise CheckpointError(
         f"{folder}: {name} holds NaN or infinity ({len(bad)} such tensors); "
         "the training run diverged or the file is damaged: copy the checkpoint again or leave the step out"
@@ -310,10 +315,9 @@ def _check_finite(folder: Path, weights: str, model: PreTrainedModel, dtype: str
 
 
 def _largest_in_file(folder: Path, weights: str, name: str) -> float | None:
-    """The largest magnitude of a tensor as stored; None where no safetensors file has it, with or without a prefix."""
-    for path in weight_files(folder, weights) if weights == "safetensors" else ():
-        with safe_open(path, framework="pt") as file:
-            for stored in file.keys():  # noqa: SIM118, no mapping
-                if _one_name(stored) == name or stored.endswith(f".{name}"):
-                    return float(file.get_tensor(stored).double().abs().max())
-    return None
+    """The largest magnitude of a tensor as stored, with or without a prefix; None where no file has it unquantised."""
+
+    def is_it(stored: str) -> bool:
+        return _one_name(stored) == name or stored.endswith(f".{name}")
+
+    return next((float(t.double().abs().max()) for _, t in stored_tensors(folder, weights, is_it)), None)

@@ -17,13 +17,14 @@ _IRRELEVANT = {
 """Keys of config.json without influence on a forward pass in eval mode; the dtype is the plan's."""
 
 
-def compare_steps(model: str, folders: Mapping[str, Path]) -> dict[str, Findings]:
+def compare_steps(model: str, folders: Mapping[str, Path], *, own_tokenizers: bool = True) -> dict[str, Findings]:
     """Compare the setup files of the steps of a model with those of its last step.
 
     Args:
         model: its id.
         folders: name of a step -> a folder with its config and tokenizer files, in the order of steps; of steps with
             equal files one is enough.
+        own_tokenizers: whether the steps use these tokenizers; otherwise only configs are compared.
 
     Returns:
         Name -> flags and notes: `config_changed` where config.json says something else that changes the forward pass,
@@ -32,8 +33,10 @@ def compare_steps(model: str, folders: Mapping[str, Path]) -> dict[str, Findings
     Raises:
         CheckpointError: two steps tokenise a text differently, or a file is damaged.
     """
-    check_one_tokenizer(model, folders)
-    special = {name: _special_tokens(folder) for name, folder in folders.items()}
+    special: dict[str, Any] = dict.fromkeys(folders)
+    if own_tokenizers:
+        check_one_tokenizer(model, folders)
+        special = {name: _special_tokens(folder) for name, folder in folders.items()}
     configs = {name: _config(folder) for name, folder in folders.items()}
     last = list(folders)[-1]
     return {name: _findings(configs[name], configs[last], special[name], special[last], last) for name in folders}
@@ -63,6 +66,6 @@ def _config(folder: Path) -> dict[str, Any]:
         return {}
     try:
         config = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):  # which fails this checkpoint alone, when it is opened
+    except (ValueError, TypeError, RecursionError):  # which fails this checkpoint alone, when it is opened
         return {"config.json": "not valid JSON"}
     return {key: value for key, value in config.items() if key not in _IRRELEVANT and value is not None}

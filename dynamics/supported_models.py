@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dynamics.errors import UnsupportedModel, unknown
+from dynamics.errors import CheckpointError, UnsupportedModel, unknown
 
 FAMILIES = {
     "gpt_neox": "dynamics.families.gpt_neox:anatomy",
@@ -27,6 +27,34 @@ NOT_COVERED = (
 )
 """Config keys that transform or rescale logits, residual or embedding. Related families have them; the model classes of
 these families would ignore them, and compute another model than the one that was trained."""
+
+
+SAME_AT_EVERY_LENGTH = ("default", "linear", "yarn", "llama3", "proportional")
+"""Rope types whose frequencies are computed once, from the config alone."""
+BY_LENGTH = ("longrope", "dynamic")
+"""Rope types whose frequencies depend on the length of the sequence."""
+
+
+def check_rope_types(config: Mapping[str, Any]) -> None:
+    """Check that a config's rotary embedding, whatever key it is under, is of a type that is known.
+
+    Raises:
+        CheckpointError: it is of another type; names the nearest.
+    """
+    for key in ("rope_parameters", "rope_scaling"):
+        for kind in rope_types(config.get(key)):
+            if kind not in (*SAME_AT_EVERY_LENGTH, *BY_LENGTH):
+                known = unknown("rope_type", kind, (*SAME_AT_EVERY_LENGTH, *BY_LENGTH))
+                raise CheckpointError(f"config key {key}: {known}. Correct config.json, or use another model")
+
+
+def rope_types(parameters: object) -> list[object]:
+    """The types of rotary embedding in a config's parameters: none, one, or one for each type of layer."""
+    if not isinstance(parameters, Mapping):
+        return []
+    inner = [kind for value in parameters.values() for kind in rope_types(value)]
+    own = [parameters[key] for key in ("rope_type", "type") if parameters.get(key) is not None]
+    return [*own[:1], *inner]
 
 
 def check_supported(model_type: object) -> None:

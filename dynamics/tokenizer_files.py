@@ -35,6 +35,7 @@ PROBES = (
 )
 """Texts on which tokenizers differ in practice: digits, accents, capitals, white space, punctuation, scripts, emoji."""
 
+_NAME_ONE = 'name one for the model, as tokenizer = "owner/name@revision" or a folder with tokenizer.json'
 _IRRELEVANT = ("truncation", "padding", "decoder", "version")
 """Sections of tokenizer.json without influence on the tokens of a text that is encoded whole."""
 
@@ -48,6 +49,7 @@ class TokenizerFile:
         body: hash of everything that decides the tokens of a text.
         special: what its config asks to be put before and after a text.
         encode: a text -> token ids, without special tokens.
+        encode_whole: the same, with those of the post-processor.
         tokens: token ids -> tokens.
     """
 
@@ -55,6 +57,7 @@ class TokenizerFile:
     body: str
     special: Mapping[str, Any]
     encode: Callable[[str], list[int]]
+    encode_whole: Callable[[str], list[int]]
     tokens: Callable[[Sequence[int]], list[str]]
 
 
@@ -66,13 +69,14 @@ def read_tokenizer_file(folder: Path) -> TokenizerFile:
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise CheckpointError(f"{path} is missing; a checkpoint is a Hugging Face folder that contains tokenizer.json")
+        raise CheckpointError(f"{path} is missing{_instead(folder)}; {_NAME_ONE}")
     check_no_pointers([path])
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises a bare Exception on anything malformed
         raise CheckpointError(
-            f"{path} is not a tokenizer that can be read ({first_line(error)}); copy or download the file again"
+            f"{path} is not a tokenizer that can be read ({first_line(error)}); copy or download the file again, or "
+            f"{_NAME_ONE}"
         ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -83,8 +87,19 @@ def read_tokenizer_file(folder: Path) -> TokenizerFile:
         body=short_hash(json.dumps(body, sort_keys=True)),
         special={"post_processor": _template(written.get("post_processor")), **_special(folder)},
         encode=lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
+        encode_whole=lambda text: tokenizer.encode(text).ids,
         tokens=lambda ids: [tokenizer.id_to_token(i) or f"<{i}>" for i in ids],
     )
+
+
+def check_tokenizer(folder: Path, weights: str) -> None:
+    """Check that a folder has a tokenizer: a `tokenizer.json` that can be read, or a GGUF file, which holds one.
+
+    Raises:
+        CheckpointError: it has none, or a file that is none.
+    """
+    if weights != "gguf" or (folder / "tokenizer.json").exists():
+        read_tokenizer_file(folder)
 
 
 def check_one_tokenizer(model: str, folders: Mapping[str, Path]) -> None:
@@ -108,18 +123,28 @@ def check_one_tokenizer(model: str, folders: Mapping[str, Path]) -> None:
             )
 
 
-def first_difference(file: TokenizerFile, encode: Callable[[str], Sequence[int]]) -> str | None:
+def first_difference(
+    file: TokenizerFile, encode: Callable[[str], Sequence[int]], *, special: bool = False
+) -> str | None:
     """The first probe that another encoder splits differently, with both tokenisations; None where there is none.
 
     Args:
         file: the tokenizer as its file defines it.
-        encode: a text -> token ids, without special tokens.
+        encode: a text -> token ids.
+        special: whether with special tokens.
     """
+    by_file = file.encode_whole if special else file.encode
     for text in PROBES:
-        expected, actual = file.encode(text), list(encode(text))
+        expected, actual = by_file(text), list(encode(text))
         if actual != expected:
             return f"{text!r} is {_shown(file, expected)} by the file and {_shown(file, actual)}"
     return None
+
+
+def _instead(folder: Path) -> str:
+    """What a folder has that several tokenizers can be made of, since it says nothing of how texts are split."""
+    others = [name for name in ("vocab.json", "merges.txt", "tokenizer.model") if (folder / name).is_file()]
+    return f" ({' and '.join(others)} alone may be read in several ways)" if others else ""
 
 
 def _example(file: TokenizerFile, reference: TokenizerFile) -> str:
@@ -151,7 +176,7 @@ def _special(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}); copy or download the file again") from error
     added = {key: config.get(f"add_{key}_token") for key in ("bos", "eos")}
     text = {key: _content(config.get(f"{key}_token")) if added[key] else None for key in added}

@@ -9,6 +9,7 @@ import analysis
 from dynamics.errors import PlanError, StoreError, unknown
 from dynamics.results.places import Place, put
 from figures import (
+    bias_or_knowledge,
     churn,
     component_heatmap,
     component_kinds,
@@ -18,6 +19,7 @@ from figures import (
     controls,
     diamond,
     emergence,
+    label_bias,
     leads,
     onsets,
     paper_dynamics,
@@ -37,9 +39,11 @@ from figures.spec import FigureSpec
 from figures.style import rc_params
 
 FIGURES: dict[str, FigureSpec] = {
+    "bias_or_knowledge": bias_or_knowledge.FIGURE,
     "emergence": emergence.FIGURE,
     "onsets": onsets.FIGURE,
     "leads": leads.FIGURE,
+    "label_bias": label_bias.FIGURE,
     "component_onsets": component_onsets.FIGURE,
     "reweighting_gain": reweighting_gain.FIGURE,
     "controls": controls.FIGURE,

@@ -13,14 +13,19 @@ from figures.style import CURVES, Look
 
 METHODS = {
     "full": "Full",
+    "centred_full": "Full, centred",
+    "batch_calibration": "Batch calibration",
     "standard": "Standard",
     "prompt_selection": "PromptS",
     "contextual_calibration": "Contextual calibration",
     "domain_context_calibration": "Domain-context calibration",
     "calib_plus": "Calib+",
     "comp_rw": "COMP RW",
+    "centred_comp_rw": "COMP RW, centred",
     "heldout_t1": "Held-out T1",
+    "centred_heldout_t1": "Held-out T1, centred",
     "oracle_t1": "T1",
+    "centred_oracle_t1": "T1, centred",
     "oracle_b1": "B1",
 }
 """From top to bottom; the colour is the one that the method has everywhere."""
@@ -49,6 +54,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
 
     Of each control and of the trained model the last step is drawn.
     """
+    table = table.filter(pl.col("method").is_in(list(METHODS)))
     order = pl.col("method").replace_strict({method: i for i, method in enumerate(METHODS)})
     methods = table.select(METHOD).unique().sort(order, *METHOD).rows()
     name_model = has_several_models(table)
@@ -93,7 +99,7 @@ def _plot_method(axes: Axes, rows: pl.DataFrame, y: int) -> None:
 
 
 def _colour(rows: pl.DataFrame) -> str:
-    return CURVES.get(METHODS[rows["method"][0]], {"color": "0.2"})["color"]
+    return CURVES.get(METHODS[rows["method"][0]].removesuffix(", centred"), {"color": "0.2"})["color"]
 
 
 def _method_name(method: str, variant: str, n_labelled: int) -> str:
@@ -102,7 +108,8 @@ def _method_name(method: str, variant: str, n_labelled: int) -> str:
 
 def caption(table: pl.DataFrame) -> str:
     """The method that is furthest from guessing under a control."""
-    under = table.filter(pl.col("control").is_in(["random_init", "shuffled_labels"]), pl.col("distance").is_not_null())
+    shown = table.filter(pl.col("method").is_in(list(METHODS)))
+    under = shown.filter(pl.col("control").is_in(["random_init", "shuffled_labels"]), pl.col("distance").is_not_null())
     text = (
         "Test accuracy trained and under controls, at the last step of each; bars: 95 % intervals over a control's "
         "seeds; ticks: the accuracy of guessing."

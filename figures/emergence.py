@@ -36,6 +36,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
     `emergence`: the paper's curves, shaded ±1 SD; grey: null of T1 up to 99 %. `emergence_held_out`: components chosen
     on other rows, shaded 95 % intervals; grey: the band that permuted labels exceed at any step with probability 1 %.
     """
+    table = table.filter(~pl.col("centred"))
     panels = table.partition_by(PANEL, maintain_order=True)
 
     def title(panel: pl.DataFrame) -> str:
@@ -84,7 +85,7 @@ def _plot_null(axes: Axes, rows: pl.DataFrame, top: str) -> None:
 def caption(table: pl.DataFrame) -> str:
     """What the curves are, and their values at the last step."""
     ends = []
-    for last in at_last_step(table):
+    for last in at_last_step(table.filter(~pl.col("centred"))):
         full, best = (last.filter(curve=curve).row(0, named=True) for curve in ("Full", "T1"))
         ends.append(
             f"{panel_name(last, table)}: T1 {format_number(best['mean'])}, Full {format_number(full['mean'])} "

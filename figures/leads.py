@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.captions import fit_name, format_number, format_p, has_several_models, join_panels, panel_title
+from figures.captions import curve_name, format_number, format_p, has_several_models, join_panels, panel_title
 from figures.layout import panel_pages
 from figures.onsets import CRITERIA, CURVE_KEYS, curves_in_order, label_criteria
 from figures.spec import FigureSpec
@@ -34,7 +34,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
         "leads",
         curves_in_order(leads),
         draw_panel,
-        lambda curve: fit_name(*curve.select(CURVE_KEYS).row(0)),
+        lambda curve: curve_name(*curve.select(CURVE_KEYS).row(0)),
         legend=_LEGEND,
         x_label="doublings of training ahead of the full model; bars: 95 % intervals",
         per_page=6,
@@ -77,7 +77,7 @@ def _plot_lead(axes: Axes, row: dict[str, Any], y: float, color: str) -> None:
 def caption(table: pl.DataFrame) -> str:
     """Leads of held-out T1 half way, with the sign test over seeds."""
     leads = []
-    for row in table.filter(pl.col("curve") == "Held-out T1", pl.col("criterion") == "half").iter_rows(named=True):
+    for row in table.filter(curve="Held-out T1", centred=False, criterion="half").iter_rows(named=True):
         title = panel_title(row, name_model=has_several_models(table))
         if row["lead"] is None:
             leads.append(f"{title}: not defined")

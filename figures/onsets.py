@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.captions import fit_name, join_panels, join_words, panel_name
+from figures.captions import curve_name, join_panels, join_words, panel_name
 from figures.layout import panel_pages
 from figures.spec import FigureSpec
 from figures.style import CURVES, PANEL, Look
@@ -19,7 +19,7 @@ ORDER = (
 """From the top down."""
 CRITERIA: dict[str, Look] = {"null": {"marker": "D"}, "half": {"marker": "o"}}
 _LEGEND = {"null": "from here on above chance (1 % over all steps)", "half": "half way from chance to the last value"}
-CURVE_KEYS = ["curve", "variant", "n_labelled"]
+CURVE_KEYS = ["curve", "centred", "variant", "n_labelled"]
 
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
@@ -51,7 +51,7 @@ def _panel(axes: Axes, panel: pl.DataFrame) -> None:
                 height = y + (0.16 if criterion == "null" else -0.16)
                 plot_lollipop(axes, row, height, {**marker, "color": color}, hollow=criterion == "half")
     label_criteria(axes)
-    names = [fit_name(*curve.select(CURVE_KEYS).row(0)) for curve in curves]
+    names = [curve_name(*curve.select(CURVE_KEYS).row(0)) for curve in curves]
     axes.set_yticks(range(len(curves)), names, fontsize=6.5)
     axes.set_ylim(-0.6, len(curves) - 0.4)
 
@@ -96,7 +96,7 @@ def _position(step: float | None, otherwise: float) -> float:
 def caption(table: pl.DataFrame) -> str:
     """When the full model and the best component are half way."""
     panels = []
-    for panel in table.filter(criterion="half").partition_by(PANEL, maintain_order=True):
+    for panel in table.filter(criterion="half", centred=False).partition_by(PANEL, maintain_order=True):
         onsets = [f"{curve} {_onset(panel.filter(curve=curve))}" for curve in ("T1", "Held-out T1", "Full")]
         panels.append(f"{panel_name(panel, table)}: {join_words(onsets)}")
     return (

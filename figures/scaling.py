@@ -28,7 +28,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
     """One column per task and number of shots: lead over the full model above, onset in tokens below, against size."""
     return column_pages(
         "scaling",
-        table.filter(criterion=CRITERION).partition_by(PANEL, maintain_order=True),
+        table.filter(criterion=CRITERION, centred=False).partition_by(PANEL, maintain_order=True),
         [("lead over Full, doublings", _draw_leads), ("tokens until half way", _draw_onsets)],
         lambda panel: panel_title({**panel.row(0, named=True), "model": ""}, name_model=False),
         legend=_LEGEND,
@@ -71,7 +71,9 @@ def _format_size(n: int) -> str:
 def caption(table: pl.DataFrame) -> str:
     """Leads of held-out T1 in the smallest and in the largest model."""
     panels = []
-    for panel in table.filter(criterion=CRITERION, curve="Held-out T1").partition_by(PANEL, maintain_order=True):
+    for panel in table.filter(criterion=CRITERION, centred=False, curve="Held-out T1").partition_by(
+        PANEL, maintain_order=True
+    ):
         rows = panel.sort("n_parameters")
         smallest, largest = rows.row(0, named=True), rows.row(-1, named=True)
         ends = [f"{short_model(row['model'])} {format_number(row['lead'])}" for row in (smallest, largest)]

@@ -52,11 +52,11 @@ class ActiveSweep:
         return f"plan {self.plan}, host {self.host}, process {self.pid}, last seen {age:.0f} s ago"
 
 
-Count = Callable[["Outcome"], None]
+CountOutcome = Callable[["Outcome"], None]
 
 
 @contextmanager
-def registered(store: ResultStore, run: str, plan: str, n_units: int) -> Iterator[Count]:
+def registered(store: ResultStore, run: str, plan: str, n_units: int) -> Iterator[CountOutcome]:
     """Keep a record of this sweep until the block ends; gives a function that counts an outcome."""
     now = time.time()
     sweep = ActiveSweep(run, plan, socket.gethostname(), os.getpid(), now, now, n_units)
@@ -97,7 +97,7 @@ def delete_stale(store: ResultStore) -> None:
             delete_metadata(store, FOLDER, name)
 
 
-def counting(outcomes: "Iterable[Outcome]", count: Count) -> "Iterator[Outcome]":
+def counting(outcomes: "Iterable[Outcome]", count: CountOutcome) -> "Iterator[Outcome]":
     """The outcomes, each counted as it passes."""
     for outcome in outcomes:
         count(outcome)

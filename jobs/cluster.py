@@ -15,6 +15,9 @@ from dynamics.errors import PlanError, first_line
 
 CONNECT_SECONDS = 20.0
 """How long a named cluster may take to answer; Ray itself would try for minutes without a message."""
+SOCKET_BYTES = 107
+"""Length of a socket's path that Linux allows."""
+_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
 _TOKEN_VARIABLES = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
 
 
@@ -23,7 +26,8 @@ def joined() -> Iterator[None]:
     """A connection to Ray until the block ends; an earlier connection of this process is used and kept.
 
     Raises:
-        PlanError: the named cluster does not answer or cannot be joined, or a token of the Hub is in the runtime_env.
+        PlanError: the named cluster does not answer or cannot be joined, a token of the Hub is in the runtime_env, or
+            a local Ray has no folder for its sockets.
     """
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # otherwise each worker builds its own environment
     check_no_tokens(json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}").get("runtime_env"))
@@ -36,6 +40,7 @@ def joined() -> Iterator[None]:
     if is_new and address:
         _connect(address)
     elif is_new:
+        check_temporary_folder(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
         # `local`, because Ray would otherwise join the cluster that anyone started last on this machine
         ray.init(address="local", include_dashboard=False, dashboard_host="127.0.0.1", **quiet)
@@ -45,6 +50,22 @@ def joined() -> Iterator[None]:
     finally:
         if is_new:
             ray.shutdown()
+
+
+def check_temporary_folder(folder: str) -> None:
+    """Check that a local Ray can put its sockets in a folder for temporary files: its path is ASCII, and short.
+
+    Raises:
+        PlanError: it is not.
+    """
+    cause = None if folder.isascii() else "is not ASCII"
+    if len(folder.encode()) > SOCKET_BYTES - len(_SOCKET):
+        cause = f"has {len(folder.encode())} bytes, more than {SOCKET_BYTES - len(_SOCKET)}"
+    if cause:
+        raise PlanError(
+            f"the path of the folder for temporary files, {folder}, {cause}, and Ray cannot put its sockets there; set "
+            "RAY_TMPDIR to another folder, such as /tmp, or give --executor inline"
+        )
 
 
 def check_no_tokens(runtime_env: Mapping[str, Any] | None) -> None:

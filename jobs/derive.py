@@ -123,7 +123,7 @@ def update_fits(store: ResultStore, fits: Sequence[Fit]) -> None:
     for entry, part, name, _ in table_files(store, "prompt_scores"):
         if name is None or part not in committed:
             continue
-        stored = read_files([entry], "prompt_scores").group_by("fit_id").agg(pl.col("method").unique())
+        stored = read_files(store.root, [entry], "prompt_scores").group_by("fit_id").agg(pl.col("method").unique())
         methods = {fit_id: set(names) for fit_id, names in stored.iter_rows()}
         if set(methods) <= set(known) and any(set(known[i].methods) - names for i, names in methods.items()):
             units = read_unit_arrays(store, part)

@@ -140,7 +140,7 @@ def _names_in(path: Path, column: str) -> list[str] | None:
     metadata = pyarrow.parquet.read_schema(path).metadata or {}
     try:
         names = json.loads(metadata[b"huggingface"])["info"]["features"][column]["names"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     return [str(name) for name in names] if isinstance(names, list) else None
 

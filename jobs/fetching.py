@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from dynamics.checkpoint_files import only_files
 from dynamics.checkpoints import Checkpoint
 from dynamics.errors import CheckpointError, Unreachable
 from dynamics.hub import disk
@@ -31,7 +32,13 @@ def local_files(work: CheckpointWork) -> Iterator[Checkpoint]:
         yield replace(checkpoint, folder=fetch_setup(checkpoint.remote))
     else:
         options = {"run": cache.run, "budget": cache.disk_bytes, "keep": cache.keep, "rate": cache.least_rate}
-        with disk.using(checkpoint.remote, **options) as folder:
+        weights, setup = (
+            [file.path for file in files] for files in (checkpoint.remote.weights, checkpoint.remote.setup)
+        )
+        with (
+            disk.using(checkpoint.remote, **options) as fetched,
+            only_files(fetched, checkpoint.weights, weights, setup) as folder,
+        ):
             yield replace(checkpoint, folder=folder)
 
 

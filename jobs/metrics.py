@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from jobs.outcomes import Outcome
 from jobs.work import CheckpointWork
 
-Count = Callable[[CheckpointWork, Sequence[Outcome]], None]
+CountOutcomes = Callable[[CheckpointWork, Sequence[Outcome]], None]
 
 
-def counters() -> Count:
+def counters() -> CountOutcomes:
     """A function that counts the outcomes of an attempt; Ray exports the counts every few seconds."""
     from ray.util.metrics import Counter
 

@@ -22,7 +22,7 @@ _PART = {"model": pl.String, "step": pl.Int64, "task": pl.String, "part": pl.Str
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingWork:
     """What is missing of a plan.
 
     Attributes:
@@ -41,7 +41,7 @@ class Missing:
         return lacking - set(self.units)
 
 
-def find_missing(resolved: ResolvedPlan, store: ResultStore | None) -> Missing:
+def find_missing(resolved: ResolvedPlan, store: ResultStore | None) -> MissingWork:
     """The units and baselines of a plan that a store lacks; without a store, all of them.
 
     Raises:
@@ -50,14 +50,14 @@ def find_missing(resolved: ResolvedPlan, store: ResultStore | None) -> Missing:
     """
     plan = resolved.plan
     if store is None:
-        return Missing(resolved.units, tuple((unit, plan.baselines) for unit in resolved.units if plan.baselines))
+        return MissingWork(resolved.units, tuple((unit, plan.baselines) for unit in resolved.units if plan.baselines))
     check_identity(store)
     lost = find_lost(store)
     units = missing_units(store, resolved.units, lost.parts)
     check_fits(store, (*plan.fits.all, *plan.baselines))
     without_results = {unit.unit_id for unit in units}
     baselines = missing_baselines(store, resolved.units, plan.baselines, without_results)
-    return Missing(tuple(units), tuple(baselines), lost)
+    return MissingWork(tuple(units), tuple(baselines), lost)
 
 
 def missing_units(store: ResultStore, units: Sequence[WorkUnit], lost: Collection[Part] = ()) -> list[WorkUnit]:
@@ -134,7 +134,7 @@ def without_stored(pairs: Sequence[MissingBaselines], stored: set[tuple[object, 
     return [(unit, baselines) for unit, baselines in remaining if baselines]
 
 
-def work_by_checkpoint(plan: SweepPlan, missing: Missing, run: str = "") -> list[CheckpointWork]:
+def work_by_checkpoint(plan: SweepPlan, missing: MissingWork, run: str = "") -> list[CheckpointWork]:
     """What is missing, by checkpoint, in the order of the units; `run` identifies the sweep."""
     units: dict[Checkpoint, dict[WorkUnit, None]] = {}
     for unit in (*missing.units, *(unit for unit, _ in missing.baselines)):

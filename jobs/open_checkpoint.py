@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dynamics.checkpoints import Checkpoint, noted
+from dynamics.checkpoints import Checkpoint, check_init, noted
 from dynamics.decomposition import Projections
 from dynamics.errors import PlanError
-from dynamics.loading import load_model, load_tokenizer
+from dynamics.loading import load_model, load_tokenizer, unembedding_note
 from jobs.fetching import local_files
 from jobs.work import CheckpointWork
 
@@ -49,12 +49,14 @@ def open_checkpoint(work: CheckpointWork) -> Iterator[OpenCheckpoint]:
         CheckpointError: it cannot be fetched or opened.
         UnsupportedModel: no family covers it.
     """
+    check_init(work.checkpoint)
     started = time.perf_counter()
     device = resolve_device(work.settings.device)
     with local_files(work) as checkpoint:
         model = load_model(checkpoint, dtype=work.all_units[0].dtype, device=device)
         tokenizer = load_tokenizer(checkpoint)
-        yield OpenCheckpoint(noted(checkpoint), model, tokenizer, device, time.perf_counter() - started)
+        known = noted(checkpoint, unembedding_note(model))
+        yield OpenCheckpoint(known, model, tokenizer, device, time.perf_counter() - started)
 
 
 def resolve_device(device: str) -> str:

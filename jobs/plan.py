@@ -12,7 +12,7 @@ from dynamics.command_line import command, user_errors_exit_2
 from dynamics.results.places import exists, place
 from dynamics.results.store import open_store
 from jobs.preflight import CheckpointReport, ModelReport, Preflight, preflight
-from jobs.resolving import resolve
+from jobs.resolving import resolve_plan
 from jobs.sweep_plan import read_plan
 
 
@@ -28,7 +28,7 @@ def show_plan(
     Exit code 0: the plan can run; 2: it cannot, and why.
     """
     with user_errors_exit_2():
-        resolved = resolve(read_plan(plan_file))
+        resolved = resolve_plan(read_plan(plan_file))
         store = open_store(out) if out is not None and exists(place(out)) else None
         report = preflight(resolved, store, timed=timed, workers=workers)
     typer.echo(json.dumps(asdict(report), indent=1) if as_json else "\n".join(lines(report)))

@@ -8,7 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jobs.active_sweeps import ActiveSweep
-from jobs.missing import Missing
+from jobs.missing import MissingWork
 from jobs.outcomes import Outcome
 from jobs.placement import weight_bytes
 from jobs.resolving import ResolvedPlan
@@ -37,10 +37,12 @@ def say_notes(resolved: ResolvedPlan) -> None:
         typer.echo(note, err=True)
 
 
-def say_missing(resolved: ResolvedPlan, missing: Missing) -> None:
+def say_missing(resolved: ResolvedPlan, missing: MissingWork) -> None:
     """Say how much there is to do."""
     n_units, n_missing = len(resolved.units), len(missing.units)
     typer.echo(f"{resolved.plan.name}: {n_units} units, {n_units - n_missing} already done, {n_missing} to run")
+    if n_missing < n_units:
+        typer.echo("files of finished units were looked for, not read again: `python -m jobs.verify OUT` reads them")
     for label_free, what in ((False, "Standard or PromptS for some K"), (True, "a label-free calibration")):
         if late := missing.finished_without(label_free=label_free):
             typer.echo(f"{len(late)} units that are done lack {what}")
@@ -58,7 +60,7 @@ def say_fits(n_added: int) -> None:
         typer.echo(f"{n_added} fits added from stored contributions")
 
 
-def say_results(resolved: ResolvedPlan, missing: Missing, outcomes: Sequence[Outcome], out: str) -> None:
+def say_results(resolved: ResolvedPlan, missing: MissingWork, outcomes: Sequence[Outcome], out: str) -> None:
     """Count what is done."""
     n_failed = sum(outcome.status == "failed" for outcome in outcomes)
     n_not_run = len({unit.unit_id for unit in missing.units} - {outcome.unit_id for outcome in outcomes})

@@ -43,7 +43,7 @@ class ResolvedPlan:
         return pa.Table.from_pylist([{**unit.keys, "fit_ids": fit_ids} for unit in self.units], schema=PLANNED)
 
 
-def resolve(plan: SweepPlan) -> ResolvedPlan:
+def resolve_plan(plan: SweepPlan) -> ResolvedPlan:
     """Find everything a plan names.
 
     Raises:
@@ -104,6 +104,7 @@ def _find(model: ModelPlan) -> list[Checkpoint]:
         allow_pickle=model.allow_pickle,
         missing=model.missing,
         revision=model.revision,
+        tokenizer=model.tokenizer,
     )
 
 

@@ -137,6 +137,8 @@ def _run_unit(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, settings: 
         "score_seconds": time.perf_counter() - decomposed,
         "peak_bytes": _peak_bytes(opened.device),
         "flags": _flags(opened.checkpoint, prompts),
+        "notes": list(opened.checkpoint.notes),
+        "tokenizer": None if opened.checkpoint.tokenizer is None else str(opened.checkpoint.tokenizer),
     }
     record = {
         **_record(unit, prompts, split),
@@ -216,6 +218,7 @@ def forward_id(unit: WorkUnit, prompts: PromptSet) -> str:
             "control": unit.control,
             "prompts": prompts.digest,
             "method_version": METHOD_VERSION,
+            **unit.checkpoint.named_tokenizer,
         }
     )
 

@@ -22,7 +22,7 @@ ACTIVE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Count:
+class UnitCounts:
     """Units of a model, a plan or all, by state."""
 
     name: str
@@ -48,16 +48,16 @@ class Status:
 
     Attributes:
         total, models, plans: units by state.
-        unrecorded: plans whose record of units is gone: their missing units are unknown.
+        unrecorded: plans whose record of units is lost or changed: their missing units are unknown.
         units_per_minute: in the last hour of work; None before the second unit.
         eta_seconds: until nothing is missing; None where nothing is missing or no sweep is active.
         failures: by error, the most frequent first.
         active_sweeps: what is missing of their plans counts as running.
     """
 
-    total: Count
-    models: tuple[Count, ...]
-    plans: tuple[Count, ...]
+    total: UnitCounts
+    models: tuple[UnitCounts, ...]
+    plans: tuple[UnitCounts, ...]
     unrecorded: tuple[str, ...]
     units_per_minute: float | None
     eta_seconds: float | None
@@ -117,9 +117,9 @@ def _states(units: pl.DataFrame, planned: Sequence[pl.DataFrame], running: Seque
     )
 
 
-def _count(name: str, states: pl.DataFrame) -> Count:
+def _count(name: str, states: pl.DataFrame) -> UnitCounts:
     n_by_state = dict(states["state"].value_counts().iter_rows())
-    return Count(name, len(states), *(n_by_state.get(state, 0) for state in STATES))
+    return UnitCounts(name, len(states), *(n_by_state.get(state, 0) for state in STATES))
 
 
 def _speed(done: pl.DataFrame) -> _Speed | None:
@@ -147,7 +147,7 @@ def lines(report: Status) -> list[str]:
     ]
     text += [f"plan {plan.name}: {plan.done} of {plan.units} done" for plan in report.plans]
     text += [
-        f"plan {name}: its record of units is gone; give its sweep command again to write it"
+        f"plan {name}: its record of units is lost or changed; give its sweep command again to write it"
         for name in report.unrecorded
     ]
     text += [f"active sweep: {sweep.line}" for sweep in report.active_sweeps]
@@ -165,12 +165,13 @@ def show_status(
 ) -> None:
     """What is done, running, failed and missing, per model and plan; how fast it goes and how long it may take.
 
-    Exit code 0: all units of the plans are done; 1: not yet; 2: there are no results to read.
+    Exit code 0: all units of the plans are done; 1: not yet, or a plan's record of units is lost; 2: there are no
+    results to read.
     """
     with user_errors_exit_2():
         report = status(open_store(out), datetime.now(UTC))
     typer.echo(json.dumps(asdict(report), indent=2) if as_json else "\n".join(lines(report)))
-    if report.total.done < report.total.units:
+    if report.total.done < report.total.units or report.unrecorded:
         raise typer.Exit(1)
 
 

@@ -16,11 +16,11 @@ from jobs.active_sweeps import active_sweeps, counting, delete_stale, registered
 from jobs.attempts import Job, TooManyFailures, until_too_many_failures
 from jobs.derive import add_missing_fits, restore
 from jobs.executors import run_inline, run_ray
-from jobs.missing import Missing, find_missing, with_earlier_runs, work_by_checkpoint
+from jobs.missing import MissingWork, find_missing, with_earlier_runs, work_by_checkpoint
 from jobs.outcomes import Outcome
 from jobs.placement import check_disk_budget, largest_first
 from jobs.preflight import check_device
-from jobs.resolving import ResolvedPlan, resolve
+from jobs.resolving import ResolvedPlan, resolve_plan
 from jobs.run_checkpoint import run_checkpoint
 from jobs.submitted import check_absolute
 from jobs.sweep_plan import SweepPlan, read_plan
@@ -40,7 +40,7 @@ def sweep(
     Exit code 0: all units are done; 1: some failed (listed); 2: the call or the plan is wrong.
     """
     with user_errors_exit_2():
-        resolved = resolve(read_plan(plan_file))
+        resolved = resolve_plan(read_plan(plan_file))
         progress.say_quarantined(resolved)
         progress.say_notes(resolved)
         root = place(out)
@@ -59,7 +59,7 @@ def sweep(
         raise typer.Exit(1)
 
 
-def run(plan: SweepPlan, missing: Missing, store: ResultStore, executor: Executor) -> list[Outcome]:
+def run(plan: SweepPlan, missing: MissingWork, store: ResultStore, executor: Executor) -> list[Outcome]:
     """Run what is missing; the outcomes of its units, until too many failed.
 
     After an interrupt or a kill, the same command resumes.

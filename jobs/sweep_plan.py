@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.errors import PlanError, unknown
 from dynamics.methods.baselines import CHECKPOINT, PROMPT_SELECTION, STANDARD, PromptingBaseline, encoder_hash
@@ -18,12 +18,22 @@ from dynamics.results.places import expand_home
 from dynamics.tasks import Task, Template, fingerprint, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
+from dynamics.tokenizer_sources import split_name
 
 
 def _variant(name: str) -> str:
     if name not in VARIANTS:
         raise ValueError(unknown("variant", name, VARIANTS))
     return name
+
+
+def _tokenizer(value: object) -> str | Path:
+    """`owner/name@revision` as it is; anything without `@`, or that begins as paths do, as a path."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError('give "owner/name@revision" on the Hub, or a folder that holds tokenizer.json')
+    if "@" not in value or value.startswith(("/", ".", "~")):
+        return expand_home(Path(value))
+    return "@".join(split_name(value))
 
 
 Count = Annotated[int, Field(ge=0)]
@@ -82,6 +92,8 @@ class ModelPlan(_Strict):
         allow_pickle: whether `.bin` weights are used where there is no safetensors.
         missing: whether steps without a revision, or without usable weights, are an error or skipped.
         quarantined: whether steps known to be wrong are skipped or run.
+        tokenizer: of all steps, in place of their own: `owner/name@revision` on the Hub, or a folder with
+            tokenizer.json, relative to the plan's folder.
         resources: replaces the plan's.
     """
 
@@ -94,6 +106,7 @@ class ModelPlan(_Strict):
     allow_pickle: bool = False
     missing: Literal["refuse", "skip"] = "refuse"
     quarantined: Literal["skip", "run"] = "skip"
+    tokenizer: Annotated[str | Path, BeforeValidator(_tokenizer)] | None = None
     resources: Resources | None = None
 
 
@@ -336,7 +349,7 @@ class SweepPlan(_Strict):
         """Every baseline of every unit that runs prompts of its own: those that the plan turns on.
 
         Raises:
-            CheckpointError: the encoder's folder holds no weights.
+            CheckpointError: the encoder's folder holds no weights or no tokenizer.
         """
         label_free = tuple(PromptingBaseline(method, 0) for method in LABEL_FREE if self.label_free_calibration)
         return (*self._with_labels, *label_free)
@@ -374,13 +387,15 @@ def read_plan(path: Path) -> SweepPlan:
         plan = parse_plan(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
         raise PlanError(f"{path} is not valid TOML: {error}; save it as UTF-8") from error
-    folders = (_from_plan(path.parent, model.folder, "folder") for model in plan.models)
-    models = tuple(
-        model.model_copy(update={"folder": folder}) for model, folder in zip(plan.models, folders, strict=True)
-    )
-    plan = plan.model_copy(update={"models": models})
+    plan = plan.model_copy(update={"models": tuple(_placed(path.parent, model) for model in plan.models)})
     plan._folder = path.parent
     return plan
+
+
+def _placed(folder: Path, model: ModelPlan) -> ModelPlan:
+    """A model of a plan in this folder, from which its paths count."""
+    paths = {"folder": model.folder} | ({"tokenizer": model.tokenizer} if isinstance(model.tokenizer, Path) else {})
+    return model.model_copy(update={key: _from_plan(folder, path, key) for key, path in paths.items()})
 
 
 def parse_plan(text: str, name: str) -> SweepPlan:

@@ -8,9 +8,9 @@ import typer
 
 from dynamics.command_line import command, user_errors_exit_2
 from dynamics.errors import StoreError
-from dynamics.results.audit.findings import Audit
-from dynamics.results.audit.folder import audit, repair
-from dynamics.results.store import open_store
+from dynamics.results.audit.folder import audit_results, repair
+from dynamics.results.audit.problems import Audit
+from dynamics.results.store import open_unmarked
 from jobs.active_sweeps import active_sweeps
 
 SHOWN = 20
@@ -27,13 +27,13 @@ def verify(
     Exit code 0: everything is valid; 1: problems, each with its remedy; 2: there are no results to read.
     """
     with user_errors_exit_2():
-        store = open_store(out)
+        store = open_unmarked(out)
         if with_repair and store.compacted:
             raise StoreError(f"{out} is a compacted copy; repair the original and compact it again")
         sweeps = active_sweeps(store)
         if with_repair and sweeps:
             raise StoreError(f"a sweep is writing to {out} ({sweeps[0].line}); repair after it has ended")
-        report = audit(store, quick=quick)
+        report = audit_results(store, quick=quick)
         deleted = repair(store, report.problems) if with_repair else []
     if as_json:
         typer.echo(json.dumps({**asdict(report), "deleted": deleted}, indent=2))

@@ -71,6 +71,7 @@ class WorkUnit:
                 "n_train": self.n_train,
                 "partition_seed": PARTITION_SEED,
                 "method_version": METHOD_VERSION,
+                **c.named_tokenizer,
             }
         )
 

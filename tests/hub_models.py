@@ -35,7 +35,7 @@ def sharded(seed: int, n: int = 2) -> Files:
 
 def pickled(seed: int, n: int = 1) -> Files:
     """pytorch_model.bin, or shards of it and their index."""
-    tensors = load(single(seed)["model.safetensors"])
+    tensors = dict(sorted(load(single(seed)["model.safetensors"]).items()))  # equal seeds, equal bytes
     if n == 1:
         return setup_files() | {"pytorch_model.bin": _torch_save(tensors)}
     return setup_files() | _shards(tensors, "pytorch_model", "bin", _torch_save, n)

@@ -36,6 +36,7 @@ def add_unit(
     gold: np.ndarray,
     *,
     full: np.ndarray | None = None,
+    logits: np.ndarray | None = None,
     scores: Sequence[Mapping[str, object]] = (),
     weights: Sequence[tuple[str, int, Sequence[float]]] = (),
     n_skipped: int = 0,
@@ -43,15 +44,18 @@ def add_unit(
     content_hash: str | None = None,
     contrasts_with: str | None = None,
     demonstrations_of: str | None = None,
+    facts: Mapping[str, object] | None = None,
     **keys: object,
 ) -> None:
     """Write one unit whose candidates answer `answers` (example, candidate) and whose full model answers `full`.
 
     Args:
+        logits: (example, part, label), the embedding first, in place of `answers`; the full model's are their sum.
         n_skipped: how many of the last examples did not fit the context.
         flags, content_hash: of the checkpoint; a hash of its own unless given.
         scores: further rows of `prompt_scores`: method, and where they differ from the defaults variant, n_labelled...
         contrasts_with, demonstrations_of: what the task says of its templates and its demonstrations.
+        facts: further columns of `units`.
         weights: (variant, n_labelled, one weight per candidate) of each fit.
         keys: what differs from the defaults: model, step, control, task, template, demo_seed, n_shots.
     """
@@ -73,6 +77,8 @@ def add_unit(
     n_labels = int(gold.max()) + 1
     parts = np.eye(n_labels, dtype=np.float32)[np.column_stack([np.zeros(len(gold), int), answers])]
     whole = np.eye(n_labels, dtype=np.float32)[gold if full is None else full]
+    if logits is not None:
+        parts, whole = logits.astype(np.float32), logits.sum(1).astype(np.float32)
     n_run = len(gold) - n_skipped
     arrays = UnitArrays(
         keys=keys,
@@ -100,6 +106,7 @@ def add_unit(
         "contrasts_with": [contrasts_with],
         "demonstrations_of": [demonstrations_of],
     }
+    record |= {name: [value] for name, value in (facts or {}).items()}
     write_units(store, table("units", keys, record), tables)
 
 

@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 
 import analysis
 from dynamics.errors import StoreError
+from dynamics.results.checksums import encode
 from dynamics.results.tables import BASE_METHODS
 from tests.stores import add_unit, answering, new_store
 
@@ -58,9 +59,9 @@ def untidy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if table != "units":
             _copy(last, "f" * 16)  # never committed
         other = min((store.root / table).glob("*/step=16/*.parquet"))
-        pl.read_parquet(other).with_columns(of_a_later_version=1).write_parquet(other)
+        _write(other, pl.read_parquet(other).with_columns(of_a_later_version=1))
     older = min((store.root / "reweightings").glob("*/step=16/*.parquet"))
-    pl.read_parquet(older).drop("keeps_remainder").write_parquet(older)
+    _write(older, pl.read_parquet(older).drop("keeps_remainder"))
     return store.root
 
 
@@ -68,14 +69,18 @@ def _amend(units: Path, seed: int, step: int, **columns: object) -> None:
     for path in units.glob(f"*/step={step}/*.parquet"):
         rows = pl.read_parquet(path)
         if rows["demo_seed"].item() == seed:
-            rows.with_columns(**{name: pl.lit(value) for name, value in columns.items()}).write_parquet(path)
+            _write(path, rows.with_columns(**{name: pl.lit(value) for name, value in columns.items()}))
 
 
 def _copy(path: Path, part: str) -> None:
     rows = pl.read_parquet(path)
     if "part" in rows.columns:
         rows = rows.with_columns(part=pl.lit(part))
-    rows.write_parquet(path.with_name(f"sentiment-{part}.parquet"))
+    _write(path.with_name(f"sentiment-{part}.parquet"), rows)
+
+
+def _write(path: Path, rows: pl.DataFrame) -> None:
+    path.write_bytes(encode(rows.to_arrow(), path.parents[2].name))
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,12 @@ from analysis.reading.groups import Group, groups
 from analysis.reading.result_tables import valid_rows
 from dynamics.components import candidate_indices
 from dynamics.errors import StoreError
+from dynamics.label_bias import CENTRED
 from dynamics.results.places import Place
 
 READ_BYTES, CACHE_BYTES = 200e6, 600e6
+ANSWERS = ("full", "full_tied", "predictions", "tied")
+"""Columns of `predictions` that hold answers; each has a second one, less the label bias."""
 PROMPT = pl.format("{}/{}", "template", "demo_seed").alias("prompt")
 """Name of a prompt, `template/seed`."""
 
@@ -162,7 +165,12 @@ def read_all_answers(results: Place) -> Iterator[StepAnswers]:
 
 
 def read_answers(
-    results: Place, group: Group, common: CommonPrompts | None = None, steps: Sequence[int] | None = None
+    results: Place,
+    group: Group,
+    common: CommonPrompts | None = None,
+    steps: Sequence[int] | None = None,
+    *,
+    centred: bool = False,
 ) -> Iterator[StepAnswers]:
     """The group's test answers, one step at a time, so that memory holds one step only.
 
@@ -172,8 +180,11 @@ def read_answers(
     Args:
         common: prompts and examples to read; without, all that a step has.
         steps: which, in this order; without, all in ascending order.
+        centred: answers less each label's mean logit over the test rows (`dynamics.label_bias`).
     """
     rows = _predictions(results, group)
+    if centred:
+        rows = rows.with_columns(pl.col(f"{CENTRED}{name}").alias(name) for name in ANSWERS)
     if steps is None:
         steps = common.steps if common else rows.select(pl.col("step").unique().sort()).collect()["step"].to_list()
     if common is not None:
@@ -199,13 +210,20 @@ def read_together(results: Place, groups: Sequence[Group]) -> Iterator[list[Step
         ]
 
 
-def cached_reader(results: Place, common: CommonPrompts) -> AnswerReader:
+def has_centred_answers(results: Place, group: Group) -> bool:
+    """Whether all the group's answers are stored less their label bias too: older results lack it (`jobs.derive`)."""
+    n_null = _predictions(results, group).select(pl.col(f"{CENTRED}full").is_null().sum())
+    return n_null.collect(engine="streaming").item() == 0
+
+
+def cached_reader(results: Place, common: CommonPrompts, *, centred: bool = False) -> AnswerReader:
     """A reader for more than one pass: it keeps steps in memory, up to `CACHE_BYTES` of them."""
     cache: dict[int, StepAnswers] = {}
 
     def read(steps: Sequence[int]) -> Iterator[StepAnswers]:
         """The steps' answers, from memory or from the files."""
-        from_files = read_answers(results, common.group, common, [step for step in steps if step not in cache])
+        missing = [step for step in steps if step not in cache]
+        from_files = read_answers(results, common.group, common, missing, centred=centred)
         for step in steps:
             answers = cache[step] if step in cache else next(from_files)
             if step not in cache and sum(cached.n_bytes for cached in cache.values()) + answers.n_bytes <= CACHE_BYTES:

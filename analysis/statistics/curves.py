@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from analysis.reading.answers import AnswerReader, CommonPrompts, all_common_prompts, cached_reader, read_answers
+from analysis.reading.answers import (
+    AnswerReader,
+    CommonPrompts,
+    all_common_prompts,
+    cached_reader,
+    has_centred_answers,
+    read_answers,
+)
 from analysis.reading.groups import GROUP_SCHEMA, Schema
 from analysis.reading.task_facts import seeds_draw_words
 from analysis.statistics.bootstrap import Bootstrap, bootstrap
@@ -29,8 +36,15 @@ from analysis.statistics.onset import band, log2_steps, onset_of
 from analysis.statistics.stored_fits import StoredFit, stored_fits
 from dynamics.results.places import Place
 
-CURVE_SCHEMA: Schema = {**GROUP_SCHEMA, "curve": pl.String, "variant": pl.String, "n_labelled": pl.Int64}
+CURVE_SCHEMA: Schema = {
+    **GROUP_SCHEMA,
+    "curve": pl.String,
+    "centred": pl.Boolean,
+    "variant": pl.String,
+    "n_labelled": pl.Int64,
+}
 """Columns that identify a curve."""
+CURVE = [name for name in CURVE_SCHEMA if name not in GROUP_SCHEMA]
 LEVEL = 0.01
 """Probability that a curve of permuted labels exceeds its band at any step."""
 
@@ -41,6 +55,7 @@ class Curve:
 
     Attributes:
         name, variant, n_labelled: which; variant and n_labelled of a fit, else empty and 0.
+        centred: whether each label's mean logit over the test rows is taken off before the answer.
         values: (step, prompt) accuracies; NaN for a prompt that has none.
         null: (step, prompt, permutation), the same with permuted labels.
         shuffled: (step, permutation), mean over prompts of further permutations, as curves to be tested.
@@ -50,6 +65,7 @@ class Curve:
     """
 
     name: str
+    centred: bool
     variant: str
     n_labelled: int
     values: np.ndarray
@@ -62,7 +78,8 @@ class Curve:
     @property
     def keys(self) -> dict[str, object]:
         """The curve's columns of a row."""
-        return {"curve": self.name, "variant": self.variant, "n_labelled": self.n_labelled}
+        own = (self.name, self.centred, self.variant, self.n_labelled)
+        return dict(zip(CURVE, own, strict=True))
 
     @property
     def selected_on(self) -> str | None:
@@ -129,8 +146,12 @@ def group_curves(results: Place, common: CommonPrompts) -> GroupCurves:
     """The curves of a group over the prompts and examples that every step has."""
     design = read_design(results, common)
     curves = component_curves(cached_reader(results, common), common, design)
+    centred: tuple[Curve, ...] = ()
+    if has_centred_answers(results, common.group):
+        read = cached_reader(results, common, centred=True)
+        centred = component_curves(read, common, design, centred=True).curves
     fits = tuple(_fit_curve(fit, common, design) for fit in stored_fits(results, common, design.n_labels))
-    return replace(curves, curves=curves.curves + fits)
+    return replace(curves, curves=curves.curves + centred + fits)
 
 
 def read_design(results: Place, common: CommonPrompts) -> Design:
@@ -139,15 +160,18 @@ def read_design(results: Place, common: CommonPrompts) -> Design:
     return design_of(answers, seeds_draw_words=seeds_draw_words(results, common.group))
 
 
-def component_curves(read: AnswerReader, common: CommonPrompts, design: Design) -> GroupCurves:
+def component_curves(
+    read: AnswerReader, common: CommonPrompts, design: Design, *, centred: bool = False
+) -> GroupCurves:
     """The curves of Full and of chosen components; one that no prompt has (one seed, no onset) is left out.
 
     Args:
         read: reads the prompts and examples of `common`.
+        centred: whether the label bias is taken off the answers that it reads.
     """
     accuracies = score_choices(read(common.steps[::-1]), design)
     score_traced(read(common.steps), design, accuracies, _first_above_null(accuracies, common))
-    curves = [_curve(name, accuracies, common, design) for name in sorted(accuracies.observed)]
+    curves = [_curve(name, accuracies, common, design, centred=centred) for name in sorted(accuracies.observed)]
     return GroupCurves(
         common=common,
         tokens_seen=tuple(accuracies.tokens_seen[step] for step in common.steps),
@@ -173,6 +197,8 @@ def _curve(
     accuracies: CurveAccuracies,
     common: CommonPrompts,
     design: Design,
+    *,
+    centred: bool,
     variant: str = "",
     n_labelled: int = 0,
 ) -> Curve:
@@ -182,6 +208,7 @@ def _curve(
     values = stacked(accuracies.observed[name])
     return Curve(
         name=name,
+        centred=centred,
         variant=variant,
         n_labelled=n_labelled,
         values=values,
@@ -201,4 +228,5 @@ def _fit_curve(fit: StoredFit, common: CommonPrompts, design: Design) -> Curve:
             accuracy = replicates.of_single_answers(credit) / (len(design.gold) * unit)
             accuracy = np.where(fit.has_answers[:, None], accuracy, np.nan)
             accuracies.add(kind, fit.name, step, accuracy, design.seed_of)
-    return _curve(fit.name, accuracies, common, design, fit.variant, fit.n_labelled)
+    own = {"centred": fit.centred, "variant": fit.variant, "n_labelled": fit.n_labelled}
+    return _curve(fit.name, accuracies, common, design, **own)

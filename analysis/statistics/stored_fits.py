@@ -14,7 +14,14 @@ from analysis.reading.result_tables import valid_rows
 from analysis.statistics.component_choice import CALIB, COMP_RW, LABELLED
 from dynamics.results.places import Place
 
-NAMES = {"comp_rw": COMP_RW, "calib_plus": CALIB, "heldout_t1": LABELLED}
+NAMES = {
+    "comp_rw": (COMP_RW, False),
+    "centred_comp_rw": (COMP_RW, True),
+    "calib_plus": (CALIB, False),
+    "heldout_t1": (LABELLED, False),
+    "centred_heldout_t1": (LABELLED, True),
+}
+"""Method -> its curve, and whether each label's mean logit over the test rows is taken off."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +29,13 @@ class StoredFit:
     """One method with one variant and K.
 
     Attributes:
-        name, variant, n_labelled: which.
+        name, centred, variant, n_labelled: which.
         has_answers: (prompt,) whether the prompt has the fit at every step.
         credit: per step, (prompt, example, label) whole numbers and their unit; 0 for a prompt without answers.
     """
 
     name: str
+    centred: bool
     variant: str
     n_labelled: int
     has_answers: np.ndarray
@@ -51,7 +59,7 @@ def stored_fits(results: Place, common: CommonPrompts, n_labels: int) -> Iterato
         has_answers = np.array([n_steps.get(prompt) == len(common.steps) for prompt in common.prompts])
         if has_answers.any():
             credit = tuple(_credit(results, of_fit.filter(step=step), common, n_labels) for step in common.steps)
-            yield StoredFit(NAMES[method], variant, n_labelled, has_answers, credit)
+            yield StoredFit(*NAMES[method], variant, n_labelled, has_answers, credit)
 
 
 def _credit(results: Place, rows: pl.DataFrame, common: CommonPrompts, n_labels: int) -> tuple[np.ndarray, int]:

@@ -16,11 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import UnsupportedModel
-
-SAME_AT_EVERY_LENGTH = ("default", "linear", "yarn", "llama3", "proportional")
-"""Rope types whose frequencies are computed once, from the config alone."""
-BY_LENGTH = ("longrope", "dynamic")
-"""Rope types whose frequencies depend on the length of the sequence."""
+from dynamics.supported_models import BY_LENGTH, SAME_AT_EVERY_LENGTH
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def rotary_of(backbone: nn.Module) -> Rotary | None:
         raise UnsupportedModel(
             f"config key rope_parameters: rope_type = {rope_type!r} is not supported: whether its frequencies depend "
             f"on a prompt's length is not known. Allowed: {', '.join(SAME_AT_EVERY_LENGTH + BY_LENGTH)}. Use a model "
-            "with one of these, or add the type to dynamics/families/rotary.py"
+            "with one of these, or add the type to dynamics/supported_models.py"
         )
     parameters = module.config.rope_parameters
     longrope = rope_type == "longrope"

@@ -20,6 +20,11 @@ def prompts_to_rerun(prompts: PromptSet) -> list[int]:
     depend on the memory that was free: the middles are those of the batches that an endless budget makes, one for each
     range of lengths that may share a batch, the one with most prompts first. Each is drawn from the prompts that are
     padded there.
+
+    A fault that hits a share f of the prompts, of whatever lengths, is missed in a unit with probability (1 - f)^n for
+    n prompts, in u units of a checkpoint, each of which draws its own, (1 - f)^(n u). So of 5 prompts, those of 2,000
+    examples of SST-2 with 4 shots, f = .5 is missed in .03 of units and f = .1 in .59; in 15 units together f = .1 is
+    missed with probability .0004 and f = .01 with .47.
     """
     lengths = [len(ids) for ids in prompts.own_ids]
     by_length = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -12,6 +12,10 @@ from typing import Any
 from dynamics.hub.listing import HubRevision
 
 DUPLICATE, QUARANTINED = "duplicate", "quarantined"
+NO_STEP = -1
+"""The step of a checkpoint whose step is not known: no report of a step concerns it."""
+QUARANTINE, EQUAL = "quarantine", "equal"
+"""Actions of a report, beside `note`."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,14 @@ class Erratum:
 
 @dataclass(frozen=True)
 class Findings:
-    """Faults of a step: `flags` as in the `units` table, and one line for each fault in `notes`."""
+    """Faults of a step: `flags` as in the `units` table, and one line for each fault in `notes`.
+
+    `doubtful`: the weights may be those of another step, and no report says that the two are equal.
+    """
 
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    doubtful: bool = False
 
 
 @cache
@@ -49,30 +57,41 @@ def errata() -> tuple[Erratum, ...]:
     return tuple(Erratum(**{key: _tuples(value) for key, value in entry.items()}) for entry in content["errata"])
 
 
-def audit(revisions: Mapping[int, HubRevision]) -> dict[int, Findings]:
-    """The faults of every step of a model: from the errata, and from comparing the hashes of weight files across steps.
+def audit(formats: Mapping[int, Sequence[HubRevision]]) -> dict[int, tuple[Findings, ...]]:
+    """The faults of every format of every step of a model: from the errata, and from comparing hashes across steps.
 
     A step that shares ALL its weight files with another step is a `duplicate`. A step that shares only some of them is
     a chimera: all its files have correct hashes, but those of one of the two steps do not belong together. Every such
     fault known so far put files of the latest step into earlier ones, so of the steps that share a file the latest is
-    used and the others are `quarantined`.
+    used and the others are `quarantined`. Files that a report says are another step's make no other step a duplicate.
 
     Args:
-        revisions: step -> revision, including the last step even if it was not requested.
+        formats: step -> the revision in each of its formats, including the last step even if it was not requested.
+
+    Returns:
+        Step -> the findings of each format, in the same order.
     """
-    holders: dict[tuple[int, str], set[int]] = defaultdict(set)
-    for step, revision in revisions.items():
-        for i, file in enumerate(revision.weights):
-            holders[i, file.etag].add(step)
-    return {step: _findings(step, revisions, holders) for step in sorted(revisions)}
+    holders: dict[tuple[int, str], dict[int, bool]] = defaultdict(dict)
+    for step, revisions in formats.items():
+        for revision in revisions:
+            reported = _is_reported(step, revision)
+            for i, file in enumerate(revision.weights):
+                holders[i, file.etag][step] = reported
+    return {step: tuple(_findings(step, revision, holders) for revision in formats[step]) for step in sorted(formats)}
 
 
-def _findings(
-    step: int, revisions: Mapping[int, HubRevision], holders: Mapping[tuple[int, str], Collection[int]]
-) -> Findings:
-    """The faults of one step; `holders`: (position, hash) of a weight file -> steps that have it."""
-    revision = revisions[step]
-    sharing = [set(holders[i, file.etag]) - {step} for i, file in enumerate(revision.weights)]
+def _is_reported(step: int, revision: HubRevision) -> bool:
+    """Whether a report says that these weights are another step's."""
+    return any(erratum.action == QUARANTINE and erratum.concerns(step, revision) for erratum in errata())
+
+
+def _findings(step: int, revision: HubRevision, holders: Mapping[tuple[int, str], Mapping[int, bool]]) -> Findings:
+    """The faults of one format; `holders`: (position, hash) of a weight file -> step -> whether it is reported."""
+    reported = _is_reported(step, revision)
+    sharing = [
+        {other for other, wrong in holders[i, file.etag].items() if other != step and (reported or not wrong)}
+        for i, file in enumerate(revision.weights)
+    ]
     same = sorted(set.intersection(*sharing))
     partly = sorted(set.union(*sharing) - set(same))
     flags, notes = set(), []
@@ -84,11 +103,13 @@ def _findings(
         notes.append(f"{', '.join(files)} is the same file as in {_steps(partly)}, other files are not")
         if step < max(partly):
             flags.add(QUARANTINED)
-    for erratum in errata():
-        if erratum.concerns(step, revision):
-            notes.append(f"{erratum.text} ({erratum.issue})")
-            flags |= {QUARANTINED} if erratum.action == "quarantine" else set()
-    return Findings(tuple(sorted(flags)), tuple(notes))
+    concerning = [erratum for erratum in errata() if erratum.concerns(step, revision)]
+    for erratum in concerning:
+        notes.append(f"{erratum.text} ({erratum.issue})")
+        flags |= {QUARANTINED} if erratum.action == QUARANTINE else set()
+    explained = {equal for erratum in concerning if erratum.action == EQUAL for equal in erratum.steps}
+    doubtful = QUARANTINED in flags or bool(set(same) - explained)
+    return Findings(tuple(sorted(flags)), tuple(notes), doubtful)
 
 
 def _steps(steps: Sequence[int], shown: int = 6) -> str:

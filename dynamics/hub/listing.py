@@ -1,4 +1,4 @@
-"""Listings of a repository: its revisions, files and their hashes, and one format per revision. Downloads no file.
+"""Listings of a repository: its revisions, files and their hashes, and the formats of a revision. Downloads no file.
 
 The listing of a commit never changes, so it is requested once and stored in the cache; offline, the stored one is used.
 """
@@ -20,8 +20,9 @@ FILE_LIMIT, FILE_LIMIT_WITH_TOKEN = 3000, 5000
 REQUESTS_PER_FILE = 3
 """Two HEAD (ours, and huggingface_hub's) and one GET."""
 SETUP_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-REQUIRED = ("config.json", "tokenizer.json")
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 FORMATS = {"safetensors": ("model", "safetensors"), "bin": ("pytorch_model", "bin")}
+"""Kinds of weights in order of preference: stem and suffix of their files."""
 _N_THREADS = 4
 
 
@@ -55,7 +56,7 @@ class Commit:
 
 @dataclass(frozen=True)
 class HubRevision:
-    """A resolved revision: its commit, and the files that are needed of it, sorted.
+    """A resolved revision in one of its formats: its commit, and the files that are needed of it, sorted.
 
     Attributes:
         repo, revision, commit_sha: its location.
@@ -80,6 +81,11 @@ class HubRevision:
     def files(self) -> tuple[HubFile, ...]:
         """All files, setup first: a faulty one then fails before gigabytes are fetched."""
         return self.setup + self.weights
+
+    @property
+    def weights_name(self) -> str:
+        """Its weights in a few words: the file, or the first shard and their number."""
+        return self.weights[0].path + (f" ({len(self.weights)} shards)" if len(self.weights) > 1 else "")
 
     @property
     def n_bytes(self) -> int:
@@ -168,69 +174,92 @@ def list_again(repo: str, commit_sha: str, kind: Kind = "model") -> tuple[HubFil
 
 
 def resolve(
-    repo: str, revisions: Sequence[tuple[str, str]], *, allow_pickle: bool
-) -> tuple[list[HubRevision], dict[str, str]]:
-    """The usable revisions, each with the files it needs, and for each unusable one the reason.
+    repo: str, revisions: Sequence[tuple[str, str]], *, own_tokenizer: bool = True
+) -> tuple[dict[str, tuple[HubRevision, ...]], dict[str, str]]:
+    """The formats of every usable revision, by its name, and for each unusable one the reason.
 
     Args:
         repo: `owner/name`.
         revisions: pairs of revision and commit.
-        allow_pickle: whether `.bin` may be chosen where there is no safetensors.
+        own_tokenizer: as in `list_formats`.
 
     Raises:
         CheckpointError: the Hub cannot be reached.
     """
     with ThreadPoolExecutor(_N_THREADS) as pool:
         listings = list(pool.map(lambda pair: list_files(repo, pair[1]), revisions))
-    usable, reasons = [], {}
+    usable, reasons = {}, {}
     for (revision, sha), files in zip(revisions, listings, strict=True):
         try:
-            usable.append(choose_format(repo, revision, sha, files, allow_pickle=allow_pickle))
+            usable[revision] = list_formats(repo, revision, sha, files, own_tokenizer=own_tokenizer)
         except CheckpointError as error:
             reasons[revision] = str(error)
     return usable, reasons
 
 
-def choose_format(
-    repo: str, revision: str, commit_sha: str, files: Iterable[HubFile], *, allow_pickle: bool
-) -> HubRevision:
-    """The revision with its weights: safetensors, else `.bin` if allowed; a single file, else all shards and an index.
+def list_formats(
+    repo: str, revision: str, commit_sha: str, files: Iterable[HubFile], *, own_tokenizer: bool = True
+) -> tuple[HubRevision, ...]:
+    """The revision in each format that it has, in order of preference: safetensors, `.bin`; a single file, shards.
+
+    A set of shards without all of them, or without their index, is left out, unless it would be the first.
+
+    Args:
+        repo, revision, commit_sha: its location.
+        files: all its files.
+        own_tokenizer: whether its own tokenizer is used, and so has to be there.
 
     Raises:
-        CheckpointError: it has no weights or only pickles that are not allowed, or lacks a shard, config or tokenizer.
+        CheckpointError: it has no weights, or lacks a shard, config or tokenizer.
     """
     checked_revision(revision)
     by_path = {file.path: file for file in files}
-    missing = [name for name in REQUIRED if name not in by_path]
-    if missing:
-        raise CheckpointError(f"{repo}@{revision} has no {' and no '.join(missing)}; leave the step out")
-    setup = [by_path[name] for name in SETUP_FILES if name in by_path]
+    where = f"{repo}@{revision}"
+    _check_setup(by_path, where, own_tokenizer=own_tokenizer)
+    names = SETUP_FILES if own_tokenizer else (CONFIG,)
+    setup = tuple(by_path[name] for name in names if name in by_path)
+    formats: list[HubRevision] = []
     for kind, (stem, suffix) in FORMATS.items():
-        weights = _weights(by_path, stem, suffix, f"{repo}@{revision}")
-        if not weights:
+        if whole := by_path.get(f"{stem}.{suffix}"):
+            formats.append(HubRevision(repo, revision, commit_sha, kind, (whole,), tuple(sorted(setup))))
+        try:
+            shards = _shards(by_path, stem, suffix, where)
+        except CheckpointError:
+            if not formats:
+                raise
             continue
-        if kind == "bin" and not allow_pickle:
-            raise CheckpointError(
-                f"{repo}@{revision} has its weights as pickle (.bin) only; add allow_pickle = true to the model if you "
-                "trust it (it is loaded with weights_only=True), or leave the step out"
-            )
-        index = by_path.get(f"{stem}.{suffix}.index.json")
-        parts = tuple(setup) if index is None or len(weights) == 1 else (*setup, index)
-        return HubRevision(repo, revision, commit_sha, kind, weights, tuple(sorted(parts)))
-    raise CheckpointError(f"{repo}@{revision} has no weights; leave the step out")
+        if shards:
+            index = by_path[f"{stem}.{suffix}.index.json"]
+            formats.append(HubRevision(repo, revision, commit_sha, kind, shards, tuple(sorted((*setup, index)))))
+    if not formats:
+        raise CheckpointError(f"{where} has no weights; leave the step out")
+    return tuple(formats)
 
 
-def _weights(by_path: Mapping[str, HubFile], stem: str, suffix: str, where: str) -> tuple[HubFile, ...]:
-    """A single file, else the complete shards, else nothing, which is how transformers chooses."""
-    if (whole := f"{stem}.{suffix}") in by_path:
-        return (by_path[whole],)
+def _check_setup(by_path: Mapping[str, HubFile], where: str, *, own_tokenizer: bool) -> None:
+    """Check that a revision has a config and, where it is used, a tokenizer."""
+    required = (CONFIG, TOKENIZER) if own_tokenizer else (CONFIG,)
+    missing = [name for name in required if name not in by_path]
+    if not missing:
+        return
+    remedy = "leave the step out"
+    if missing == [TOKENIZER]:
+        others = " and ".join(name for name in ("vocab.json", "merges.txt") if name in by_path)
+        instead = f" ({others} may be read in several ways)" if others else ""
+        remedy = f'name one for the model, as tokenizer = "owner/name@revision" or a folder{instead}, or {remedy}'
+    raise CheckpointError(f"{where} has no {' and no '.join(missing)}; {remedy}")
+
+
+def _shards(by_path: Mapping[str, HubFile], stem: str, suffix: str, where: str) -> tuple[HubFile, ...]:
+    """All shards of a kind; nothing where there are none."""
     shard = re.compile(rf"{stem}-(\d{{5}})-of-(\d{{5}})\.{suffix}")
     shards = {name: match for name in sorted(by_path) if (match := shard.fullmatch(name))}
     if not shards:
         return ()
     totals = {int(match[2]) for match in shards.values()}
     numbers = sorted(int(match[1]) for match in shards.values())
-    if len(totals) > 1 or numbers != list(range(1, max(totals) + 1)) or f"{whole}.index.json" not in by_path:
+    index = f"{stem}.{suffix}.index.json"
+    if len(totals) > 1 or numbers != list(range(1, max(totals) + 1)) or index not in by_path:
         raise CheckpointError(
             f"{where} lacks shards or their index ({len(shards)} of {max(totals)} {suffix} files); leave the step out"
         )

@@ -12,7 +12,7 @@ STANDARD = "standard"
 PROMPT_SELECTION = "prompt_selection"
 CHECKPOINT = "checkpoint"
 """The variant of `prompt_selection` whose embeddings are the checkpoint's own."""
-ENCODER_FOLDER = "give a folder that AutoModel reads, with safetensors weights and its tokenizer"
+ENCODER_FOLDER = "give a folder that AutoModel reads, with safetensors weights and a tokenizer.json"
 """What to do about an encoder that cannot be used, for messages."""
 
 
@@ -59,9 +59,14 @@ def encoder_hash(folder: Path) -> str:
     """Hash of the files that determine an encoder's embeddings: weights, config and tokenizer.
 
     Raises:
-        CheckpointError: the folder holds no safetensors weights.
+        CheckpointError: the folder holds no safetensors weights, or no tokenizer.json.
     """
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise CheckpointError(f"encoder {folder} holds no .safetensors file; {ENCODER_FOLDER}")
+    if not (folder / "tokenizer.json").is_file():
+        raise CheckpointError(
+            f"encoder {folder} holds no tokenizer.json, and a vocabulary alone may be read in several ways; "
+            f"{ENCODER_FOLDER}"
+        )
     return hash_files([*weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))])

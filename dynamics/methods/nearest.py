@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from dynamics.errors import CheckpointError, FailedCheck, first_line
+from dynamics.errors import CheckpointError, FailedCheck, one_line
 from dynamics.families import anatomy as find_anatomy
 from dynamics.families.rotary import depends_on_length
 from dynamics.forward.batching import budget_for, in_batches
 from dynamics.forward.last_token import hidden_states
+from dynamics.loading import open_tokenizer
 from dynamics.methods.baselines import ENCODER_FOLDER
 from dynamics.tasks import Row
 
@@ -105,7 +106,7 @@ def encoder_embedder(folder: Path, *, device: str = "cpu", token_budget: int | N
     the pad's id.
 
     Raises:
-        CheckpointError: the folder cannot be opened.
+        CheckpointError: the folder cannot be opened, lacks weights, or has a tokenizer that is not that of its file.
     """
     model, tokenizer = _open_encoder(folder, device)
     pad = tokenizer.pad_token_id or 0
@@ -128,15 +129,17 @@ def encoder_embedder(folder: Path, *, device: str = "cpu", token_budget: int | N
 
 
 def _open_encoder(folder: Path, device: str) -> tuple[Any, PreTrainedTokenizerBase]:
+    """The encoder and its tokenizer, whose tokens are those of its tokenizer.json, special ones included."""
     transformers_logging.disable_progress_bar()
-    settings = {"local_files_only": True, "trust_remote_code": False}
+    settings = {"local_files_only": True, "trust_remote_code": False, "output_loading_info": True}
     try:
-        model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **settings)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **settings)
+        model, report = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **settings)
+        tokenizer = open_tokenizer(folder)
     except Exception as error:  # OSError, ValueError, or classes of safetensors and tokenizers
-        raise CheckpointError(
-            f"encoder {folder} cannot be opened ({first_line(error, 200)}); {ENCODER_FOLDER}"
-        ) from error
+        raise CheckpointError(f"encoder {folder} cannot be opened ({one_line(error)}); {ENCODER_FOLDER}") from error
+    # transformers draws at random what the files lack; the pooler is not used
+    if absent := sorted(str(key) for key in report["missing_keys"] if not str(key).startswith("pooler.")):
+        raise CheckpointError(f"encoder {folder} has no {absent[0]}, which its config.json needs; {ENCODER_FOLDER}")
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 

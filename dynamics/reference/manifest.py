@@ -107,7 +107,7 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest(**values)
     except FileNotFoundError as error:
         raise ValueError(f"{path} does not exist: the run is not finished; run the command again to resume") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a manifest of this version ({error}); repeat the run in another folder"
         ) from error

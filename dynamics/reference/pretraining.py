@@ -92,7 +92,11 @@ def prepare_folder(recipe: Recipe, out: Path) -> None:
         raise ValueError(f"{out} is a file; give a folder")
     recipe_file = out / STATE_FOLDER / RECIPE_NAME
     if recipe_file.exists():
-        if json.loads(recipe_file.read_bytes()) != recipe.to_json():
+        try:
+            recorded = json.loads(recipe_file.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{recipe_file} is not valid JSON ({error}); give a new folder") from error
+        if recorded != recipe.to_json():
             raise ValueError(
                 f"{out} holds an unfinished run of another recipe; repeat its options or give a new folder"
             )

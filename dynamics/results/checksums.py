@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dynamics.errors import first_line
+from dynamics.identity import IDENTITY_VERSION
 from dynamics.results.schema import SCHEMA_VERSION
 
 ROW_GROUP_BYTES = 64 * 2**20
@@ -25,10 +26,15 @@ _PREFIX = "pythia-emergence."
 _BLANK = b"checksum".ljust(64, b"-")
 
 
-def encode(rows: pa.Table, table: str) -> bytes:
+def encode(rows: pa.Table, table: str, identity_version: int = IDENTITY_VERSION) -> bytes:
     """A Parquet file of some rows of a table: zstd, statistics, floats split by byte, and a checksum in the footer.
 
     All other columns have dictionaries: predictions, of a few labels each, take less than half as many bytes.
+
+    Args:
+        rows: of the table.
+        table: which.
+        identity_version: of the ids in the rows.
     """
     sink = pa.BufferOutputStream()
     row_bytes = rows.nbytes / max(1, rows.num_rows)
@@ -40,7 +46,8 @@ def encode(rows: pa.Table, table: str) -> bytes:
         use_byte_stream_split=_CONTINUOUS.get(table, []),  # pyright: ignore[reportArgumentType]
     ) as writer:
         writer.write_table(rows, row_group_size=max(1, int(ROW_GROUP_BYTES / max(1.0, row_bytes))))
-        metadata = {"table": table, "schema_version": str(SCHEMA_VERSION), "sha256": _BLANK.decode()}
+        versions = {"schema_version": str(SCHEMA_VERSION), "identity_version": str(identity_version)}
+        metadata = {"table": table, **versions, "sha256": _BLANK.decode()}
         writer.add_key_value_metadata({_PREFIX + key: value for key, value in metadata.items()})
     data = sink.getvalue().to_pybytes()
     start = data.rindex(_BLANK)
@@ -54,7 +61,7 @@ def _with_dictionary(schema: pa.Schema, table: str) -> list[str]:
 
 
 def footer_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
-    """The `table`, `schema_version` and `sha256` in a file's footer; those that it lacks are left out."""
+    """Table, versions and `sha256` in a file's footer, by name; those that it lacks are left out."""
     text = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in (metadata or {}).items()}
     return {key.removeprefix(_PREFIX): value for key, value in text.items() if key.startswith(_PREFIX)}
 

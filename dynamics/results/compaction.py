@@ -19,9 +19,11 @@ from dynamics.atomic_write import TEMPORARY
 from dynamics.errors import StoreError
 from dynamics.results.checksums import encode
 from dynamics.results.file_names import parse_file
+from dynamics.results.marker import MARKER, Marker, write_marker
 from dynamics.results.places import Entry, Place, delete, entries, exists, names, place, put, read
+from dynamics.results.scanning import read_files
 from dynamics.results.schema import SCHEMA_VERSION, TABLES
-from dynamics.results.store import MARKER, ResultStore, part_files, read_files, read_units
+from dynamics.results.store import ResultStore, part_files, read_units
 
 FILE_BYTES = 256 * 2**20
 """Size in memory of the rows of a file, which is smaller on disk."""
@@ -53,14 +55,14 @@ def compact(store: ResultStore, to: Place | str) -> Counter[str]:
     target = _begin(store, place(to))
     rows = Counter[str]()
     for table in (name for name in TABLES if name != "units"):
-        rows[table] = _write(target, table, _groups(store, table, done))
-    rows["units"] = _write(target, "units", [(str(key[0]), rows_of_model) for key, rows_of_model in _by_model(units)])
+        rows[table] = _write(store, target, table, _groups(store, table, done))
+    rows["units"] = _write(
+        store, target, "units", [(str(key[0]), rows_of_model) for key, rows_of_model in _by_model(units)]
+    )
     for entry in entries(store.root / "plans", "*"):
         if not entry.place.name.startswith(TEMPORARY):
             put(target / "plans" / entry.place.name, read(entry.place))
-    versions = {"schema_version": SCHEMA_VERSION, "identity_version": store.identity_version}
-    marker = {**versions, "compacted_from": str(store.root)}
-    put(target / MARKER, json.dumps(marker).encode())
+    write_marker(target, Marker(SCHEMA_VERSION, store.identity_version, str(store.root)))
     delete(target / _UNFINISHED)
     return rows
 
@@ -103,22 +105,22 @@ def _groups(store: ResultStore, table: str, done: pl.DataFrame) -> Iterator[tupl
         files[part.model, part.task, part.step].append(entry)
     for key, units in done.sort(_GROUP).group_by(_GROUP, maintain_order=True):
         model, task, step = str(key[0]), str(key[1]), int(str(key[2]))
-        yield model, _rows(table, files[model, task, step], units)
+        yield model, _rows(store, table, files[model, task, step], units)
 
 
-def _rows(table: str, files: Sequence[Entry], units: pl.DataFrame) -> pl.DataFrame:
+def _rows(store: ResultStore, table: str, files: Sequence[Entry], units: pl.DataFrame) -> pl.DataFrame:
     """The rows of these units in a table, from the parts that `units` names.
 
     Raises:
-        StoreError: a unit has no rows.
+        StoreError: a unit has no rows, or a file was changed since it was written.
     """
     rows_by_file = [
-        read_files([entry], table).filter(
+        read_files(store.root, [entry], table).filter(
             pl.col("unit_id").is_in(units.filter(part=parse_file(entry)[0].name)["unit_id"].implode())
         )
         for entry in files
     ]
-    rows = pl.concat(rows_by_file) if rows_by_file else read_files([], table)
+    rows = pl.concat(rows_by_file) if rows_by_file else read_files(store.root, [], table)
     missing = set(units["unit_id"]) - set(rows["unit_id"].unique())
     if missing and table != "reweightings":
         raise StoreError(
@@ -128,14 +130,14 @@ def _rows(table: str, files: Sequence[Entry], units: pl.DataFrame) -> pl.DataFra
     return rows.sort(_WITHIN, maintain_order=True)
 
 
-def _write(target: Place, table: str, groups: Iterator[tuple[str, pl.DataFrame]] | Sequence) -> int:
+def _write(store: ResultStore, target: Place, table: str, groups: Iterator[tuple[str, pl.DataFrame]] | Sequence) -> int:
     """Write groups that are sorted by model, several to a file but each to one file; returns the number of rows."""
     n_rows, buffer, model_of_file, n_files = 0, [], "", 0
 
     def flush() -> None:
         if buffer:
             where = target / table / f"model={quote(model_of_file, safe='')}" / f"{n_files:04d}.parquet"
-            put(where, encode(pa.concat_tables(buffer).combine_chunks(), table))
+            put(where, encode(pa.concat_tables(buffer).combine_chunks(), table, store.identity_version))
 
     for model, rows in groups:
         if model != model_of_file or sum(group.nbytes for group in buffer) >= FILE_BYTES:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dynamics.results.audit.findings import Removal
+from dynamics.results.audit.problems import Removal
 from dynamics.results.file_names import FITTED, Part
 from dynamics.results.places import Place
 from dynamics.results.schema import TABLES

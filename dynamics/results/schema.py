@@ -139,7 +139,7 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "device": (_TEXT, "device of the forward pass"),
         "load_seconds": (pa.float64(), "loading the checkpoint, shared by all its units"),
         "forward_seconds": (pa.float64(), "forward passes and decomposition"),
-        "score_seconds": (pa.float64(), "predictions and scores"),
+        "score_seconds": (pa.float64(), "predictions and scores, not fits, which are made for a part or later"),
         "peak_bytes": (pa.int64(), "peak memory of the process (CPU) or device (CUDA) so far"),
         "content_hash": (_TEXT, "hash of the weights"),
         "task_hash": (_TEXT, "hash of the task's rows, label words and templates"),
@@ -161,8 +161,13 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "demonstrations_of": (_TEXT, "for a transfer task, the task whose demonstrations it takes"),
         "flags": (
             pa.list_(pa.string()),
-            "duplicate, quarantined, untied, config_changed, special_tokens_changed, shared_pool, bos",
+            "duplicate, quarantined, other_format, untied, config_changed, special_tokens_changed, shared_pool, bos",
         ),
+        "notes": (
+            pa.list_(pa.string()),
+            "what is known of the checkpoint: reports, changes, why another format is used",
+        ),
+        "tokenizer": (_TEXT, "tokenizer that the plan names, with its commit and hash; null for the checkpoint's own"),
         "versions": (_TEXT, "versions of the method, the schema and the libraries"),
         "forward_id": (_TEXT, "hash of weights, dtype, prompt token ids, rows and method version"),
         "part": (_TEXT, "part that holds the unit's rows in the other tables"),

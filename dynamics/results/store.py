@@ -6,21 +6,17 @@ read. The part's file in `units` is written last and is the commit: readers leav
 not name. A failed unit has a row in `units/.../<task>-failed-<hash>.parquet` and none in other tables.
 """
 
-import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from dynamics.atomic_write import TEMPORARY
-from dynamics.errors import StoreError, first_line, unknown
+from dynamics.errors import StoreError, unknown
 from dynamics.identity import IDENTITY_VERSION
-from dynamics.results.checksums import damage_of, encode
+from dynamics.results.checksums import encode
 from dynamics.results.file_names import (
     Part,
     cut_off,
@@ -29,21 +25,11 @@ from dynamics.results.file_names import (
     part_id,
     part_path,
 )
-from dynamics.results.places import (
-    Entry,
-    Place,
-    entries,
-    exists,
-    explained_errors,
-    names,
-    place,
-    polars_options,
-    put,
-    read,
-)
+from dynamics.results.marker import MARKER, Marker, marker_of_files, read_marker, write_marker
+from dynamics.results.places import Entry, Place, entries, names, place, put
+from dynamics.results.scanning import explained, read_files, scan_files
 from dynamics.results.schema import SCHEMA_VERSION, TABLES
 
-MARKER = "store.json"
 CELL = ["model", "step", "dtype", "control", "task", "template", "demo_seed", "n_shots"]
 """Columns that identify a unit to a reader: at most one finished unit has the same values."""
 FIT = ["method", "variant", "n_labelled"]
@@ -66,33 +52,70 @@ def open_store(root: Place | str, *, create: bool = False) -> ResultStore:
 
     Args:
         root: a path, or a `file://`, `s3://` or `gs://` URI.
-        create: make the folder where there is none.
+        create: make the folder where there is none, and write its marker again where only that is lost or damaged.
 
     Raises:
         StoreError: it is a file, is not writable, holds something else, or was written with another schema version; or
             the object store denies access or cannot be reached.
     """
+    root = _folder(root)
+    marker = _marker(root, create)
+    if create and marker.compacted_from is not None:
+        raise StoreError(f"{root} is a compacted copy, only for reading; sweep into {marker.compacted_from}")
+    return _store(root, marker)
+
+
+def open_unmarked(root: Place | str) -> ResultStore:
+    """Open a results folder for an audit, as what its files tell, whatever its marker says.
+
+    Raises:
+        StoreError: it holds no results, or those of another schema version.
+    """
+    root = _folder(root)
+    marker = marker_of_files(root)
+    return _store(root, marker) if marker else open_store(root)
+
+
+def _folder(root: Place | str) -> Place:
     root = place(root)
     if isinstance(root, Path) and root.exists() and not root.is_dir():
         raise StoreError(f"{root} is a file; results need a folder, name another one")
-    marker = root / MARKER
-    if not exists(marker):
-        other_files = [name for name in names(root) if not name.startswith(TEMPORARY)]
-        if not create:
-            raise StoreError(f"{root} holds no results; run `python -m jobs.sweep PLAN --out {root}` first")
-        if other_files:
-            raise StoreError(f"{root} holds files that are not results of this suite; name an empty or new folder")
-        put(marker, json.dumps({"schema_version": SCHEMA_VERSION, "identity_version": IDENTITY_VERSION}).encode())
-    content = _content(marker)
-    version = content["schema_version"]
-    if version != SCHEMA_VERSION:
+    return root
+
+
+def _marker(root: Place, create: bool) -> Marker:
+    """The marker of a folder; if `create`, written again where it is lost or damaged, or the folder is new.
+
+    Raises:
+        StoreError: there is none, or it is damaged; or the folder holds something else.
+    """
+    damage = None
+    try:
+        if (marker := read_marker(root)) is not None:
+            return marker
+    except StoreError as error:
+        damage = error
+    found = names(root)
+    told = marker_of_files(root) if found else None
+    if told is None and damage is not None:
+        raise damage
+    if told is None and not create:
+        raise StoreError(f"{root} holds no results; run `python -m jobs.sweep PLAN --out {root}` first")
+    if told is None and any(not name.startswith(TEMPORARY) for name in found):
+        raise StoreError(f"{root} holds files that are not results of this suite; name an empty or new folder")
+    if told is not None and not create:
+        raise StoreError(f"{root / MARKER} is lost or damaged; give the same sweep command again, which restores it")
+    write_marker(root, told or Marker())
+    return told or Marker()
+
+
+def _store(root: Place, marker: Marker) -> ResultStore:
+    if marker.schema_version != SCHEMA_VERSION:
         raise StoreError(
-            f"{root} was written with schema version {version}, this code reads version {SCHEMA_VERSION}; "
-            "read it with the release that wrote it, or sweep into a new folder"
+            f"{root} was written with schema version {marker.schema_version}, this code reads version "
+            f"{SCHEMA_VERSION}; read it with the release that wrote it, or sweep into a new folder"
         )
-    if create and "compacted_from" in content:
-        raise StoreError(f"{root} is a compacted copy, only for reading; sweep into {content['compacted_from']}")
-    return ResultStore(root, "compacted_from" in content, content["identity_version"])
+    return ResultStore(root, marker.compacted_from is not None, marker.identity_version)
 
 
 def check_identity(store: ResultStore) -> None:
@@ -107,16 +130,6 @@ def check_identity(store: ResultStore) -> None:
             f"{IDENTITY_VERSION}, and cannot tell what is done there; name another --out, or resume with the release "
             "that wrote it. Analyses and figures read it as before"
         )
-
-
-def _content(marker: Place) -> dict[str, Any]:
-    """The JSON of a marker: `schema_version`, `identity_version`, and of a compacted copy `compacted_from`."""
-    content = read(marker)
-    try:
-        parsed = json.loads(content)
-        return {"identity_version": 1, "schema_version": parsed["schema_version"], **parsed}
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{marker} cannot be read ({error}); restore it, or name another folder") from error
 
 
 def write_units(store: ResultStore, units: pa.Table, tables: Mapping[str, pa.Table]) -> None:
@@ -137,7 +150,8 @@ def write_fits(store: ResultStore, part: Part, fits: str, tables: Mapping[str, p
         tables: rows of `prompt_scores`, and of `reweightings` where weights were fitted.
     """
     for name in sorted(tables, reverse=True):
-        _write_part(part_path(store.root, name, part, fits), tables[name], name)
+        if len(tables[name]):  # no weights were fitted: a file without rows could be lost without a trace
+            _write_part(part_path(store.root, name, part, fits), tables[name], name)
 
 
 def rewrite_scores(store: ResultStore, part: Part, tables: Sequence[Mapping[str, pa.Table]]) -> None:
@@ -166,52 +180,16 @@ def _parts(done: pl.DataFrame) -> list[Part]:
 def read_part(store: ResultStore, table: str, part: Part, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows of a table that belong to a part, those of its fits included, from files whose checksum is right.
 
-    New rows are computed from these, with a checksum of their own, so a changed byte would never be seen again.
-
     Args:
         store, table, part: which.
-        columns: those to decode; None for all.
+        columns: those to read; None for all.
 
     Raises:
         StoreError: a file was changed since it was written, or cannot be read.
     """
     files = entries(part_path(store.root, table, part).parent, "*.parquet")
     files = [entry for entry in files if is_part_file(table, entry) and parse_file(entry)[0] == part]
-    if not files:
-        return pl.DataFrame(schema=_polars_schema(table)).select(columns or pl.all())
-    content = [read(entry.place) for entry in files]
-    for entry, data in zip(files, content, strict=True):
-        if damage := damage_of(data):
-            raise StoreError(f"{entry.place} is {damage}; {_remedy(store)}")
-    with _explained(store):
-        rows = pl.scan_parquet(
-            [io.BytesIO(data) for data in content],
-            schema=_polars_schema(table),
-            missing_columns="insert",
-            extra_columns="ignore",
-            hive_partitioning=False,
-        )
-        return rows.select(columns or pl.all()).collect()
-
-
-def _remedy(store: ResultStore) -> str:
-    return (
-        f"`python -m jobs.verify {store.root} --repair` deletes what belongs to it, then the same sweep command "
-        "computes it again"
-    )
-
-
-@contextmanager
-def _explained(store: ResultStore) -> Iterator[None]:
-    """Turn the error of a damaged file, or of an object store, into a StoreError with a remedy."""
-    try:
-        with explained_errors(store.root):
-            yield
-    except pl.exceptions.PolarsError as error:
-        raise StoreError(
-            f"{store.root} holds a damaged file ({first_line(error, 100)}); `python -m jobs.verify {store.root}` names "
-            "it and what to do"
-        ) from error
+    return read_files(store.root, files, table, columns)
 
 
 def write_failures(store: ResultStore, units: pa.Table) -> None:
@@ -228,8 +206,8 @@ def finished_units(store: ResultStore, model: str, step: int) -> dict[str, str]:
     folder = part_path(store.root, "units", Part(model, step, "", "")).parent
     files = [entry for entry in entries(folder, "*.parquet") if is_part_file("units", entry)]
     files = [entry for entry in files if "-failed-" not in entry.place.name]
-    with _explained(store):
-        rows = _scan_files(files, "units").select("unit_id", "part").collect()
+    with explained(store.root):
+        rows = scan_files(store.root, files, "units").select("unit_id", "part").collect()
     return dict(reversed(list(rows.iter_rows())))
 
 
@@ -244,12 +222,12 @@ def read_units(store: ResultStore) -> pl.DataFrame:
 def scan(store: ResultStore, table: str) -> pl.LazyFrame:
     """The rows of all finished units, lazily, one copy of each; rows of parts that were not committed are left out.
 
-    Files are checked for presence, size and end, not for their checksums, for which all bytes would have to be read (a
-    third of a second per 100 MB, of which a query of one column reads a fraction): a changed byte in a page can be read
-    as another number. `python -m jobs.verify` reads and checks all.
+    Of files on a disk, the checksums are compared first, once a process (1 s per GB), since a changed byte in a page
+    can be read as another number. Of those in an object store, of which a scan fetches ranges only, they are not:
+    `python -m jobs.verify` reads and checks all.
 
     Raises:
-        StoreError: there is no such table or no finished unit, or a part is empty (0 bytes), cut off or missing.
+        StoreError: there is no such table or no finished unit, or a part is missing, empty, cut off or changed.
     """
     if table not in TABLES:
         raise StoreError(unknown("table", table, TABLES))
@@ -260,14 +238,14 @@ def scan(store: ResultStore, table: str) -> pl.LazyFrame:
     if table == "units":
         return done.lazy()
     if store.compacted:
-        return _scan_files(part_files(store, table), table)
+        return scan_files(store.root, part_files(store, table), table)
     files = _committed_files(store, table, _parts(done))
     has_copies = rows.filter(pl.col("status") == "done").height > done.height
     if has_copies and files:
         part = pl.col("_file").str.extract(r"-([0-9a-f]+)(?:\.[0-9a-f]+)?\.parquet$")
-        scanned = _scan_files(files, table, include_file_paths="_file").with_columns(part=part)
+        scanned = scan_files(store.root, files, table, include_file_paths="_file").with_columns(part=part)
         return scanned.join(done.lazy(), on=["unit_id", "part"], how="semi").drop("_file", "part")
-    return _scan_files(files, table)
+    return scan_files(store.root, files, table)
 
 
 def read_fits(store: ResultStore) -> pl.DataFrame:
@@ -281,8 +259,8 @@ def read_fits(store: ResultStore) -> pl.DataFrame:
     else:
         done, named = set(parts(store)), table_files(store, "prompt_scores")
         files = [entry for entry, part, fits, cut in named if fits and part in done and not cut]
-    with _explained(store):
-        rows = _scan_files(files, "prompt_scores").select("unit_id", *FIT, "fit_id").drop_nulls("fit_id")
+    with explained(store.root):
+        rows = scan_files(store.root, files, "prompt_scores").select("unit_id", *FIT, "fit_id").drop_nulls("fit_id")
         return rows.collect()
 
 
@@ -329,17 +307,17 @@ def files_with_weights(store: ResultStore, files: Sequence[Entry]) -> set[str]:
     """Those of some files of `prompt_scores` that hold accuracies of COMP RW, so that there are weights of it."""
     if not files:
         return set()
-    rows = _scan_files(files, "prompt_scores", include_file_paths="_file")
+    rows = scan_files(store.root, files, "prompt_scores", include_file_paths="_file")
     fitted = rows.filter(pl.col("accuracy").is_not_null(), method="comp_rw").select("_file").unique()
-    with _explained(store):
+    with explained(store.root):
         return set(fitted.collect()["_file"])
 
 
 def _unit_rows(store: ResultStore) -> pl.DataFrame:
     """All rows of `units`, finished and failed; a unit that two sweeps computed at once has two."""
     files = part_files(store, "units")
-    with _explained(store):
-        return _scan_files(files, "units").collect()
+    with explained(store.root):
+        return scan_files(store.root, files, "units").collect()
 
 
 def _current(store: ResultStore, rows: pl.DataFrame) -> pl.DataFrame:
@@ -361,38 +339,6 @@ def _current(store: ResultStore, rows: pl.DataFrame) -> pl.DataFrame:
             f"Delete the parts {', '.join(conflicting['part'].unique().sort())} in every table and resume one of them"
         )
     return pl.concat([done, failed.join(done, on=CELL, how="anti")]).sort("unit_id")
-
-
-def read_files(files: Sequence[Entry], table: str) -> pl.DataFrame:
-    """All rows of some files of a table, committed or not."""
-    return _scan_files(files, table).collect()
-
-
-def _scan_files(files: Sequence[Entry], table: str, **options: Any) -> pl.LazyFrame:
-    """The rows of files, lazily, with the columns of the schema: those that a file lacks are null, others are left out.
-
-    Model and step are read from the path, so that a filter on them opens no other file; unless folders above the
-    results are named `key=value` too, which Polars would take for keys.
-    """
-    if not files:
-        return pl.LazyFrame(schema=_polars_schema(table))
-    folder = files[0].place.parent
-    has_keys = folder.name.startswith("step=") and str(folder).count("=") == 2
-    return pl.scan_parquet(
-        [str(entry.place) for entry in files],
-        schema=_polars_schema(table),
-        missing_columns="insert",
-        extra_columns="ignore",
-        hive_partitioning=has_keys,
-        hive_schema={"model": pl.String, "step": pl.Int64} if has_keys else None,
-        glob=False,
-        **polars_options(files[0].place),
-        **options,
-    )
-
-
-def _polars_schema(table: str) -> pl.Schema:
-    return pl.DataFrame(TABLES[table].empty_table()).schema
 
 
 def _path(store: ResultStore, table: str, units: pa.Table, part: str) -> Place:

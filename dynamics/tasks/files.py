@@ -157,24 +157,61 @@ def _read_arrow(content: bytes) -> pl.DataFrame:
 
 def _read_json(content: bytes) -> pl.DataFrame:
     """Read a JSON list of objects, at the top level or as the only list of a top-level object."""
-    value = json.loads(content.decode("utf-8-sig"))
+    value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_unique)
     lists = [part for part in value.values() if isinstance(part, list)] if isinstance(value, dict) else [value]
     if len(lists) != 1 or not isinstance(lists[0], list):
         raise ValueError("it does not contain a single list of rows; write a list of objects, or JSON Lines as .jsonl")
-    return pl.from_dicts(lists[0], infer_schema_length=None)
+    return _records(lists[0])
 
 
 def _read_json_lines(content: bytes) -> pl.DataFrame:
-    return pl.read_ndjson(BytesIO(content.removeprefix(BOM_UTF8)), infer_schema_length=None)
+    lines = content.removeprefix(BOM_UTF8).decode().split("\n")
+    return _records([json.loads(line, object_pairs_hook=_unique) for line in lines if line.strip()])
+
+
+def _records(rows: Sequence[object]) -> pl.DataFrame:
+    """The table of some objects.
+
+    Raises:
+        ValueError: a row is no object, or a column has values of several types, which would be converted to one: 1 to
+            1.0, true to 1, 0.0 to 0. Only whole numbers among texts stay what they are.
+    """
+    types: dict[str, set[str]] = {}
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise ValueError(f"row {number + 1} is a {type(row).__name__}, not an object")
+        for column, value in row.items():
+            if value is not None:
+                types.setdefault(column, set()).add(type(value).__name__)
+    for column, names in types.items():
+        if len(names) > 1 and names != {"int", "str"}:
+            raise ValueError(f"column {column} holds {' and '.join(sorted(names))}; write values of one type")
+    return pl.from_dicts(rows, infer_schema_length=None)  # pyright: ignore[reportArgumentType] - checked above
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON, in which a name has one value."""
+    if len(values := dict(pairs)) < len(pairs):
+        twice = next(name for name in values if sum(name == other for other, _ in pairs) > 1)
+        raise ValueError(f"an object has two values of {twice!r}")
+    return values
 
 
 def _read_csv(content: bytes) -> pl.DataFrame:
-    return pl.read_csv(BytesIO(content), infer_schema=False)
+    return _with_unique_names(pl.read_csv(BytesIO(content), infer_schema=False))
 
 
 def _read_tsv(content: bytes) -> pl.DataFrame:
     """Read a TSV file, in which a quote is a character like any other, as in those of GLUE."""
-    return pl.read_csv(BytesIO(content), separator="\t", quote_char=None, infer_schema=False)
+    return _with_unique_names(pl.read_csv(BytesIO(content), separator="\t", quote_char=None, infer_schema=False))
+
+
+def _with_unique_names(table: pl.DataFrame) -> pl.DataFrame:
+    """The table of a header in which no name is twice; Polars gives the second one a suffix."""
+    for name in table.columns:
+        if f"{name}_duplicated_0" in table.columns:
+            raise ValueError(f"two columns are named {name!r}; rename one")
+    return table
 
 
 READERS: Mapping[str, Callable[[bytes], pl.DataFrame]] = {

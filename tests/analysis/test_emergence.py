@@ -28,16 +28,17 @@ def test_curves_follow_from_the_score_tables(results: Path) -> None:
         .collect()
     )
     names = {"T1": "oracle_t1", "B1": "oracle_b1", "Full": "full"}
-    both = table.with_columns(method=pl.col("curve").replace(names)).join(
+    prefix = pl.when("centred").then(pl.lit("centred_")).otherwise(pl.lit(""))
+    both = table.with_columns(method=prefix + pl.col("curve").replace(names)).join(
         scored, on=["task", "n_shots", "step", "method"]
     )
-    assert len(both) == 3 * len(scored.select("task", "n_shots", "step").unique())
+    assert len(both) == 2 * 3 * len(scored.select("task", "n_shots", "step").unique())
     assert (both["mean"] - both["expected"]).abs().max() < 1e-12
     assert (both["n_prompts"] == both["n"]).all()
 
 
 def test_last_t1_is_each_prompts_final_best_traced_back(results: Path) -> None:
-    table = analysis.run("emergence", results).filter(task="sentiment", curve="Last-T1").sort("step")
+    table = analysis.run("emergence", results).filter(task="sentiment", curve="Last-T1", centred=False).sort("step")
     scores = (
         analysis.load(results, "component_scores")
         .filter(pl.col("split") == "test", pl.col("kind").is_in(["head", "mlp"]), pl.col("task") == "sentiment")
@@ -56,7 +57,7 @@ def test_last_t1_meets_t1_at_the_last_step(results: Path) -> None:
     table = (
         analysis.run("emergence", results)
         .filter(pl.col("curve").is_in(["T1", "Last-T1"]), step=4)
-        .pivot("curve", index=["task", "n_shots"], values="mean")
+        .pivot("curve", index=["task", "n_shots", "centred"], values="mean")
     )
     assert table["T1"].to_list() == pytest.approx(table["Last-T1"].to_list())
 

@@ -31,6 +31,16 @@ def test_flagged_checkpoints_are_listed_as_invalid(tmp_path: Path) -> None:
     assert table["flags"].to_list() == ["duplicate", "duplicate", ""]
 
 
+def test_what_is_known_of_a_checkpoint_and_a_named_tokenizer_are_shown(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "out")
+    facts = {"notes": ["b", "a"], "tokenizer": "them/neox@main commit 0"}
+    add_unit(store, answering([0.5] * 10, GOLD), GOLD, step=1, facts=facts)
+    add_unit(store, answering([0.5] * 10, GOLD), GOLD, step=2)
+    table = analysis.run("provenance", store.root)
+    assert table["notes"].to_list() == ["a; b", ""]
+    assert table["tokenizer"].to_list() == ["them/neox@main commit 0", ""]
+
+
 def test_the_plans_are_those_that_were_swept(results: Path) -> None:
     (text,) = plans(results).values()
     assert 'name = "tiny"' in text

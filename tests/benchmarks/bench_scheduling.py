@@ -19,7 +19,7 @@ from dynamics.results.store import ResultStore, open_store
 from dynamics.tasks import get_task
 from jobs.attempts import Job
 from jobs.executors import run_inline, run_ray
-from jobs.missing import Missing, missing_units, work_by_checkpoint
+from jobs.missing import MissingWork, missing_units, work_by_checkpoint
 from jobs.outcomes import Outcome
 from jobs.placement import largest_first
 from jobs.resolving import expand
@@ -98,7 +98,7 @@ def test_the_whole_suite_is_expanded_and_scheduled(tmp_path: Path, two_cores: fl
     before, started = process.memory_info().rss, time.perf_counter()
     units = missing_units(store, expand(plan, checkpoints))
     expanded = time.perf_counter() - started
-    works = largest_first(work_by_checkpoint(plan, Missing(tuple(units))))
+    works = largest_first(work_by_checkpoint(plan, MissingWork(tuple(units))))
     grouped = time.perf_counter() - started - expanded
     assert (len(units), len(works)) == (184_800, 1_540)
     job = Job(at_once, store, Limits())

@@ -2,15 +2,16 @@
 
 from collections import Counter
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dynamics.checkpoints import Checkpoint, find_checkpoints, random_init
+from dynamics.checkpoints import Checkpoint, check_init, find_checkpoints, random_init
 from dynamics.controls import control_name, controlled_rows, shuffled_labels
+from dynamics.errors import CheckpointError
 from dynamics.loading import load_model
 from dynamics.partition import select_rows
 from dynamics.tasks import Row, Task, TaskRows, Template
@@ -115,3 +116,26 @@ def test_its_hash_covers_what_determines_it(checkpoint: Checkpoint, monkeypatch:
     assert len({control.content_hash, *(other.content_hash for other in others)}) == 4
     monkeypatch.undo()
     assert random_init(replace(checkpoint, content_hash="other weights"), 0).content_hash == control.content_hash
+
+
+def test_a_worker_with_other_versions_makes_no_random_weights(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = random_init(checkpoint, 0)
+    check_init(control)
+    check_init(checkpoint)
+    monkeypatch.setattr("dynamics.checkpoints.version", lambda name: "0" if name == "torch" else version(name))
+    check_init(checkpoint)
+    with pytest.raises(CheckpointError, match=r"this worker has torch 0 and .* install the same versions on all nodes"):
+        check_init(control)
+
+
+def test_without_the_package_that_makes_them_there_are_no_random_weights(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("dynamics.checkpoints.version", missing)
+    with pytest.raises(CheckpointError, match=r"the version of torch, which is not installed here; install it, or"):
+        random_init(checkpoint, 0)

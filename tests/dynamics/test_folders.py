@@ -1,5 +1,6 @@
 """Which checkpoints a folder means: step folders, the folder's own model, or two readings that are refused by name."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 from dynamics.checkpoints import Checkpoint, find_checkpoints
 from dynamics.errors import CheckpointError, PlanError
 from dynamics.grids import FINISHED
+from dynamics.hub import errata
 from dynamics.loading import load_model
 from tests import hub_models as models
 
@@ -160,6 +162,45 @@ def test_two_folders_of_one_step_are_refused(steps: Path) -> None:
 def test_a_state_without_a_step_says_nothing(steps: Path, content: object) -> None:
     state(steps / "checkpoint-500", content)
     assert found(steps) == BOTH
+
+
+def wrong_shard(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A report that step 500 of a published model serves this file of another step."""
+    sha256 = hashlib.sha256(models.sharded(5)[name]).hexdigest()
+    report = errata.Erratum(
+        "them#1", "them/suite", "quarantine", "the first shard is another's", (500,), sha256=(sha256,)
+    )
+    monkeypatch.setattr(errata, "errata", lambda: (report,))
+
+
+def test_a_copy_on_disk_has_the_faults_of_what_it_is_a_copy_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the folder has the model's id; and only at the step of the report."""
+    wrong_shard(monkeypatch, "model-00001-of-00002.safetensors")
+    for step in (500, 1000):
+        write(tmp_path / f"step{step}", models.sharded(5 if step == 500 else 6))
+    first, second = find_checkpoints("them/suite", folder=tmp_path)
+    assert (first.flags, first.notes) == (("quarantined",), ("the first shard is another's (them#1)",))
+    assert (second.flags, second.notes) == ((), ())
+    assert [c.flags for c in find_checkpoints("mine", folder=tmp_path)] == [(), ()]
+    (single,) = find_checkpoints("them/suite", folder=tmp_path / "step500")
+    assert (single.step, single.flags) == (FINISHED, ("quarantined",))
+
+
+def test_a_single_models_step_is_not_taken_for_a_reported_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = errata.Erratum("them#1", "them/suite", "note", "step 1 is odd", (1,))
+    monkeypatch.setattr(errata, "errata", lambda: (report,))
+    write(tmp_path / "final", models.single(5))
+    (single,) = find_checkpoints("them/suite", folder=tmp_path / "final")
+    assert (single.step, single.notes) == (FINISHED, ())
+
+
+def test_a_chimera_on_disk_is_quarantined(tmp_path: Path) -> None:
+    """All its hashes are right, and a shard is that of a later step."""
+    write(tmp_path / "step1", models.chimera(1, 3))
+    write(tmp_path / "step2", models.sharded(3))
+    first, second = find_checkpoints("mine", folder=tmp_path)
+    assert (first.flags, second.flags) == (("quarantined",), ())
+    assert "model-00001-of-00002.safetensors is the same file as in step 2" in first.notes[0]
 
 
 def test_copies_of_one_model_are_duplicates(steps: Path) -> None:

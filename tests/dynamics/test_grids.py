@@ -1,7 +1,10 @@
 """Step grids of repositories, and messages about missing steps."""
 
+from pathlib import Path
+
 import pytest
 
+from dynamics.checkpoints import find_checkpoints
 from dynamics.errors import PlanError
 from dynamics.grids import name_pattern, select_steps, steps_by_name
 from dynamics.suites import suite_of, suites
@@ -89,6 +92,16 @@ def test_a_pattern_is_literal_but_for_its_fields() -> None:
 def test_two_names_of_one_step_are_refused() -> None:
     with pytest.raises(PlanError, match="'step01' and 'step1' for step 1"):
         steps_by_name("a/b", ["step1", "step01"])
+
+
+def test_a_stage_is_not_taken_for_a_number_of_tokens_by_any_command(tmp_path: Path) -> None:
+    """`stage{n}` once gave 10^9 tokens a stage."""
+    (tmp_path / "stage3-step-5").mkdir()
+    (tmp_path / "stage3-step-5" / "config.json").write_text("{}")
+    with pytest.raises(PlanError, match=r"pattern 'stage\{n\}-step-\{step\}': \{n\} is the number of training tokens"):
+        find_checkpoints("mine", folder=tmp_path, pattern="stage{n}-step-{step}")
+    (checkpoint,) = find_checkpoints("mine", folder=tmp_path, pattern="stage3-step-{step}")
+    assert (checkpoint.step, checkpoint.tokens_seen) == (5, None)
 
 
 @pytest.mark.parametrize("text", ["stage{n}-step{step}", "stage{n}-step-{step}", "step{step}-run{n}", "{n}Bx-{step}"])

@@ -9,20 +9,14 @@ from huggingface_hub.utils import get_session
 from dynamics.checkpoints import find_checkpoints
 from dynamics.errors import CheckpointError, Unreachable
 from dynamics.hub import api
-from dynamics.hub.errata import audit, errata
+from dynamics.hub.errata import Findings, audit, errata
 from dynamics.hub.finding import find_on_hub
-from dynamics.hub.listing import HubFile, HubRevision, list_files, list_refs, resolve
+from dynamics.hub.listing import HubFile, HubRevision, list_files, list_refs
 from dynamics.hub.names import checked_repo, checked_revision, redact
 from tests import hub_models as models
 from tests.hub_server import FakeHub, Fault
 
 REPO = "EleutherAI/pythia-14m"
-
-
-def revisions(hub: FakeHub, allow_pickle: bool = False) -> dict[str, HubRevision]:
-    """Every usable revision by name."""
-    revisions, _ = resolve(REPO, sorted(hub.branches[REPO].items()), allow_pickle=allow_pickle)
-    return {revision.revision: revision for revision in revisions}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +74,8 @@ def test_a_page_elsewhere_is_not_followed(hub: FakeHub) -> None:
 )
 def test_one_format_is_chosen(hub: FakeHub, layout: models.Files, kind: str, weights: list[str]) -> None:
     hub.add(REPO, "step0", layout | {"README.md": b"x", "../../evil.safetensors": b"x"})
-    revision = revisions(hub, allow_pickle=True)["step0"]
+    (found,) = find_on_hub(REPO, [0], allow_pickle=True)
+    revision = found.revision
     assert (revision.format, [file.path for file in revision.weights]) == (kind, weights)
     assert {file.path for file in revision.files} <= set(layout)
 
@@ -351,14 +346,33 @@ def test_errata_hold_only_while_the_wrong_files_are_there() -> None:
         return HubRevision("EleutherAI/pythia-2.8b", "step1000", "0" * 40, "safetensors", weights, ())
 
     wrong = "ab496f1c3fd79e3c749a9d5414136a2c8e4224f94eecb261970315cdb0f813fe"
-    assert audit({1000: at(wrong)})[1000].flags == ("quarantined",)
-    assert "#205" in audit({1000: at(wrong)})[1000].notes[0]
-    assert audit({1000: at("0" * 64)})[1000].flags == ()
-    assert audit({143_000: at(wrong)})[143_000].flags == ()
+
+    def found(step: int, digest: str) -> Findings:
+        return audit({step: (at(digest),)})[step][0]
+
+    assert found(1000, wrong).flags == ("quarantined",)
+    assert "#205" in found(1000, wrong).notes[0]
+    assert found(1000, "0" * 64).flags == ()
+    assert found(143_000, wrong).flags == ()
+
+
+@pytest.mark.parametrize("size", ["14m", "31m"])
+def test_models_that_became_other_models_say_so_at_every_step(hub: FakeHub, size: str) -> None:
+    """Under their id; the deduplicated ones have ids, and the same steps, of their own."""
+    for repo in (f"EleutherAI/pythia-{size}", f"EleutherAI/pythia-{size}-deduped"):
+        for step in (0, 512, 143_000):
+            hub.add(repo, f"step{step}", models.single(step % 7))
+    changed = find_checkpoints(f"EleutherAI/pythia-{size}", [0, 512, 143_000])
+    for checkpoint in changed:
+        assert any(
+            f"older results of this id are those of pythia-{size}-deduped" in note for note in checkpoint.notes
+        ), checkpoint
+    deduped = find_checkpoints(f"EleutherAI/pythia-{size}-deduped", [512, 143_000])
+    assert [(c.notes, c.tokens_seen) for c in deduped] == [((), 512 * 2_097_152), ((), 143_000 * 2_097_152)]
 
 
 def test_the_errata_are_well_formed() -> None:
-    assert {erratum.action for erratum in errata()} == {"quarantine", "note"}
+    assert {erratum.action for erratum in errata()} == {"quarantine", "equal", "note"}
     assert all(erratum.text for erratum in errata())
     assert all("#" in erratum.issue or erratum.issue.startswith("reported in ") for erratum in errata())
     assert all(erratum.sha256 for erratum in errata() if erratum.action == "quarantine")

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dynamics.checkpoints import find_checkpoints, random_init
+from dynamics.checkpoints import find_checkpoints, noted, random_init
 from dynamics.errors import CheckpointError, UnsupportedModel, UserError
-from dynamics.loading import load_model
+from dynamics.loading import load_model, unembedding_note
 from tests.models import VARIANTS, perturbed
 
 QUERY = "model.layers.0.self_attn.q_proj.weight"
@@ -82,7 +82,7 @@ def in_every_layer(prefix: str, **buffers: Tensor) -> Edit:
                 attention__rotary_emb__inv_freq=torch.ones(1),
             ),
         ),
-        ("llama", in_every_layer("model.layers", self_attn__rotary_emb__inv_freq=torch.ones(4))),
+        ("llama", in_every_layer("model.layers", self_attn__rotary_emb__inv_freq=10_000.0 ** -(torch.arange(4) / 4))),
         ("llama", renamed(lambda name: name.removeprefix("model."))),
         ("olmo2", None),
         ("mistral-no-window", None),
@@ -230,6 +230,9 @@ def test_shards_of_two_models_are_refused(tmp_path: Path) -> None:
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"quant_method 'gptq'\).* model.dequantize"),
         ({"quantization_config": {"quant_method": "bitsandbytes"}}, r"quant_method 'bitsandbytes'\)"),
         ({"quantization_config": {"quant_method": "fp8"}}, r"quant_method 'fp8'\)"),
+        ({"quantization_config": {"load_in_4bit": True}}, r"quant_method 'bitsandbytes'\).* or remove the key"),
+        ({"quantization_config": {}}, r"quant_method 'unknown'\).* or remove the key if the weights are floats"),
+        ({"quantization_config": "int8"}, r"\('int8', which is no table\)"),
         ({"transformers_weights": "other.safetensors"}, "names another file of weights than model.safetensors"),
         ({"hidden_act": "no_such"}, r"cannot be opened: .*no_such.* Correct config.json"),
         ({"vocab_size": "many"}, r"is not a config that transformers opens: .*vocab_size.*many.*\. Correct it"),
@@ -258,11 +261,34 @@ def test_an_attention_that_is_not_installed_is_replaced(key: str, tmp_path: Path
     assert_same_weights(found, model)
 
 
-def test_weights_beyond_float16_overflow_and_did_not_diverge(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pickled", [False, True])
+@pytest.mark.parametrize("prefix", ["model.", ""])
+def test_weights_beyond_float16_overflow_and_did_not_diverge(prefix: str, pickled: bool, tmp_path: Path) -> None:
+    def large(tensors: Tensors) -> Tensors:
+        return {
+            k.removeprefix("model.") if not prefix else k: t
+            for k, t in {**tensors, QUERY: tensors[QUERY] * 1e6}.items()
+        }
+
+    save(tmp_path, "llama", large)
+    if pickled:
+        to_pickle(tmp_path)
+    with pytest.raises(
+        CheckpointError, match=rf"{QUERY} overflows float16: .* 6.55e\+04 .* bfloat16 or float32"
+    ) as error:
+        opened(tmp_path, "float16", allow_pickle=pickled)
+    assert "diverged" not in str(error.value)
+    assert opened(tmp_path, "bfloat16", allow_pickle=pickled).dtype == torch.bfloat16
+
+
+def test_where_the_file_cannot_tell_another_type_is_advised_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a GGUF file, whose weights are quantised."""
     save(tmp_path, "llama", lambda ts: {**ts, QUERY: ts[QUERY] * 1e6})
-    with pytest.raises(CheckpointError, match=rf"{QUERY} overflows float16: .* 6.55e\+04 .* bfloat16 or float32"):
+    monkeypatch.setattr("dynamics.loading.stored_tensors", lambda *_: iter(()))
+    with pytest.raises(CheckpointError, match=rf"{QUERY} holds NaN or infinity in float16 .* set dtype to bfloat16 or"):
         opened(tmp_path, "float16")
-    assert opened(tmp_path, "bfloat16").dtype == torch.bfloat16
 
 
 def test_infinity_in_the_file_is_no_overflow(tmp_path: Path) -> None:
@@ -357,6 +383,42 @@ def test_two_matrices_under_a_config_that_ties_them_are_noted(
     assert (checkpoint.flags, checkpoint.notes) == (("untied",), (UNTIED.format(head),))
     assert torch.equal(load_model(checkpoint).get_output_embeddings().weight, model.get_output_embeddings().weight)
     assert random_init(checkpoint, 0).flags == ()
+
+
+def to_pickle(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize("variant", ["llama", "gpt2-untied", "gpt_neox-parallel"])
+@pytest.mark.parametrize("pickled", [False, True])
+def test_an_opened_model_of_any_format_knows_that_it_is_untied(variant: str, pickled: bool, tmp_path: Path) -> None:
+    """The same words, once, with the name of the unembedding in the model."""
+    model = save(tmp_path, variant, config={"tie_word_embeddings": True})
+    if pickled:
+        to_pickle(tmp_path)
+    (checkpoint,) = find_checkpoints("mine", folder=tmp_path, allow_pickle=pickled)
+    assert checkpoint.flags == (() if pickled else ("untied",))
+    found = load_model(checkpoint)
+    assert torch.equal(found.get_output_embeddings().weight, model.get_output_embeddings().weight)
+    known = noted(checkpoint, unembedding_note(found))
+    assert known.flags == ("untied",)
+    assert len(known.notes) == 1
+    if pickled:
+        assert known.notes == (UNTIED.format("lm_head.weight"),)
+
+
+@pytest.mark.parametrize(("variant", "tied"), [("gpt2", True), ("llama-tied-wide-heads", True), ("llama", False)])
+def test_a_pickle_that_agrees_with_its_config_has_no_note(variant: str, tied: bool, tmp_path: Path) -> None:
+    """A pickle of a tied model holds the matrix under both names."""
+    model = save(tmp_path, variant)
+    state = model.state_dict()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    assert "lm_head.weight" in state
+    found = opened(tmp_path, allow_pickle=True)
+    assert (found.get_output_embeddings().weight is found.get_input_embeddings().weight) == tied
+    assert unembedding_note(found) is None
 
 
 @pytest.mark.parametrize(("variant", "config"), [("llama", None), ("gpt2", None), ("llama-tied-wide-heads", None)])

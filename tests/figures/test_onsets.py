@@ -10,7 +10,7 @@ from figures import component_onsets, leads, onsets, scaling
 from figures.style import CURVES
 
 GROUP = {"model": "m", "dtype": "float32", "control": "none", "task": "t", "n_shots": 4}
-FIT = {"variant": "", "n_labelled": 0}
+FIT = {"centred": False, "variant": "", "n_labelled": 0}
 SPAN = {"first_step": 0, "last_step": 64}
 
 

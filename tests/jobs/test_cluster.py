@@ -8,9 +8,28 @@ import pytest
 from typer.testing import CliRunner
 
 from dynamics.errors import PlanError
-from jobs.cluster import check_no_tokens
+from jobs.cluster import check_no_tokens, check_temporary_folder, joined
 from jobs.sweep import app
 from tests.models import write_plan
+
+
+@pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR"])
+@pytest.mark.parametrize(("name", "cause"), [("é", "is not ASCII"), ("x" * 60, "has 6. bytes, more than 39")])
+def test_a_folder_where_ray_has_no_room_for_its_sockets_is_one_line(
+    variable: str, name: str, cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("RAY_ADDRESS", "RAY_TMPDIR", "TMPDIR"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
+    monkeypatch.setenv(variable, f"/tmp/{name}")
+    with pytest.raises(PlanError, match=f"{cause}, and Ray cannot put its sockets there; set RAY_TMPDIR"), joined():
+        pass
+
+
+def test_a_short_folder_has_room_for_rays_sockets() -> None:
+    check_temporary_folder("/tmp")
+    check_temporary_folder("x" * 39)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -162,6 +163,18 @@ def test_raced_units_and_orphans_stay_behind_and_a_lost_part_is_refused(fitted: 
     refused = run(out, tmp_path / "other")
     assert refused.exit_code == 2
     assert "component_scores lacks the rows of" in refused.output
+
+
+def test_a_changed_file_is_not_copied(fitted: Path, tmp_path: Path) -> None:
+    """The copy's checksum would be right."""
+    out = shutil.copytree(fitted, tmp_path / "out")
+    path = min((out / "component_scores").rglob("*.parquet"))
+    data = bytearray(path.read_bytes())
+    data[pq.read_metadata(path).row_group(0).column(0).data_page_offset + 30] ^= 1
+    path.write_bytes(data)
+    refused = run(out, tmp_path / "few")
+    assert refused.exit_code == 2
+    assert f"{path} is changed since it was written" in refused.output
 
 
 def test_a_relative_folder_is_refused_in_a_job(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:

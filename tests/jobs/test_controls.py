@@ -12,7 +12,7 @@ from dynamics.loading import load_model
 from dynamics.results.store import CELL
 from jobs.fetching import fetch, local_files
 from jobs.preflight import preflight
-from jobs.resolving import resolve
+from jobs.resolving import resolve_plan
 from jobs.sweep_plan import read_plan
 from tests import hub_models
 from tests.hub_server import FakeHub
@@ -114,9 +114,25 @@ def test_other_versions_draw_other_weights_and_are_refused(
     assert "for random_init also the versions of torch and transformers" in refused.output
 
 
+def test_random_weights_of_a_worker_with_other_versions_fail(
+    tmp_path: Path, suite_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be stored under the hash of those that the sweep's own versions draw."""
+
+    def on_the_worker(*_: object) -> None:
+        monkeypatch.setattr("dynamics.checkpoints.version", lambda _: "0")
+
+    monkeypatch.setattr("jobs.sweep.check_device", on_the_worker)
+    plan = write_plan(tmp_path / "a.toml", suite_folder, tasks=ONE_PROMPT, **{**BOTH, "control_seeds": 1})
+    done = run(plan, tmp_path / "out")
+    assert done.exit_code == 1
+    assert "4 of 5 units done, 1 failed" in done.output
+    assert "install the same versions on all nodes" in done.output
+
+
 def test_a_plan_counts_controls_before_it_runs(tmp_path: Path, suite_folder: Path) -> None:
     plan = read_plan(write_plan(tmp_path / "plan.toml", suite_folder, **BOTH))
-    found = preflight(resolve(plan))
+    found = preflight(resolve_plan(plan))
     assert found.n_units == len(units_of(plan)) == (2 * 3 + 2) * PER_CHECKPOINT
     drawn = [c for c in found.checkpoints if c.revision in RANDOM]
     assert [(c.step, c.files_bytes, c.download_bytes, c.runs) for c in drawn] == [(0, 0, 0, True)] * 2

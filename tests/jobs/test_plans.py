@@ -87,6 +87,16 @@ def test_plans_over_models_ask_all_of_them_the_same_at_published_steps(name: str
     assert all("contrast" not in cell.templates and len(cell.templates) == 3 for cell in found.tasks)
 
 
+@pytest.mark.parametrize("name", [name for name in PLANS if "pythia" in name])
+def test_plans_with_early_checkpoints_have_the_range_of_float32(name: str) -> None:
+    """Attention weights of early checkpoints are below the smallest float16."""
+    found = plan(name)
+    assert all(model.id.startswith("EleutherAI/pythia-") for model in found.models)
+    assert found.dtype in ("float32", "bfloat16")
+    if found.dtype == "bfloat16" and name == "pythia-scaling.toml":
+        assert "below the smallest float16" in (FOLDER / name).read_text()
+
+
 def test_the_seed_plan_holds_three_families_of_seeds() -> None:
     found = families(model.id for model in plan("polypythias-160m.toml").models)
     assert {varies: len(models) for (_, varies), models in found.items()} == {

@@ -255,6 +255,28 @@ UNUSABLE: dict[str, tuple[Callable[[], models.Files], str]] = {
         lambda: models.setup_files() | {"adapter_config.json": b"{}", "adapter_model.safetensors": b""},
         "it is an adapter only; merge it",
     ),
+    "FSDP": (
+        lambda: models.setup_files() | {".metadata": b"", "__0_0.distcp": b""},
+        "it holds FSDP shards (.distcp); write one file of them: accelerate merge-weights",
+    ),
+    "tie": (lambda: with_config(models.single(1), tie_word_embeddings=None), "tie_word_embeddings = None must be true"),
+    "heads": (lambda: with_config(models.single(1), num_attention_heads=5), "heads = 5 does not divide hidden_size = "),
+    "rope": (
+        lambda: with_config(models.single(1), rope_scaling={"type": "lineer"}),
+        "config key rope_scaling: unknown rope_type 'lineer'; did you mean 'linear'?",
+    ),
+    "rope of a layer": (
+        lambda: with_config(models.single(1), rope_parameters={"full_attention": {"rope_type": "zigzag"}}),
+        "config key rope_parameters: unknown rope_type 'zigzag'",
+    ),
+    "bitsandbytes": (
+        lambda: with_config(models.single(1), quantization_config={"quant_method": "bitsandbytes"}),
+        "'bitsandbytes'",
+    ),
+    "stub of a tokenizer": (
+        lambda: models.single(1) | {"tokenizer.json": b"{}"},
+        "is not a tokenizer that can be read",
+    ),
     "shard": (lambda: without(models.sharded(1), "model-00002-of-00002.safetensors"), "lacks 1 of the 2 shards"),
     "index": (
         lambda: without(models.sharded(1), "model.safetensors.index.json"),
@@ -367,6 +389,19 @@ def test_two_matrices_under_a_config_that_ties_them_are_flagged(hub: FakeHub, tm
         swept = CliRunner().invoke(sweep_app, [str(plan), "--out", str(out), "--executor", "inline"])
         assert swept.exit_code == 0, swept.output
         assert scan(open_store(out), "units").collect()["flags"].to_list() == [["untied"], ["untied"]]
+
+
+def test_two_matrices_in_a_pickle_are_flagged_in_the_rows(tmp_path: Path) -> None:
+    """Which a plan does not open; the note is in the rows too."""
+    run = write_steps(tmp_path / "run", {"step0": with_config(models.pickled(0), tie_word_embeddings=True)})
+    plan = tmp_path / "plan.toml"
+    plan.write_text(f'name = "l"\n[[models]]\nid = "mine"\nfolder = "{run}"\nallow_pickle = true\n{TASK}')
+    assert "untied" not in look(plan).output
+    swept = CliRunner().invoke(sweep_app, [str(plan), "--out", str(tmp_path / "out"), "--executor", "inline"])
+    assert swept.exit_code == 0, swept.output
+    units = scan(open_store(tmp_path / "out"), "units").collect()
+    assert units["flags"].to_list() == [["untied"], ["untied"]]
+    assert units["notes"].list.first().str.starts_with("config.json ties embedding and unembedding").all()
 
 
 def test_a_step_that_is_not_its_names_is_said_by_plan_and_sweep(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from dynamics.reference.manifest import read_manifest
 from dynamics.reference.recipe import CHECKPOINT_STEPS, Recipe
+from dynamics.reference.training_state import RECIPE_NAME, STATE_FOLDER
 from jobs import pretrain
 from jobs.pretrain import app, make_recipe
 
@@ -79,6 +80,17 @@ def test_an_out_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
     code, output = run("--out", taken / "below", "--steps", 1)
     assert (code, output.count("\n")) == (2, 1)
     assert run("--out", tmp_path, "--steps", 1)[1].startswith(f"error: {tmp_path} is not empty")
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("content", ["{", "[" * 100_000])
+def test_a_recipe_that_cannot_be_read_is_one_clear_line(tmp_path: Path, content: str) -> None:
+    recipe = tmp_path / STATE_FOLDER / RECIPE_NAME
+    recipe.parent.mkdir()
+    recipe.write_text(content)
+    code, output = run("--out", tmp_path, "--steps", 1)
+    assert (code, output.count("\n")) == (2, 1)
+    assert output.startswith(f"error: {recipe} is not valid JSON")
 
 
 @pytest.mark.chaos

@@ -352,6 +352,28 @@ def test_another_tokenizer_at_one_step_is_refused(tmp_path: Path, suite_folder: 
     assert "model tiny has two tokenizers" in refused.output
 
 
+NESTED = ("config", "tokenizer", "tokenizer_config", "generation_config", "special_tokens_map")
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_deeply_nested_json_is_one_line(tmp_path: Path, suite_folder: Path, name: str) -> None:
+    folder = shutil.copytree(suite_folder, tmp_path / "suite")
+    (folder / f"step4/{name}.json").write_text('{"a":' * 100_000)
+    refused = run(write_plan(tmp_path / "plan.toml", folder, tasks=ONE_PROMPT), tmp_path / "out")
+    assert isinstance(refused.exception, SystemExit)
+    assert refused.exit_code in (1, 2)
+    assert str(folder / "step4") in refused.output
+    assert "RecursionError" not in refused.output
+
+
+def test_a_manifest_of_something_else_is_no_manifest(tmp_path: Path, suite_folder: Path) -> None:
+    folder = shutil.copytree(suite_folder, tmp_path / "suite")
+    for content in ("{}", "[" * 100_000):
+        (folder / "manifest.json").write_text(content)
+        done = run(write_plan(tmp_path / "plan.toml", folder, tasks=ONE_PROMPT), tmp_path / "out")
+        assert done.exit_code == 0, done.output
+
+
 def test_weights_that_are_not_the_manifests_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "suite"
     for name in ("step0", "step1"):

@@ -13,6 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import analysis
+from dynamics.errors import StoreError
 from dynamics.results.checksums import encode
 from dynamics.results.file_names import FITTED
 from dynamics.results.store import open_store
@@ -275,13 +276,25 @@ def test_what_footers_and_keys_show_is_found_quickly(out: Path, fault: str) -> N
     assert kind in kinds(out, "--quick")
 
 
+def test_units_under_the_name_of_another_part_are_not_those_it_was_made_of(out: Path) -> None:
+    rename("units")(out)
+    assert kinds(out) >= {"metadata", "row count"}
+
+
+def test_a_part_among_those_of_another_step_is_missing_to_readers(out: Path) -> None:
+    moved = one(out, "predictions")
+    moved.rename(moved.parents[1] / "step=4" / moved.name)
+    with pytest.raises(StoreError, match="predictions lacks 1 of 4 parts"):
+        analysis.load(out, "predictions")
+
+
 def test_planned_units_and_fits_that_are_not_there_are_problems(out: Path) -> None:
     one(out, "units").unlink()
     found = json.loads(run(out, "--json").output)
     (missing,) = (problem for problem in found["problems"] if problem["kind"] == "missing units")
     assert missing["what"] == "6 planned units are missing"
     assert missing["remedy"] == "give the same sweep command again"
-    assert remarks(out)["uncommitted files"] == 6  # all files of the part but that of `units`
+    assert remarks(out)["uncommitted files"] == 5  # all files of the part but that of `units`
 
 
 def test_a_raced_unit_and_leftovers_are_remarks(out: Path) -> None:
@@ -349,6 +362,7 @@ def test_lost_scores_are_made_again_without_a_model(out: Path, results: Path, mo
     monkeypatch.setattr("jobs.open_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
     said = sweep(results.parent / "plan.toml", out)
     assert "20 already done, 0 to run" in said
+    assert "files of finished units were looked for, not read again: `python -m jobs.verify OUT` reads them" in said
     assert "files of 1 finished parts or of fits on them are lost or cut off" in said
     assert rows_of(out) == rows_of(results)
 

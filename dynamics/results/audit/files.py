@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from dynamics.errors import first_line
 from dynamics.gate import TOLERANCE
-from dynamics.results.audit.findings import REPAIR, Problem, Removal
+from dynamics.results.audit.problems import REPAIR, Problem, Removal
 from dynamics.results.checksums import damage_of, footer_metadata
 from dynamics.results.places import Entry, open_file, read
 from dynamics.results.schema import KEYS, SCHEMA_VERSION, TABLES
@@ -91,7 +91,7 @@ def inspect(table: str, entry: Entry, part: Removal | None, *, quick: bool = Fal
         damage = damage_of(data) if data else "empty (0 bytes)"
         if not damage:
             return _inspect(table, entry, part, pq.ParquetFile(pa.BufferReader(data)), quick=False)
-    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         damage = f"not readable as Parquet ({first_line(error, 80)})"
     return Inspected(table, entry, part, None, (Problem("damaged", str(entry.place), damage, REPAIR, part),))
 

@@ -5,7 +5,7 @@ import polars as pl
 from dynamics.methods.baselines import PROMPT_SELECTION, STANDARD
 from dynamics.methods.fits import FIT_METHODS, SELECTION_METHODS
 from dynamics.methods.label_free import LABEL_FREE
-from dynamics.results.audit.findings import Problem, by_part
+from dynamics.results.audit.problems import Problem, by_part
 from dynamics.results.file_names import fits_name
 from dynamics.results.store import FIT
 from dynamics.results.tables import BASE_METHODS

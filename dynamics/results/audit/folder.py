@@ -7,17 +7,19 @@ from pathlib import Path
 import polars as pl
 
 from dynamics.atomic_write import TEMPORARY
+from dynamics.errors import StoreError
 from dynamics.results.audit.files import Inspected, inspect
-from dynamics.results.audit.findings import REPAIR, Audit, Problem, Remark, Removal
+from dynamics.results.audit.problems import REPAIR, RESUME, Audit, Problem, Remark, Removal
 from dynamics.results.audit.units import check_commits, check_names, check_plans, check_tables, committed
 from dynamics.results.file_names import FITTED, is_part_file, parse_file, part_path
-from dynamics.results.metadata import read_planned
+from dynamics.results.marker import MARKER, read_marker
+from dynamics.results.metadata import read_plans
 from dynamics.results.places import Entry, Place, delete, entries
-from dynamics.results.schema import TABLES
+from dynamics.results.schema import SCHEMA_VERSION, TABLES
 from dynamics.results.store import ResultStore
 
 
-def audit(store: ResultStore, *, quick: bool = False) -> Audit:
+def audit_results(store: ResultStore, *, quick: bool = False) -> Audit:
     """Check every file of a results folder.
 
     Args:
@@ -46,13 +48,13 @@ def audit(store: ResultStore, *, quick: bool = False) -> Audit:
     problems = [*others, *(problem for file in files for problem in file.problems)]
     problems += check_commits(units) + check_tables(units, files)
     problems += [] if store.compacted else check_names(units)
-    plan_problems, plan_remarks = check_plans(read_planned(store), units, files)
-    remarks += [*_uncommitted_files(units, files), *_units_in_two_parts(units), *plan_remarks]
+    problems += check_plans(read_plans(store), units, files) + _marker(store)
+    remarks += [*_uncommitted_files(units, files), *_units_in_two_parts(units)]
     return Audit(
         files=len(files),
         bytes=sum(file.entry.size for file in files),
         units=units.filter(pl.col("status") == "done")["unit_id"].n_unique(),
-        problems=(*problems, *plan_problems),
+        problems=tuple(problems),
         remarks=tuple(_grouped(remarks)),
     )
 
@@ -133,6 +135,22 @@ def _is_behind_link(store: ResultStore, place: Place) -> bool:
     if not isinstance(place, Path) or not isinstance(store.root, Path):
         return False
     return place.parent.resolve() != store.root.resolve() / place.parent.relative_to(store.root)
+
+
+def _marker(store: ResultStore) -> list[Problem]:
+    """The problem of a marker that is lost, cannot be read, or has other versions than the footers of the files."""
+    where, opened_as = store.root / MARKER, (SCHEMA_VERSION, store.identity_version)
+    try:
+        marker = read_marker(store.root)
+    except StoreError:
+        return [Problem("marker", str(where), "cannot be read", RESUME)]
+    if marker is None:
+        return [Problem("marker", str(where), "lost", RESUME)]
+    versions = marker.schema_version, marker.identity_version
+    if versions == opened_as and store.compacted == (marker.compacted_from is not None):
+        return []
+    what = "says other versions of schema and ids, {} and {}, than the files, {} and {}".format(*versions, *opened_as)
+    return [Problem("marker", str(where), what, f"delete it and {RESUME}, which restores it")]
 
 
 def _uncommitted_files(units: pl.DataFrame, files: Sequence[Inspected]) -> list[Remark]:

@@ -1,14 +1,15 @@
 """Audit of units: each once, complete in every table and within tolerance, and all that plans request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
 from dynamics.gate import FORWARD_TOLERANCE, TOLERANCE
 from dynamics.results.audit.files import Inspected, no_facts
-from dynamics.results.audit.findings import RESUME, Problem, Remark, by_part
 from dynamics.results.audit.fits import check_fits
+from dynamics.results.audit.problems import RESUME, Problem, by_part
 from dynamics.results.file_names import part_id
+from dynamics.results.metadata import PLAN_REMEDY, SavedPlan
 from dynamics.results.schema import TABLES
 from dynamics.results.store import CELL
 
@@ -97,18 +98,16 @@ def check_tables(units: pl.DataFrame, files: Sequence[Inspected]) -> list[Proble
     return problems + check_fits(done, facts["prompt_scores"], facts["reweightings"], on)
 
 
-def check_plans(
-    planned: Mapping[str, pl.DataFrame | None], units: pl.DataFrame, files: Sequence[Inspected]
-) -> tuple[list[Problem], list[Remark]]:
-    """Problems of planned units and fits that are not finished, and remarks on plans saved without their units."""
+def check_plans(plans: Sequence[SavedPlan], units: pl.DataFrame, files: Sequence[Inspected]) -> list[Problem]:
+    """Problems of planned units and fits that are not finished, and plans whose files are lost or changed."""
     done = units.filter(pl.col("status") == "done").select("unit_id").unique()
     failed = units.filter(pl.col("status") != "done").select("unit_id").unique()
     scores = facts_of(files, "prompt_scores")
     fits = scores.select("unit_id", "fit_ids").explode("fit_ids").drop_nulls().unique()
-    problems, remarks = [], []
-    for name, record in planned.items():
-        if record is None:
-            remarks.append(Remark("plans without units", name, "saved without their units, so these are not checked"))
+    problems = []
+    for plan in plans:
+        problems += [Problem("plan", "plans", what, PLAN_REMEDY) for what in plan.problems]
+        if (record := plan.planned) is None:
             continue
         undone = record.join(done, on="unit_id", how="anti")
         n_failed = undone.join(failed, on="unit_id", how="semi").height
@@ -119,8 +118,8 @@ def check_plans(
             ("failed units", n_failed, "planned units failed; `python -m jobs.status OUT` says why"),
             ("fits", n_unfitted, "units lack fits or baselines that the plan requests"),
         ]
-        problems += [Problem(kind, f"plan {name}", f"{n} {what}", RESUME) for kind, n, what in counts if n]
-    return problems, remarks
+        problems += [Problem(kind, f"plan {plan.name}", f"{n} {what}", RESUME) for kind, n, what in counts if n]
+    return problems
 
 
 def _conflicts(done: pl.DataFrame) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""Findings of an audit: problems, which have to be fixed, and remarks, which do no harm."""
+"""Problems of an audit, which have to be fixed, and remarks, which do no harm."""
 
 from dataclasses import dataclass
 
@@ -42,6 +42,8 @@ class Problem:
             missing units   planned units are neither finished nor failed
             failed units    planned units failed
             fits            fits are missing, or disagree with their weights
+            plan            the text of a plan, or the record of its units, is lost or changed
+            marker          `store.json` is lost, cannot be read, or has other versions than the files
         where: file, part or plan.
         what: description with numbers.
         remedy: what to do.
@@ -60,7 +62,7 @@ class Remark:
     """A remark: something unusual that does no harm.
 
     Attributes:
-        kind: `temporary files`, `foreign files`, `uncommitted files`, `units in two parts` or `plans without units`.
+        kind: `temporary files`, `foreign files`, `uncommitted files` or `units in two parts`.
         where: the first of them.
         what: description.
         count: their number.

@@ -1,0 +1,123 @@
+"""Is it knowledge or label bias that components are ahead of the full model by? Differences of curves, raw and centred.
+
+A curve is centred where each label's mean logit over the test rows is taken off before the answer, without a gold label
+(`dynamics.label_bias`). So with `raw` and `centred` accuracies of Full and of a curve, such as T1,
+
+    gap       = curve - Full                   what the raw curves show
+    bias      = centred Full - Full            what Full gains by taking its label bias off: it had the knowledge
+    remaining = centred curve - centred Full   what the curve has and Full lacks, both without their bias
+    own_bias  = centred curve - curve          what the curve gains by taking its own bias off
+
+and `gap = bias + remaining - own_bias`. All four are paired: same prompts, same test rows, same replicates.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from analysis.reading.groups import GROUP, GROUP_SCHEMA, Schema
+from analysis.statistics.bootstrap import replicate
+from analysis.statistics.component_choice import B1, CALIB, FULL
+from analysis.statistics.curve_table import CurveTable, Row
+from analysis.statistics.curves import Curve, GroupCurves
+from analysis.statistics.onset import CONFIDENCE, TOLERANCE, interval
+
+PARTS = ("gap", "bias", "remaining", "own_bias", "raw_remaining")
+SCHEMA: Schema = {
+    **GROUP_SCHEMA,
+    "curve": pl.String,
+    "variant": pl.String,
+    "n_labelled": pl.Int64,
+    "selected_on": pl.String,
+    "step": pl.Int64,
+    "tokens_seen": pl.Int64,
+    **dict.fromkeys(("full", "centred_full", "raw", "centred"), pl.Float64),
+    **{f"{part}{end}": pl.Float64 for part in PARTS for end in ("", "_low", "_high", "_band_low", "_band_high")},
+    "resampled": pl.String,
+    "n_prompts": pl.Int64,
+    "n_seeds": pl.Int64,
+    "n_examples": pl.Int64,
+    "chance": pl.Float64,
+}
+
+
+def rows(curves: GroupCurves) -> Iterator[Row]:
+    """The differences at every step, for every curve but B1; of Calib+, which has no logits to centre, the raw ones.
+
+    Yields:
+        One row per (model, dtype, control, task, n_shots, curve, variant, n_labelled, step): accuracies full,
+        centred_full, raw and centred (of the curve), means over prompts; gap, bias, remaining, own_bias as above, and
+        raw_remaining, the raw curve less centred Full; each with its 95 % bootstrap interval (_low, _high) and the band
+        that holds over all steps at once with 95 % (_band_low, _band_high: the interval of the largest standardised
+        change at any step), null where a curve's intervals are not known to cover; selected_on, tokens_seen, resampled,
+        n_prompts, n_seeds, n_examples, chance. No rows where the results lack centred answers: `jobs.derive` adds them.
+    """
+    by_form = {(curve.name, curve.variant, curve.n_labelled, curve.centred): curve for curve in curves.curves}
+    full, centred_full = (by_form.get((FULL, "", 0, centred)) for centred in (False, True))
+    if full is None or centred_full is None:
+        return
+    for (name, variant, n_labelled, is_centred), curve in by_form.items():
+        centred = by_form.get((name, variant, n_labelled, True))
+        if not is_centred and name not in (FULL, B1) and (centred is not None or name == CALIB):
+            yield from _rows(curves, (full, centred_full), curve, centred)
+
+
+BIAS_OR_KNOWLEDGE = CurveTable(rows, SCHEMA, [*GROUP, "curve", "variant", "n_labelled", "step"])
+
+
+def _rows(curves: GroupCurves, fulls: tuple[Curve, Curve], curve: Curve, centred: Curve | None) -> Iterator[Row]:
+    full, centred_full = fulls
+    pairs = {"gap": (curve, full), "bias": (centred_full, full), "raw_remaining": (curve, centred_full)}
+    if centred is not None:
+        pairs |= {"remaining": (centred, centred_full), "own_bias": (centred, curve)}
+    columns = {
+        name: values
+        for part, (more, less) in pairs.items()
+        for name, values in _difference(part, more, less, has_interval=curve.has_interval).items()
+    }
+    for i, step in enumerate(curves.common.steps):
+        yield {
+            **curves.common.group.keys,
+            "curve": curve.name,
+            "variant": curve.variant,
+            "n_labelled": curve.n_labelled,
+            "selected_on": curve.selected_on,
+            "step": step,
+            "tokens_seen": curves.tokens_seen[i],
+            "full": full.mean[i],
+            "centred_full": centred_full.mean[i],
+            "raw": curve.mean[i],
+            "centred": None if centred is None else centred.mean[i],
+            **{name: values[i] for name, values in columns.items()},
+            "resampled": curves.design.resampled,
+            "n_prompts": int((~np.isnan(curve.values[i])).sum()),
+            "n_seeds": curves.design.n_seeds,
+            "n_examples": len(curves.common.example_id),
+            "chance": curves.design.chance,
+        }
+
+
+def _difference(part: str, more: Curve, less: Curve, *, has_interval: bool) -> dict[str, np.ndarray]:
+    """Columns (step,) of the paired difference of two curves."""
+    difference = more.mean - less.mean
+    if not has_interval:
+        return {part: difference}
+    replicates = replicate(np.subtract, more.bootstrap, less.bootstrap)
+    low, high = interval(replicates)
+    half_width = _simultaneous(replicates)
+    return {
+        part: difference,
+        f"{part}_low": low,
+        f"{part}_high": high,
+        f"{part}_band_low": difference - half_width,
+        f"{part}_band_high": difference + half_width,
+    }
+
+
+def _simultaneous(replicates: np.ndarray) -> np.ndarray:
+    """Half width (step,) of a band that holds at all steps at once: SDs times a quantile of their largest multiple."""
+    changes = replicates - replicates.mean(-1, keepdims=True)
+    sd = changes.std(-1)
+    multiples = np.abs(changes) / np.where(sd > TOLERANCE, sd, np.inf)[:, None]
+    return sd * np.quantile(multiples.max(0), CONFIDENCE)

@@ -1,0 +1,96 @@
+"""Knowledge told from label bias: planted components that know more than the full model, and some that only look so."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import analysis
+from figures import bias_or_knowledge
+from tests.stores import COMPONENTS, add_unit, new_store
+
+STEPS = (0, 1, 2, 4, 8)
+GOLD = np.arange(120) % 2
+PARTS = len(COMPONENTS)
+
+
+def unit_logits(seed: int, *, known: dict[int, float], bias: dict[int, float]) -> np.ndarray:
+    """Logits (example, part, label): noise, the gold label's logit higher by `known`, label 0's by `bias`, by part."""
+    logits = np.random.default_rng(seed).normal(scale=0.2, size=(len(GOLD), PARTS, 2))
+    for part, strength in known.items():
+        logits[np.arange(len(GOLD)), part, GOLD] += strength
+    for part, strength in bias.items():
+        logits[:, part, 0] += strength
+    return logits
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tasks, in both of which component 3 knows the labels from step 2 on and raw Full does not.
+
+    In `bias`, Full is the sum of it and of an unrelated component with a bias, so it knows as much without the bias. In
+    `knowledge` another component works against it with equal strength, so that Full does not know the labels at all.
+    """
+    store = new_store(tmp_path_factory.mktemp("planted") / "out")
+    for step in STEPS:
+        strength = 2.0 if step >= 2 else 0.0
+        for seed in range(4):
+            for task, known in (("bias", {3: strength}), ("knowledge", {3: strength, 5: -strength})):
+                logits = unit_logits(100 * step + seed, known=known, bias={7: 6.0})
+                add_unit(store, GOLD, GOLD, logits=logits, task=task, step=step, demo_seed=seed)
+    return store.root
+
+
+def late(planted: Path, task: str, curve: str) -> pl.DataFrame:
+    return analysis.run("bias_or_knowledge", planted).filter(pl.col("step") >= 2, task=task, curve=curve)
+
+
+@pytest.mark.parametrize("curve", ["T1", "Held-out T1", "Cross-seed T1"])
+def test_a_gap_by_label_bias_leaves_nothing(planted: Path, curve: str) -> None:
+    rows = late(planted, "bias", curve)
+    assert (rows["gap"] > 0.4).all()
+    assert (rows["bias"] > 0.4).all()
+    assert (rows["remaining"].abs() < 0.05).all()
+    assert (rows["remaining_band_low"] < 0.02).all()
+
+
+@pytest.mark.parametrize("curve", ["T1", "Held-out T1", "Cross-seed T1"])
+def test_a_component_that_knows_what_the_model_does_not_is_found(planted: Path, curve: str) -> None:
+    rows = late(planted, "knowledge", curve)
+    assert (rows["gap"] > 0.4).all()
+    assert (rows["bias"].abs() < 0.15).all()
+    assert (rows["remaining_band_low"] > 0.2).all()
+
+
+def test_the_parts_sum_to_the_gap_and_follow_from_the_curves(planted: Path) -> None:
+    table = analysis.run("bias_or_knowledge", planted)
+    sums = table["bias"] + table["remaining"] - table["own_bias"]
+    assert (sums - table["gap"]).abs().max() < 1e-9
+    curves = analysis.run("emergence", planted)
+    key = ["task", "step", "curve"]
+    for column, curve, centred in (("raw", None, False), ("centred", None, True), ("centred_full", "Full", True)):
+        own = curves.filter(centred=centred).select(*key, "mean")
+        own = own if curve is None else own.filter(curve=curve).drop("curve")
+        both = table.join(own, on=key if curve is None else key[:2])
+        assert len(both) == len(table)
+        assert (both[column] - both["mean"]).abs().max() < 1e-9
+
+
+def test_the_band_over_all_steps_holds_the_interval_of_each(planted: Path) -> None:
+    table = analysis.run("bias_or_knowledge", planted).filter(curve="Held-out T1")
+    width = table["remaining_high"] - table["remaining_low"]
+    band = table["remaining_band_high"] - table["remaining_band_low"]
+    assert (band >= 0.95 * width).all()
+    assert band.sum() > 1.1 * width.sum()
+
+
+def test_the_figure_draws_every_chosen_curve_and_says_what_remains(planted: Path) -> None:
+    table = analysis.run("bias_or_knowledge", planted)
+    pictures = bias_or_knowledge.draw(table)
+    assert list(pictures) == ["bias_or_knowledge", "bias_or_knowledge_held_out_t1", "bias_or_knowledge_t1"]
+    rows = table.filter(task="bias", curve="Cross-seed T1").sort("step")
+    below = pictures["bias_or_knowledge"].axes[2]
+    (line,) = [line for line in below.lines if line.get_label() == "remaining"]
+    assert np.asarray(line.get_ydata()).tolist() == pytest.approx(rows["remaining"].to_list()[1:])
+    assert "Cross-seed T1: bias, 4-shot: largest gap" in bias_or_knowledge.caption(table)
