@@ -12,7 +12,7 @@ from huggingface_hub.utils import build_hf_headers
 from dynamics.atomic_write import write_atomically
 from dynamics.errors import CheckpointError
 from dynamics.hub.names import HubSettings, redact
-from dynamics.hub.retries import BadAnswer, with_retries
+from dynamics.hub.retries import TRANSIENT_STATUS, BadAnswer, with_retries
 from dynamics.hub.waiting import watch_rate
 
 STATE_FOLDER = ".pythia-emergence"
@@ -112,12 +112,21 @@ def _same_host(hub: HubSettings, url: str, following: str, what: str) -> str:
     return following
 
 
-def mend_client() -> None:
-    """Make the client of huggingface_hub end a download that drips, and follow a redirect to `//host/...`."""
+def configure_client() -> None:
+    """Configure the client of huggingface_hub: every request has a time limit, a slow download is ended, a redirect to
+    `//host/...` is followed, and transient errors are left to `with_retries`, which limits and reports its waits.
+    """
     session = get_session()
+    session.timeout = API_TIMEOUT  # of requests that name none, such as that for a token of the Xet store
     hooks = session.event_hooks
     if _with_scheme not in hooks["response"]:
-        session.event_hooks = {**hooks, "response": [*hooks["response"], _with_scheme, watch_rate]}
+        session.event_hooks = {**hooks, "response": [*hooks["response"], _raise_transient, _with_scheme, watch_rate]}
+
+
+def _raise_transient(response: Any) -> None:
+    """Raise at once what the client itself would repeat, sleeping as long as the server says, be it a day."""
+    if response.status_code in TRANSIENT_STATUS:
+        hf_raise_for_status(response)
 
 
 def _with_scheme(response: Any) -> None:

@@ -15,7 +15,7 @@ from huggingface_hub import hf_hub_download
 
 from dynamics.errors import CheckpointError, Unreachable, unknown
 from dynamics.hub.cache import blob_behind, repo_folder
-from dynamics.hub.fetch import Contradiction, differs, fetch_file, listed_anew
+from dynamics.hub.fetch import Contradiction, changed_entry, differs, fetch_file
 from dynamics.hub.listing import Commit, HubFile, list_files, list_refs
 from dynamics.hub.names import HubSettings, settings
 from dynamics.hub.retries import with_retries
@@ -59,7 +59,7 @@ def fetch_dataset_split(repo: str, split: str, hint: str, revision: str = "main"
     except CheckpointError:
         if not hub.offline:
             raise
-        file = _as_the_cache_names_it(hub, repo, hint, revision)
+        file = _by_name_of_blob(hub, repo, hint, revision)
         sha = file.relative_to(repo_folder(hub.cache, repo, "dataset") / "snapshots").parts[0]
         return SplitOnHub((file,), (hint,), revision, sha)
     listings = [(commit, files)]
@@ -76,7 +76,7 @@ def fetch_dataset_split(repo: str, split: str, hint: str, revision: str = "main"
             return SplitOnHub(paths, names, commit.revision, commit.sha)
     raise CheckpointError(
         f"{hint} of dataset {repo}@{revision}: neither this file nor Parquet files of a split {split!r} are there "
-        f"or at {CONVERTED}; it has {_some(files)}. Pin a commit that has it in the plan's [revisions]"
+        f"or at {CONVERTED}; it has {_first_names(files)}. Pin a commit that has it in the plan's [revisions]"
     )
 
 
@@ -138,12 +138,12 @@ def _verified(commit: Commit, file: HubFile) -> Path:
     try:
         return fetch_file(commit, file)
     except Contradiction:
-        if settings().offline or (listed := listed_anew(commit, file)) is None:
+        if settings().offline or (listed := changed_entry(commit, file)) is None:
             raise
         return fetch_file(commit, listed)
 
 
-def _as_the_cache_names_it(hub: HubSettings, repo: str, path: str, revision: str) -> Path:
+def _by_name_of_blob(hub: HubSettings, repo: str, path: str, revision: str) -> Path:
     """A file that was cached by another program, so that no listing is kept: its blob is named after its hash.
 
     Raises:
@@ -166,6 +166,6 @@ def _as_the_cache_names_it(hub: HubSettings, repo: str, path: str, revision: str
     return file
 
 
-def _some(files: Collection[str]) -> str:
-    """Some names."""
+def _first_names(files: Collection[str]) -> str:
+    """The first few names, as text."""
     return f"{', '.join(sorted(files)[:5])}{' and others' if len(files) > 5 else ''}" if files else "no files"

@@ -24,7 +24,7 @@ from dynamics.hub.ledger import (
 )
 from dynamics.hub.listing import HubRevision
 from dynamics.hub.names import settings
-from dynamics.hub.waiting import LEAST_RATE, Wait, told
+from dynamics.hub.waiting import LEAST_RATE, Wait, reported
 
 MARGIN_BYTES = 64 * 2**20
 POLL_SECONDS = 0.05
@@ -92,14 +92,18 @@ def claim(revision: HubRevision, cache_folder: Path, *, run: str, budget: int | 
     """
     if budget is not None and revision.n_bytes > budget:
         raise CheckpointError(too_small(revision, budget))
-    with told(f"space for {revision.repo}@{revision.revision} at {cache_folder}") as waiting:
+    with reported(f"space for {revision.repo}@{revision.revision} at {cache_folder}") as waiting:
         _wait_for_space(revision, cache_folder, run, budget, wait, waiting)
 
 
 def _wait_for_space(
     revision: HubRevision, cache_folder: Path, run: str, budget: int | None, wait: float, waiting: Wait
 ) -> None:
-    """Claim, as often as it takes; the reason for the wait is put into `waiting`."""
+    """Claim, as often as it takes; the reason for the wait is put into `waiting`.
+
+    A wait for another sweep is reported at once: nobody can tell how long it takes. A sweep's own checkpoints are
+    released as they are done.
+    """
     started, idle_since = time.monotonic(), None
     while True:
         with ledger(cache_folder) as entries:
@@ -109,11 +113,14 @@ def _wait_for_space(
                 return
             if not entries:
                 raise CheckpointError(shortage)
+            held_by_others = any(entry.run != run for entry in entries.values())
             busy = any(in_use(entry, cache_folder) for entry in entries.values())
             idle_since = None if busy else idle_since or time.monotonic()
             if idle_since and time.monotonic() - idle_since > IDLE_SECONDS:  # the sweep that fetched these has ended
                 evict(entries, min(entries, key=lambda key: entries[key].since), cache_folder)
-        waiting.note = shortage
+        is_first, waiting.note = not waiting.note, shortage
+        if is_first and held_by_others:
+            waiting.report()
         if time.monotonic() - started > wait:
             raise CheckpointError(f"{shortage}; nothing was released within {wait:.0f} s")
         time.sleep(POLL_SECONDS)
