@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dynamics.errors import CheckpointError
 from dynamics.hub.cache import blob_path, snapshot_folder
-from dynamics.hub.fetch import fetch_revision
+from dynamics.hub.fetch import Check, accept, fetch_revision
 from dynamics.hub.ledger import (
     Entries,
     Entry,
@@ -33,7 +33,13 @@ IDLE_SECONDS = 60.0
 
 @contextmanager
 def using(
-    revision: HubRevision, *, run: str, budget: int | None, keep: bool, rate: float = LEAST_RATE
+    revision: HubRevision,
+    *,
+    run: str,
+    budget: int | None,
+    keep: bool,
+    rate: float = LEAST_RATE,
+    check: Check = accept,
 ) -> Iterator[Path]:
     """Context manager: the folder of a revision's verified files, evicted at the end if sweeps fetched them.
 
@@ -41,35 +47,38 @@ def using(
         revision: the revision to use; fetched now unless `acquire` did so for the same run.
         run, budget: as in `claim`.
         keep: leave the files in the cache.
-        rate: as in `fetch_revision`.
+        rate, check: as in `fetch_revision`.
 
     Raises:
-        CheckpointError: as `acquire`.
+        CheckpointError, UserError: as `acquire`.
     """
     hub = settings()
     if hub.offline:
-        yield fetch_revision(revision)
+        yield fetch_revision(revision, check=check)
         return
     while not hold(revision, hub.cache, run=run):
-        acquire(revision, run=run, budget=budget, rate=rate)
+        acquire(revision, run=run, budget=budget, rate=rate, check=check)
     try:
         yield snapshot_folder(hub.cache, revision.commit)
     finally:
         release(revision, hub.cache, keep=keep)
 
 
-def acquire(revision: HubRevision, *, run: str, budget: int | None, rate: float = LEAST_RATE) -> Path:
+def acquire(
+    revision: HubRevision, *, run: str, budget: int | None, rate: float = LEAST_RATE, check: Check = accept
+) -> Path:
     """Claim the space of a revision, fetch and verify its files, and return their folder; they stay until `release`.
 
     Raises:
         CheckpointError: it does not fit, or a file cannot be fetched or verified; no file is left behind.
+        UserError: as `check`, before any weights are fetched.
     """
     hub = settings()
     if hub.offline:
-        return fetch_revision(revision)
+        return fetch_revision(revision, check=check)
     claim(revision, hub.cache, run=run, budget=budget)
     try:
-        folder = fetch_revision(revision, rate)
+        folder = fetch_revision(revision, rate, check)
     except BaseException:
         release(revision, hub.cache)
         raise

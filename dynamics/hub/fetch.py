@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,19 +29,29 @@ from dynamics.hub.waiting import LEAST_RATE, least_rate
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]*(/[A-Za-z0-9_][A-Za-z0-9._=+-]*)*")
 
 
+Check = Callable[[Path], None]
+"""Raises a `UserError` where a model cannot be used, as its folder tells without weights."""
+
+
+def accept(_folder: Path) -> None:
+    """The check that accepts every folder."""
+
+
 class Contradiction(CheckpointError):
     """The server or a file contradicts the listing of a commit."""
 
 
-def fetch_revision(revision: HubRevision, rate: float = LEAST_RATE) -> Path:
+def fetch_revision(revision: HubRevision, rate: float = LEAST_RATE, check: Check = accept) -> Path:
     """Download all files of a revision, each verified against the listing, and return their folder.
 
     A file that differs from the listing is deleted and downloaded once more; if it differs again, the fetch fails.
     Offline, nothing is deleted. A download slower than `rate` bytes a second for a minute is tried once more, then
-    fails.
+    fails. No weights are downloaded before `check` has seen the folder with config, tokenizer and index of shards.
 
     Raises:
-        CheckpointError: a file cannot be downloaded or differs from the listing (with both hashes); the disk is full.
+        CheckpointError: a file cannot be downloaded or differs from the listing (with both hashes); the disk is full;
+            the index does not name the shards.
+        UserError: as `check`.
     """
     hub = settings()
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
@@ -48,11 +59,14 @@ def fetch_revision(revision: HubRevision, rate: float = LEAST_RATE) -> Path:
     folder = snapshot_folder(hub.cache, revision.commit)
     token = least_rate.set(rate)
     try:
-        for file in revision.files:
+        for file in revision.setup:
+            _fetch(revision, file, hub)
+        _check_index(folder, revision)
+        check(folder)
+        for file in revision.weights:
             _fetch(revision, file, hub)
     finally:
         least_rate.reset(token)
-    _check_index(folder, revision)
     return folder
 
 

@@ -305,6 +305,7 @@ def test_an_index_that_names_other_files_is_refused(hub: FakeHub, name: str) -> 
     index = files["model.safetensors.index.json"].replace(b"model-00001-of-00002.safetensors", name.encode(), 1)
     with pytest.raises(CheckpointError, match=r"index.json and the shards listed differ"):
         fetch_revision(revision(hub, files | {"model.safetensors.index.json": index}))
+    assert set(hub.sent) == {*models.SETUP, "model.safetensors.index.json"}
 
 
 def test_a_stub_tokenizer_is_reported(hub: FakeHub) -> None:
