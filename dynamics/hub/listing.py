@@ -6,8 +6,8 @@ The listing of a commit never changes, so it is requested once and stored in the
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from typing import Any, Literal
 
 from dynamics.errors import CheckpointError
@@ -186,8 +186,8 @@ def resolve(
     Raises:
         CheckpointError: the Hub cannot be reached.
     """
-    with ThreadPoolExecutor(_N_THREADS) as pool:
-        listings = list(pool.map(lambda pair: list_files(repo, pair[1]), revisions))
+    with ThreadPool(_N_THREADS) as pool:  # of daemons: an interrupted sweep must not wait for one that waits
+        listings = list(pool.imap(lambda pair: list_files(repo, pair[1]), revisions))
     usable, reasons = {}, {}
     for (revision, sha), files in zip(revisions, listings, strict=True):
         try:
