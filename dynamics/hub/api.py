@@ -106,9 +106,13 @@ def drop(hub: HubSettings, name: str) -> None:
 
 def _same_host(hub: HubSettings, url: str, following: str, what: str) -> str:
     """The URL of the next page; the token must not be sent to another host."""
-    following = urljoin(url, following)
-    if urlsplit(following).netloc != urlsplit(hub.endpoint).netloc:
-        raise CheckpointError(f"{what} continues on another host, {urlsplit(following).netloc}; check HF_ENDPOINT")
+    try:
+        following = urljoin(url, following)
+        host = urlsplit(following).netloc
+    except ValueError as error:
+        raise CheckpointError(f"{what} continues at {following!r}, which is no URL; check HF_ENDPOINT") from error
+    if host != urlsplit(hub.endpoint).netloc:
+        raise CheckpointError(f"{what} continues on another host, {host}; check HF_ENDPOINT")
     return following
 
 

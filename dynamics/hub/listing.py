@@ -280,10 +280,12 @@ def _files(entries: object, repo: str) -> tuple[HubFile, ...]:
 def _file(entry: Mapping[str, Any], repo: str) -> HubFile:
     """One entry of a tree listing, checked."""
     try:
-        path, size, lfs = str(entry["path"]), int(entry["size"]), entry.get("lfs")
+        path, size, lfs = entry["path"], entry["size"], entry.get("lfs")
+        if not isinstance(path, str) or type(size) is not int or not 0 <= size < 2**63:
+            raise ValueError(f"path {path!r}, size {size!r}")
         oid = checked_sha(entry["oid"], f"the id of {path} in {repo}")
         return HubFile(path, size, oid, checked_sha256(lfs["oid"], f"the hash of {path} in {repo}") if lfs else None)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(
