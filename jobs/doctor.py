@@ -108,7 +108,8 @@ def _dataset(name: str, task: Task, reader: SourceRows, rows: dict[str, Sequence
 
 def _found(split: SplitOnHub, hint: str) -> str:
     elsewhere = "" if split.names == (hint,) else f", found by name instead of {hint}"
-    return f"{', '.join(split.names)} at {split.revision} ({split.commit_sha[:12]}), hash as listed{elsewhere}"
+    others = f"; not {', '.join(split.others)}, of another format" if split.others else ""
+    return f"{', '.join(split.names)} at {split.revision} ({split.commit_sha[:12]}), hash as listed{elsewhere}{others}"
 
 
 def _label_names(what: str, task: Task, reader: SourceRows, split: SplitOnHub) -> Check:

@@ -22,18 +22,24 @@ from dynamics.hub.retries import with_retries
 
 CONVERTED = "refs/convert/parquet"
 """The branch to which the Hub converts a dataset; its files are `<configuration>/<split>/0000.parquet`."""
+TABLE_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
+"""Of files that hold the rows of a split."""
 _ANY_CONFIGURATION = ("", "data", "default", "plain_text")
 """Folders that name no configuration, so that one of them may stand for another."""
 
 
 @dataclass(frozen=True)
 class SplitOnHub:
-    """The verified files of a split: `paths` in the cache, their `names` at a commit, and the revision of that."""
+    """The verified files of a split: `paths` in the cache, their `names` at a commit, and the revision of that.
+
+    `others` are files there that are named after the split too, in other formats.
+    """
 
     paths: tuple[Path, ...]
     names: tuple[str, ...]
     revision: str
     commit_sha: str
+    others: tuple[str, ...] = ()
 
 
 def fetch_dataset_split(repo: str, split: str, hint: str, revision: str = "main") -> SplitOnHub:
@@ -73,7 +79,7 @@ def fetch_dataset_split(repo: str, split: str, hint: str, revision: str = "main"
     for commit, listed in listings:
         if names := split_names(listed, split, hint):
             paths = tuple(_verified(commit, listed[name]) for name in names)
-            return SplitOnHub(paths, names, commit.revision, commit.sha)
+            return SplitOnHub(paths, names, commit.revision, commit.sha, _in_other_formats(listed, split, names))
     raise CheckpointError(
         f"{hint} of dataset {repo}@{revision}: neither this file nor Parquet files of a split {split!r} are there "
         f"or at {CONVERTED}; it has {_first_names(files)}. Pin a commit that has it in the plan's [revisions]"
@@ -104,6 +110,16 @@ def split_names(files: Collection[str], split: str, hint: str) -> tuple[str, ...
     names = found.get(folder, [])
     _check_shards(names)
     return tuple(names)
+
+
+def _in_other_formats(files: Collection[str], split: str, names: Collection[str]) -> tuple[str, ...]:
+    """The files beside some of a split that are named after it as well, in formats other than theirs, sorted."""
+    first = PurePosixPath(min(names))
+    formats = "|".join(re.escape(suffix) for suffix in TABLE_SUFFIXES if suffix != first.suffix)
+    root = first.parent.parent if first.parent.name == split else first.parent
+    prefix = "" if root == PurePosixPath() else f"{re.escape(str(root))}/"
+    pattern = re.compile(rf"{prefix}{re.escape(split)}(?:(?:-\d+-of-\d+)?|/[^/]*)(?:{formats})")
+    return tuple(sorted(name for name in files if pattern.fullmatch(name)))
 
 
 def _check_shards(names: Collection[str]) -> None:
