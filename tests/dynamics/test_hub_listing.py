@@ -107,6 +107,19 @@ def test_what_cannot_be_used_is_named_before_it_starts(hub: FakeHub, layout: mod
     assert [hub_step.name.step for hub_step in find_on_hub(REPO, [0, 1], missing="skip")] == [1]
 
 
+def test_what_is_left_out_is_said_with_the_reason(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.add(REPO, "step0", models.setup_files())
+    hub.add(REPO, "step1", models.single(1))
+    assert [hub_step.name.step for hub_step in find_on_hub(REPO, [0, 1, 7], missing="skip")] == [1]
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == (
+        f'{REPO}: missing = "skip" leaves out 2 of 3 steps: step 0: {REPO}@step0 has no weights; leave the step out; '
+        "step 7: there is no revision of it"
+    )
+    with pytest.raises(CheckpointError, match=r'missing = "skip" leaves no step of those requested: step 0: '):
+        find_on_hub(REPO, [0, 7], missing="skip")
+
+
 def test_the_hash_of_a_listing_is_the_hash_of_the_folder(hub: FakeHub, tmp_path: Path) -> None:
     """A copy on disk and the Hub's revision are the same checkpoint, so their units are the same units."""
     hub.add(REPO, "step7", models.sharded(3))
