@@ -264,3 +264,17 @@ def parquet(table: pl.DataFrame) -> bytes:
     """A table as a file."""
     table.write_parquet(buffer := io.BytesIO())
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("published", [200, None, 1])
+def test_two_formats_of_a_split_in_a_folder_are_both_named_too(tmp_path: Path, published: int | None) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/train.parquet").write_bytes(parquet(TABLE))
+    (tmp_path / "mine/train.csv").write_text("text,label\nother,0\n")
+    files = {"train": File("data/train-00000-of-00001.parquet", published)}
+    reader = SourceRows("mine", Source(REPO, files, Columns({"text": "text"}, "label", (0, 1)), test="train"))
+    if published == TABLE.height:
+        assert reader._read("train", tmp_path).source == "local mine/train.parquet: 200 of 200 rows"
+    else:
+        with pytest.raises(PlanError, match=r"local mine/train.parquet \(200 rows; .*\) and mine/train.csv are named"):
+            reader._read("train", tmp_path)
