@@ -9,12 +9,12 @@ from pathlib import Path
 from dynamics.checkpoint_files import file_hashes, git_id, weight_files
 from dynamics.controls import RANDOM_INIT, control_name
 from dynamics.errors import CheckpointError, PlanError
-from dynamics.folder_checks import own_unembedding
-from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, select_steps, steps_by_name
+from dynamics.folder_checks import check_weight_files, own_unembedding
+from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, missing_steps, select_steps, steps_by_name
 from dynamics.hub.errata import NO_STEP, Findings, audit
 from dynamics.hub.fetch import fetch_setup
-from dynamics.hub.finding import HubStep, Missing, find_on_hub
-from dynamics.hub.listing import CONFIG, SETUP_FILES, HubFile, HubRevision, hash_setup
+from dynamics.hub.finding import HubStep, Missing, find_on_hub, say_left_out
+from dynamics.hub.listing import CONFIG, SETUP_FILES, TOKENIZER, HubFile, HubRevision, hash_setup
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
 from dynamics.step_consistency import compare_steps
@@ -98,7 +98,8 @@ def find_checkpoints(
             the revision's name.
         pattern: how revisions are named; `step{step}` or `checkpoint-{step}` in folders, `step{step}` on the Hub.
         allow_pickle: use `.bin` weights where there is no safetensors.
-        missing: whether a missing step is an error (`refuse`) or left out (`skip`).
+        missing: whether a step is an error (`refuse`) or left out (`skip`), which is said with the reason, where it is
+            missing, or lacks usable weights, its config or its tokenizer.
         revision: the single branch or tag to use on the Hub, for a model without published steps.
         tokenizer: of all steps, in place of their own: `owner/name@revision` on the Hub, or a folder.
 
@@ -128,10 +129,18 @@ def find_checkpoints(
             'is named owner/name. Add folder = "/path/to/checkpoints" to the model'
         )
     root, available = steps_in(model, root, steps, pattern)
+    whole = steps in (None, "all", ITSELF)
     strict = missing == "refuse"
-    requested = (
-        sorted(available) if steps in (None, "all", ITSELF) else select_steps(steps, model, available, strict=strict)
-    )
+    requested = sorted(available) if whole else select_steps(steps, model, available, strict=strict)
+    if not strict:
+        absent = {} if whole else dict.fromkeys(missing_steps(steps, model, available), "there is no folder of it")
+        unusable = {
+            step: fault
+            for step in requested
+            if (fault := _what_it_lacks(root / available[step].name, allow_pickle, named is None))
+        }
+        requested = [step for step in requested if step not in unusable]
+        say_left_out(model, {**absent, **unusable}, len(requested))
     per_step = tokens_per_step or _tokens_per_step(root)
     _check_against_manifest(root, requested)
     found = {step: _local(model, available[step], root, per_step, allow_pickle, named) for step in requested}
@@ -263,6 +272,30 @@ def _remote(hub_step: HubStep, tokens_per_step: int | None, tokenizer: NamedToke
     )
 
 
+def _what_it_lacks(folder: Path, allow_pickle: bool, own_tokenizer: bool) -> str | None:
+    """What a folder lacks of a checkpoint, in words: weights, config, or its own tokenizer if that is used.
+
+    Files that are there and damaged are errors, whatever a plan says.
+    """
+    weights = _format(folder, allow_pickle)
+    if weights == "gguf":
+        return None
+    required = (CONFIG, TOKENIZER) if own_tokenizer else (CONFIG,)
+    if lacking := [name for name in required if not (folder / name).exists()]:
+        return f"{folder} has no {' and no '.join(lacking)}"
+    try:
+        check_weight_files(folder, weights)
+    except CheckpointError as error:
+        return str(error)
+    return None
+
+
+def _format(folder: Path, allow_pickle: bool) -> str:
+    """The format of the weights in a folder that is used."""
+    formats = ("safetensors", "gguf", *(("bin",) if allow_pickle else ()))
+    return next((kind for kind in formats if weight_files(folder, kind)), "safetensors")
+
+
 def _local(
     model: str,
     name: StepName,
@@ -273,8 +306,7 @@ def _local(
 ) -> tuple[Checkpoint, HubRevision]:
     """The checkpoint of a step in a folder, and its weights as the Hub would list them."""
     folder = root / name.name
-    formats = ("safetensors", "gguf", *(("bin",) if allow_pickle else ()))
-    weights = next((kind for kind in formats if weight_files(folder, kind)), "safetensors")
+    weights = _format(folder, allow_pickle)
     files = weight_files(folder, weights)
     hashes = file_hashes(files)
     listed = tuple(HubFile(path.name, path.stat().st_size, "", hashes[path.name]) for path in files)

@@ -1,11 +1,14 @@
-"""Command lines: making one from a function, and ending it with exit code 2 at an error meant for the user."""
+"""Command lines: making one from a function, and ending it with exit code 2 at a user's error, 130 at an interrupt."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
 
 from dynamics.errors import UserError, first_line
+
+INTERRUPTED = 130
 
 
 def command(function: Callable[..., None]) -> typer.Typer:
@@ -17,9 +20,22 @@ def command(function: Callable[..., None]) -> typer.Typer:
 
 @contextmanager
 def user_errors_exit_2() -> Iterator[None]:
-    """End with one line on standard error and exit code 2 at a `UserError`, or at an `OSError` of a file."""
+    """End with one line on standard error: exit code 2 at a `UserError` or a file's `OSError`, 130 at an interrupt."""
     try:
-        yield
+        with interrupt_exits_130():
+            yield
     except (UserError, OSError) as error:
         typer.echo(f"error: {error if isinstance(error, UserError) else first_line(error)}", err=True)
         raise typer.Exit(2) from error
+
+
+@contextmanager
+def interrupt_exits_130(remedy: str = "") -> Iterator[None]:
+    """End with one line on standard error and exit code 130 at an interrupt (SIGINT), whatever the block waits for."""
+    # Polars installs a handler under which a wait for a thread or a lock goes on after the signal.
+    signal.siginterrupt(signal.SIGINT, True)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; {remedy}" if remedy else "interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None

@@ -92,10 +92,15 @@ def select_steps(steps: Steps, model: str, available: Collection[int], *, strict
         PlanError: the model has no such grid, or steps are missing; names each with the nearest available ones.
     """
     requested = _grid_steps(steps, model, available) if isinstance(steps, str) else sorted(set(steps))
-    missing = [step for step in requested if step not in available]
-    if missing and strict:
+    if strict and (missing := missing_steps(steps, model, available)):
         raise PlanError(_missing_steps_message(model, missing, available))
     return [step for step in requested if step in available]
+
+
+def missing_steps(steps: Steps, model: str, available: Collection[int]) -> list[int]:
+    """The requested steps that are not available, sorted; arguments as of `select_steps`."""
+    requested = _grid_steps(steps, model, available) if isinstance(steps, str) else sorted(set(steps))
+    return [step for step in requested if step not in available]
 
 
 def _missing_steps_message(model: str, missing: Sequence[int], available: Collection[int], shown: int = 8) -> str:

@@ -41,7 +41,7 @@ def joined() -> Iterator[None]:
         _connect(address)
     elif is_new:
         check_temporary_folder(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+        quiet: dict[str, Any] = {"logging_level": logging.WARNING}
         # `local`, because Ray would otherwise join the cluster that anyone started last on this machine
         ray.init(address="local", include_dashboard=False, dashboard_host="127.0.0.1", **quiet)
     try:
@@ -94,7 +94,7 @@ def _connect(address: str) -> None:
     if port.isdigit():
         _wait_for_answer(host.strip("[]"), int(port), address)
     try:
-        ray.init(address=address, log_to_driver=False)
+        ray.init(address=address)
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         raise PlanError(f"RAY_ADDRESS={address}: {first_line(error)}. {_REMEDY}") from error
 

@@ -21,7 +21,6 @@ from transformers import PreTrainedTokenizerBase
 from dynamics.checkpoints import Checkpoint
 from dynamics.command_line import command, user_errors_exit_2
 from dynamics.errors import CheckpointError, PlanError, UserError
-from dynamics.folder_checks import check_config, read_json
 from dynamics.hub.datasets import SplitOnHub, fetch_dataset_split
 from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.listing import Commit
@@ -33,6 +32,7 @@ from dynamics.tasks import Row, Task
 from dynamics.tasks.files import read_tables
 from dynamics.tasks.rows import table_rows
 from dynamics.tasks.sources import SourceRows
+from jobs.fetching import check_setup
 from jobs.resolving import find_all
 from jobs.sweep_plan import SweepPlan, read_plan
 
@@ -108,7 +108,8 @@ def _dataset(name: str, task: Task, reader: SourceRows, rows: dict[str, Sequence
 
 def _found(split: SplitOnHub, hint: str) -> str:
     elsewhere = "" if split.names == (hint,) else f", found by name instead of {hint}"
-    return f"{', '.join(split.names)} at {split.revision} ({split.commit_sha[:12]}), hash as listed{elsewhere}"
+    others = f"; not {', '.join(split.others)}, of another format" if split.others else ""
+    return f"{', '.join(split.names)} at {split.revision} ({split.commit_sha[:12]}), hash as listed{elsewhere}{others}"
 
 
 def _label_names(what: str, task: Task, reader: SourceRows, split: SplitOnHub) -> Check:
@@ -173,7 +174,7 @@ def _checkpoint(plan: SweepPlan, rows: dict[str, Sequence[Row]]) -> Iterator[Che
     try:
         folder = fetch_setup(files)
         yield Check(what, True, f"{', '.join(file.path for file in files.setup)}, hashes as listed")
-        check_config(read_json(folder, "config.json"), what)
+        check_setup(checkpoint, folder)
         yield _redirect(what, files.commit, files.weights[0].path)
         tokenizer = load_tokenizer(replace(checkpoint, folder=folder))
         yield Check(f"{what} tokenizer", True, f"{len(tokenizer)} tokens, {type(tokenizer).__name__}")

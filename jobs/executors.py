@@ -58,23 +58,25 @@ def run_ray(works: Sequence[CheckpointWork], job: Job, ahead: int = 0) -> Result
                 nodes = ray.nodes()
                 while queue and (node := _node_for(queue[0], waiting, nodes, ahead)) is not None:
                     work = queue.popleft()
-                    waiting[submit(work, node)] = work, node
+                    reference, fetched = submit(work, node)
+                    waiting[reference] = work, node, fetched
                 ready, _ = ray.wait(list(waiting), num_returns=1)
                 for reference in ready:
-                    work, _ = waiting.pop(reference)
+                    work, *_ = waiting.pop(reference)
                     outcomes, retry = with_retry(work, _outcomes(reference, job, work), job.limits)
                     queue.extend([retry] if retry else [])
                     count(work, outcomes)
                     yield work, outcomes
         finally:
-            _cancel(list(waiting))
+            _cancel([*waiting, *(fetched for *_, fetched in waiting.values() if fetched is not None)])
 
 
 def _cancel(references: "list[ray.ObjectRef]") -> None:
     """End tasks, and wait for that: Ray may lose a request for a task that is just starting, or whose result is freed.
 
     Of tasks that started as another ended, one in seven went on where requests were sent once and not waited for (4 of
-    28; none of 260 with this).
+    28; none of 260 with this). The task that fetches a checkpoint is no child of the one that waits for it, so it has
+    to be among them.
     """
     import ray
 
@@ -86,8 +88,11 @@ def _cancel(references: "list[ray.ObjectRef]") -> None:
         _, references = ray.wait(references, num_returns=len(references), timeout=1)
 
 
-def _task_submitter(job: Job) -> Callable[[CheckpointWork, str], "ray.ObjectRef"]:
-    """A function that submits a checkpoint's task to a node (`""`: any), after a task that fetches it if needed."""
+def _task_submitter(job: Job) -> Callable[[CheckpointWork, str], tuple[Any, Any]]:
+    """A function that submits a checkpoint's task to a node (`""`: any), after a task that fetches it if needed.
+
+    It gives the references of both; None for that of the second where nothing is fetched.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -101,13 +106,14 @@ def _task_submitter(job: Job) -> Callable[[CheckpointWork, str], "ray.ObjectRef"
     fetching: Any = ray.remote(num_cpus=0, max_retries=0)(fetch_ahead)
     remote_functions: dict[str, Any] = {}  # `max_calls` can be set on a remote function only, not on a call
 
-    def submit(work: CheckpointWork, node: str) -> "ray.ObjectRef":
+    def submit(work: CheckpointWork, node: str) -> tuple[Any, Any]:
         options = ray_options(work)
         remote = remote_functions.setdefault(repr(options), ray.remote(**options)(run))
         if not node:
-            return remote.remote(work)
+            return remote.remote(work), None
         on_node = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
-        return remote.options(**on_node).remote(fetching.options(**on_node).remote(work))
+        fetched = fetching.options(**on_node).remote(work)
+        return remote.options(**on_node).remote(fetched), fetched
 
     return submit
 
@@ -120,7 +126,7 @@ def _node_for(work: CheckpointWork, waiting: Mapping[Any, tuple], nodes: Sequenc
     slots = {node["NodeID"]: n for node in nodes if (n := n_workers(node, work.settings.resources))}
     if work.checkpoint.remote is None or not slots:
         return "" if len(waiting) < max(_MIN_SUBMITTED, 2 * sum(slots.values())) else None
-    n_submitted = Counter(node for _, node in waiting.values())
+    n_submitted = Counter(node for _, node, _ in waiting.values())
     room = {node: n + ahead - n_submitted[node] for node, n in slots.items()}
     best = max(sorted(room), key=lambda node: room[node])
     return best if room[best] > 0 or not waiting else None

@@ -5,13 +5,18 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from dynamics.checkpoint_files import only_files
 from dynamics.checkpoints import Checkpoint
-from dynamics.errors import CheckpointError, Unreachable
+from dynamics.errors import CheckpointError, Unreachable, UnsupportedModel
+from dynamics.folder_checks import check_config, read_json
 from dynamics.hub import disk
 from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.names import redact
+from dynamics.tokenizer_files import check_tokenizer
 from jobs.outcomes import error_kind
 from jobs.work import CheckpointWork
 
@@ -22,6 +27,7 @@ def local_files(work: CheckpointWork) -> Iterator[Checkpoint]:
 
     Raises:
         CheckpointError: its files cannot be fetched, or differ from the Hub's listing.
+        UnsupportedModel: no family covers its config.
     """
     checkpoint, cache = work.checkpoint, work.settings.cache
     if work.fetch_error is not None:
@@ -31,12 +37,11 @@ def local_files(work: CheckpointWork) -> Iterator[Checkpoint]:
     elif checkpoint.init_seed is not None:  # config and tokenizer are small and stay: no space is claimed for them
         yield replace(checkpoint, folder=fetch_setup(checkpoint.remote))
     else:
-        options = {"run": cache.run, "budget": cache.disk_bytes, "keep": cache.keep, "rate": cache.least_rate}
         weights, setup = (
             [file.path for file in files] for files in (checkpoint.remote.weights, checkpoint.remote.setup)
         )
         with (
-            disk.using(checkpoint.remote, **options) as fetched,
+            disk.using(checkpoint.remote, keep=cache.keep, **_options(work)) as fetched,
             only_files(fetched, checkpoint.weights, weights, setup) as folder,
         ):
             yield replace(checkpoint, folder=folder)
@@ -47,15 +52,46 @@ def fetch(work: CheckpointWork) -> CheckpointWork:
 
     Never raises: a checkpoint that cannot be fetched must not stop the others.
     """
-    checkpoint, cache = work.checkpoint, work.settings.cache
+    checkpoint = work.checkpoint
     if checkpoint.remote is None or checkpoint.init_seed is not None:
         return work
     try:
-        disk.acquire(checkpoint.remote, run=cache.run, budget=cache.disk_bytes, rate=cache.least_rate)
+        disk.acquire(checkpoint.remote, **_options(work))
     except Exception as error:
-        kind = Unreachable if error_kind(error) == "transient" else CheckpointError
+        permanent = UnsupportedModel if isinstance(error, UnsupportedModel) else CheckpointError
+        kind = Unreachable if error_kind(error) == "transient" else permanent
         return replace(work, fetch_error=kind(redact(str(error)) or type(error).__name__))
     return work
+
+
+def check_setup(checkpoint: Checkpoint, folder: Path) -> None:
+    """Check what a checkpoint's config and tokenizer tell without its weights, in a plan and before a download.
+
+    Raises:
+        CheckpointError: a file is none, or the config says that the weights are not those that would be opened.
+        UnsupportedModel: no family covers it.
+    """
+    check_config(read_json(folder, "config.json"), f"{checkpoint.model}@{checkpoint.revision}")
+    check_its_tokenizer(checkpoint, folder)
+
+
+def check_its_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
+    """Check the tokenizer that is used with a checkpoint: the one that the plan names, else that in its folder.
+
+    Raises:
+        CheckpointError: there is none, or a file that is none.
+    """
+    if checkpoint.tokenizer is None:
+        check_tokenizer(folder, checkpoint.weights)
+    else:
+        check_tokenizer(checkpoint.tokenizer.local(), "")
+
+
+def _options(work: CheckpointWork) -> dict[str, Any]:
+    """What fetching a checkpoint depends on, beside its revision."""
+    cache = work.settings.cache
+    check = partial(check_setup, work.checkpoint)
+    return {"run": cache.run, "budget": cache.disk_bytes, "rate": cache.least_rate, "check": check}
 
 
 def fetched_ahead(works: Sequence[CheckpointWork], ahead: int) -> Iterator[CheckpointWork]:

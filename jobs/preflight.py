@@ -6,13 +6,13 @@ from pathlib import Path
 
 from dynamics.checkpoints import Checkpoint
 from dynamics.errors import CheckpointError, PlanError, Unreachable, UnsupportedModel
-from dynamics.folder_checks import check_config, check_folder, read_json
+from dynamics.folder_checks import check_folder, read_json
 from dynamics.forward.memory import BYTES_OF, MAX_TOKENS_CPU, ModelShape, batch_bytes, decomposition_bytes
 from dynamics.hub.fetch import fetch_setup, is_cached
 from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN, FILE_LIMIT, FILE_LIMIT_WITH_TOKEN, REQUESTS_PER_FILE
 from dynamics.hub.names import settings
 from dynamics.results.store import ResultStore
-from dynamics.tokenizer_files import check_tokenizer
+from jobs.fetching import check_its_tokenizer, check_setup
 from jobs.missing import find_missing, work_by_checkpoint
 from jobs.placement import check_disk_budget, weight_bytes
 from jobs.resolving import ResolvedPlan
@@ -174,15 +174,11 @@ def check_files(checkpoints: Sequence[Checkpoint]) -> None:
 
 def _check_files(checkpoint: Checkpoint) -> None:
     if checkpoint.remote is not None:
-        folder = fetch_setup(checkpoint.remote)
-        check_config(read_json(folder, "config.json"), f"{checkpoint.model}@{checkpoint.revision}")
+        check_setup(checkpoint, fetch_setup(checkpoint.remote))
     else:
         folder = checkpoint.folder or Path()
         check_folder(folder, checkpoint.weights, initialised=checkpoint.init_seed is not None)
-    if checkpoint.tokenizer is None:
-        check_tokenizer(folder, checkpoint.weights)
-    else:
-        check_tokenizer(checkpoint.tokenizer.local(), "")
+        check_its_tokenizer(checkpoint, folder)
 
 
 def check_device(plan: SweepPlan, works: Sequence[CheckpointWork]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dynamics.command_line import command, user_errors_exit_2
+from dynamics.command_line import command, interrupt_exits_130, user_errors_exit_2
 from dynamics.results.metadata import save_plan
 from dynamics.results.places import place
 from dynamics.results.store import ResultStore, open_store
@@ -27,7 +27,6 @@ from jobs.sweep_plan import SweepPlan, read_plan
 from jobs.work import CheckpointWork
 
 Executor = Literal["ray", "inline"]
-INTERRUPTED = 130
 
 
 def sweep(
@@ -37,9 +36,9 @@ def sweep(
 ) -> None:
     """Decompose and score every checkpoint of a plan, into Parquet.
 
-    Exit code 0: all units are done; 1: some failed (listed); 2: the call or the plan is wrong.
+    Exit code 0: all units are done; 1: some failed (listed); 2: the call or the plan is wrong; 130: interrupted.
     """
-    with user_errors_exit_2():
+    with user_errors_exit_2(), interrupt_exits_130(f"finished tasks are kept in {out}. The same command resumes"):
         resolved = resolve_plan(read_plan(plan_file))
         progress.say_quarantined(resolved)
         progress.say_notes(resolved)
@@ -93,9 +92,6 @@ def _collect(
                 last += [outcome] if outcome.status != "retried" else []
     except TooManyFailures as reason:
         typer.echo(str(reason), err=True)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; finished tasks are kept in {store.root}. The same command resumes", err=True)
-        raise typer.Exit(INTERRUPTED) from None
     return last
 
 

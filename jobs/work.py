@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dynamics.checkpoints import Checkpoint
 from dynamics.controls import NONE
-from dynamics.errors import CheckpointError
+from dynamics.errors import UserError
 from dynamics.identity import METHOD_VERSION, identity_hash
 from dynamics.methods.baselines import PromptingBaseline
 from dynamics.methods.fits import Fit
@@ -166,7 +166,7 @@ class CheckpointWork:
     settings: RunSettings
     baselines: tuple[MissingBaselines, ...] = ()
     retries: RetryState = field(default_factory=RetryState)
-    fetch_error: CheckpointError | None = None
+    fetch_error: UserError | None = None
 
     @property
     def all_units(self) -> tuple[WorkUnit, ...]:

@@ -58,8 +58,9 @@ class FakeHub:
         store: where large files are redirected to, such as `http://localhost:1`; `//localhost:1` without scheme; None
             for no redirect. `signed` counts the links given, and those up to `expired` are refused.
         xet, xet_store: whether large files are in the Xet store too, under another hash; where that is, None for here.
+            Here it gives a token, and nothing else: it never answers what a file consists of.
         loops: whether the last page of a listing links to itself.
-        requests: `METHOD kind` (refs, tree, file) -> count; `files`: path -> GETs.
+        requests: `METHOD kind` (refs, tree, file, xet, content) -> count; `files`: path -> GETs; `sent`: path -> bytes.
         tokens: values of the Authorization header.
     """
 
@@ -78,6 +79,7 @@ class FakeHub:
     loops: bool = False
     requests: Counter = field(default_factory=Counter)
     files: Counter = field(default_factory=Counter)
+    sent: Counter = field(default_factory=Counter)
     tokens: list[str] = field(default_factory=list)
     endpoint: str = ""
     dead: bool = False
@@ -98,6 +100,7 @@ class FakeHub:
         """Reset the record of requests."""
         self.requests.clear()
         self.files.clear()
+        self.sent.clear()
 
     def take(self, method: str, path: str) -> Fault | None:
         """The fault of this request, if any."""
@@ -159,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         hub, url = self.hub, urlsplit(self.path)
         path = unquote(url.path)
         kind = "refs" if path.endswith("/refs") else "tree" if "/tree/" in path else "file"
-        kind = {"/api/xet-token": "xet", "/": "store"}.get(path, kind)
+        kind = {"/api/xet-token": "xet", "/": "store"}.get(path, "content" if "/reconstructions/" in path else kind)
         api = re.sub(r"^/api/(models/|(?=datasets/))", "", path)
         with hub.lock:
             hub.requests[f"{self.command} {kind}"] += 1
@@ -169,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         fault = hub.take(self.command, path)
-        if fault and fault.kind == "hang":
+        if (fault and fault.kind == "hang") or kind == "content":
             hub.released.wait()
             self.close_connection = True
         elif fault and fault.kind == "status":
@@ -180,7 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "tree":
             self._tree(*api.split("/tree/"), query=parse_qs(url.query), fault=fault)
         elif path == "/api/xet-token":
-            self._send(200, b"{}", {"X-Xet-Cas-Url": self.hub.xet_store or self.hub.endpoint})
+            token = {"X-Xet-Access-Token": "token", "X-Xet-Token-Expiration": str(int(time.time()) + 3600)}
+            self._send(200, b"{}", {"X-Xet-Cas-Url": self.hub.xet_store or self.hub.endpoint, **token})
         elif stored := re.fullmatch(r"/store/([0-9a-f]{64})/(\d+)", path):
             self._stored(stored[1], int(stored[2]), fault)
         elif named := re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path):
@@ -247,6 +251,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(302, b"", headers | {"Location": f"{self.hub.store}/store/{etag}/{self.hub.signed}"})
             return
         self._content(content, headers, fault.kind if fault else "")
+        if self.command == "GET":
+            with self.hub.lock:
+                self.hub.sent[path] += len(content)
 
     def _stored(self, sha256: str, number: int, fault: Fault | None) -> None:
         """A large file by its signed link."""

@@ -12,7 +12,7 @@ from huggingface_hub.utils import build_hf_headers
 from dynamics.atomic_write import write_atomically
 from dynamics.errors import CheckpointError
 from dynamics.hub.names import HubSettings, redact
-from dynamics.hub.retries import BadAnswer, with_retries
+from dynamics.hub.retries import TRANSIENT_STATUS, BadAnswer, with_retries
 from dynamics.hub.waiting import watch_rate
 
 STATE_FOLDER = ".pythia-emergence"
@@ -106,18 +106,31 @@ def drop(hub: HubSettings, name: str) -> None:
 
 def _same_host(hub: HubSettings, url: str, following: str, what: str) -> str:
     """The URL of the next page; the token must not be sent to another host."""
-    following = urljoin(url, following)
-    if urlsplit(following).netloc != urlsplit(hub.endpoint).netloc:
-        raise CheckpointError(f"{what} continues on another host, {urlsplit(following).netloc}; check HF_ENDPOINT")
+    try:
+        following = urljoin(url, following)
+        host = urlsplit(following).netloc
+    except ValueError as error:
+        raise CheckpointError(f"{what} continues at {following!r}, which is no URL; check HF_ENDPOINT") from error
+    if host != urlsplit(hub.endpoint).netloc:
+        raise CheckpointError(f"{what} continues on another host, {host}; check HF_ENDPOINT")
     return following
 
 
-def mend_client() -> None:
-    """Make the client of huggingface_hub end a download that drips, and follow a redirect to `//host/...`."""
+def configure_client() -> None:
+    """Configure the client of huggingface_hub: every request has a time limit, a slow download is ended, a redirect to
+    `//host/...` is followed, and transient errors are left to `with_retries`, which limits and reports its waits.
+    """
     session = get_session()
+    session.timeout = API_TIMEOUT  # of requests that name none, such as that for a token of the Xet store
     hooks = session.event_hooks
     if _with_scheme not in hooks["response"]:
-        session.event_hooks = {**hooks, "response": [*hooks["response"], _with_scheme, watch_rate]}
+        session.event_hooks = {**hooks, "response": [*hooks["response"], _raise_transient, _with_scheme, watch_rate]}
+
+
+def _raise_transient(response: Any) -> None:
+    """Raise at once what the client itself would repeat, sleeping as long as the server says, be it a day."""
+    if response.status_code in TRANSIENT_STATUS:
+        hf_raise_for_status(response)
 
 
 def _with_scheme(response: Any) -> None:

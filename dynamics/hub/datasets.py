@@ -15,25 +15,31 @@ from huggingface_hub import hf_hub_download
 
 from dynamics.errors import CheckpointError, Unreachable, unknown
 from dynamics.hub.cache import blob_behind, repo_folder
-from dynamics.hub.fetch import Contradiction, differs, fetch_file, listed_anew
+from dynamics.hub.fetch import Contradiction, changed_entry, differs, fetch_file
 from dynamics.hub.listing import Commit, HubFile, list_files, list_refs
 from dynamics.hub.names import HubSettings, settings
 from dynamics.hub.retries import with_retries
 
 CONVERTED = "refs/convert/parquet"
 """The branch to which the Hub converts a dataset; its files are `<configuration>/<split>/0000.parquet`."""
+TABLE_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
+"""Of files that hold the rows of a split."""
 _ANY_CONFIGURATION = ("", "data", "default", "plain_text")
 """Folders that name no configuration, so that one of them may stand for another."""
 
 
 @dataclass(frozen=True)
 class SplitOnHub:
-    """The verified files of a split: `paths` in the cache, their `names` at a commit, and the revision of that."""
+    """The verified files of a split: `paths` in the cache, their `names` at a commit, and the revision of that.
+
+    `others` are files there that are named after the split too, in other formats.
+    """
 
     paths: tuple[Path, ...]
     names: tuple[str, ...]
     revision: str
     commit_sha: str
+    others: tuple[str, ...] = ()
 
 
 def fetch_dataset_split(repo: str, split: str, hint: str, revision: str = "main") -> SplitOnHub:
@@ -59,7 +65,7 @@ def fetch_dataset_split(repo: str, split: str, hint: str, revision: str = "main"
     except CheckpointError:
         if not hub.offline:
             raise
-        file = _as_the_cache_names_it(hub, repo, hint, revision)
+        file = _by_name_of_blob(hub, repo, hint, revision)
         sha = file.relative_to(repo_folder(hub.cache, repo, "dataset") / "snapshots").parts[0]
         return SplitOnHub((file,), (hint,), revision, sha)
     listings = [(commit, files)]
@@ -73,10 +79,10 @@ def fetch_dataset_split(repo: str, split: str, hint: str, revision: str = "main"
     for commit, listed in listings:
         if names := split_names(listed, split, hint):
             paths = tuple(_verified(commit, listed[name]) for name in names)
-            return SplitOnHub(paths, names, commit.revision, commit.sha)
+            return SplitOnHub(paths, names, commit.revision, commit.sha, _in_other_formats(listed, split, names))
     raise CheckpointError(
         f"{hint} of dataset {repo}@{revision}: neither this file nor Parquet files of a split {split!r} are there "
-        f"or at {CONVERTED}; it has {_some(files)}. Pin a commit that has it in the plan's [revisions]"
+        f"or at {CONVERTED}; it has {_first_names(files)}. Pin a commit that has it in the plan's [revisions]"
     )
 
 
@@ -104,6 +110,16 @@ def split_names(files: Collection[str], split: str, hint: str) -> tuple[str, ...
     names = found.get(folder, [])
     _check_shards(names)
     return tuple(names)
+
+
+def _in_other_formats(files: Collection[str], split: str, names: Collection[str]) -> tuple[str, ...]:
+    """The files beside some of a split that are named after it as well, in formats other than theirs, sorted."""
+    first = PurePosixPath(min(names))
+    formats = "|".join(re.escape(suffix) for suffix in TABLE_SUFFIXES if suffix != first.suffix)
+    root = first.parent.parent if first.parent.name == split else first.parent
+    prefix = "" if root == PurePosixPath() else f"{re.escape(str(root))}/"
+    pattern = re.compile(rf"{prefix}{re.escape(split)}(?:(?:-\d+-of-\d+)?|/[^/]*)(?:{formats})")
+    return tuple(sorted(name for name in files if pattern.fullmatch(name)))
 
 
 def _check_shards(names: Collection[str]) -> None:
@@ -138,12 +154,12 @@ def _verified(commit: Commit, file: HubFile) -> Path:
     try:
         return fetch_file(commit, file)
     except Contradiction:
-        if settings().offline or (listed := listed_anew(commit, file)) is None:
+        if settings().offline or (listed := changed_entry(commit, file)) is None:
             raise
         return fetch_file(commit, listed)
 
 
-def _as_the_cache_names_it(hub: HubSettings, repo: str, path: str, revision: str) -> Path:
+def _by_name_of_blob(hub: HubSettings, repo: str, path: str, revision: str) -> Path:
     """A file that was cached by another program, so that no listing is kept: its blob is named after its hash.
 
     Raises:
@@ -166,6 +182,6 @@ def _as_the_cache_names_it(hub: HubSettings, repo: str, path: str, revision: str
     return file
 
 
-def _some(files: Collection[str]) -> str:
-    """Some names."""
+def _first_names(files: Collection[str]) -> str:
+    """The first few names, as text."""
     return f"{', '.join(sorted(files)[:5])}{' and others' if len(files) > 5 else ''}" if files else "no files"

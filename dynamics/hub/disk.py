@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dynamics.errors import CheckpointError
 from dynamics.hub.cache import blob_path, snapshot_folder
-from dynamics.hub.fetch import fetch_revision
+from dynamics.hub.fetch import Check, accept, fetch_revision
 from dynamics.hub.ledger import (
     Entries,
     Entry,
@@ -24,7 +24,7 @@ from dynamics.hub.ledger import (
 )
 from dynamics.hub.listing import HubRevision
 from dynamics.hub.names import settings
-from dynamics.hub.waiting import LEAST_RATE, Wait, told
+from dynamics.hub.waiting import LEAST_RATE, Wait, reported
 
 MARGIN_BYTES = 64 * 2**20
 POLL_SECONDS = 0.05
@@ -33,7 +33,13 @@ IDLE_SECONDS = 60.0
 
 @contextmanager
 def using(
-    revision: HubRevision, *, run: str, budget: int | None, keep: bool, rate: float = LEAST_RATE
+    revision: HubRevision,
+    *,
+    run: str,
+    budget: int | None,
+    keep: bool,
+    rate: float = LEAST_RATE,
+    check: Check = accept,
 ) -> Iterator[Path]:
     """Context manager: the folder of a revision's verified files, evicted at the end if sweeps fetched them.
 
@@ -41,35 +47,38 @@ def using(
         revision: the revision to use; fetched now unless `acquire` did so for the same run.
         run, budget: as in `claim`.
         keep: leave the files in the cache.
-        rate: as in `fetch_revision`.
+        rate, check: as in `fetch_revision`.
 
     Raises:
-        CheckpointError: as `acquire`.
+        CheckpointError, UserError: as `acquire`.
     """
     hub = settings()
     if hub.offline:
-        yield fetch_revision(revision)
+        yield fetch_revision(revision, check=check)
         return
     while not hold(revision, hub.cache, run=run):
-        acquire(revision, run=run, budget=budget, rate=rate)
+        acquire(revision, run=run, budget=budget, rate=rate, check=check)
     try:
         yield snapshot_folder(hub.cache, revision.commit)
     finally:
         release(revision, hub.cache, keep=keep)
 
 
-def acquire(revision: HubRevision, *, run: str, budget: int | None, rate: float = LEAST_RATE) -> Path:
+def acquire(
+    revision: HubRevision, *, run: str, budget: int | None, rate: float = LEAST_RATE, check: Check = accept
+) -> Path:
     """Claim the space of a revision, fetch and verify its files, and return their folder; they stay until `release`.
 
     Raises:
         CheckpointError: it does not fit, or a file cannot be fetched or verified; no file is left behind.
+        UserError: as `check`, before any weights are fetched.
     """
     hub = settings()
     if hub.offline:
-        return fetch_revision(revision)
+        return fetch_revision(revision, check=check)
     claim(revision, hub.cache, run=run, budget=budget)
     try:
-        folder = fetch_revision(revision, rate)
+        folder = fetch_revision(revision, rate, check)
     except BaseException:
         release(revision, hub.cache)
         raise
@@ -92,14 +101,18 @@ def claim(revision: HubRevision, cache_folder: Path, *, run: str, budget: int | 
     """
     if budget is not None and revision.n_bytes > budget:
         raise CheckpointError(too_small(revision, budget))
-    with told(f"space for {revision.repo}@{revision.revision} at {cache_folder}") as waiting:
+    with reported(f"space for {revision.repo}@{revision.revision} at {cache_folder}") as waiting:
         _wait_for_space(revision, cache_folder, run, budget, wait, waiting)
 
 
 def _wait_for_space(
     revision: HubRevision, cache_folder: Path, run: str, budget: int | None, wait: float, waiting: Wait
 ) -> None:
-    """Claim, as often as it takes; the reason for the wait is put into `waiting`."""
+    """Claim, as often as it takes; the reason for the wait is put into `waiting`.
+
+    A wait for another sweep is reported at once: nobody can tell how long it takes. A sweep's own checkpoints are
+    released as they are done.
+    """
     started, idle_since = time.monotonic(), None
     while True:
         with ledger(cache_folder) as entries:
@@ -109,11 +122,14 @@ def _wait_for_space(
                 return
             if not entries:
                 raise CheckpointError(shortage)
+            held_by_others = any(entry.run != run for entry in entries.values())
             busy = any(in_use(entry, cache_folder) for entry in entries.values())
             idle_since = None if busy else idle_since or time.monotonic()
             if idle_since and time.monotonic() - idle_since > IDLE_SECONDS:  # the sweep that fetched these has ended
                 evict(entries, min(entries, key=lambda key: entries[key].since), cache_folder)
-        waiting.note = shortage
+        is_first, waiting.note = not waiting.note, shortage
+        if is_first and held_by_others:
+            waiting.report()
         if time.monotonic() - started > wait:
             raise CheckpointError(f"{shortage}; nothing was released within {wait:.0f} s")
         time.sleep(POLL_SECONDS)

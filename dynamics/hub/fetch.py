@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +19,7 @@ from huggingface_hub.utils import disable_progress_bars
 
 from dynamics.errors import CheckpointError
 from dynamics.hub import xet
-from dynamics.hub.api import mend_client, not_the_hub
+from dynamics.hub.api import configure_client, not_the_hub
 from dynamics.hub.cache import blob_behind, blob_path, discard, leads_inside, remove, repo_folder, snapshot_folder
 from dynamics.hub.listing import Commit, HubFile, HubRevision, list_again
 from dynamics.hub.names import HubSettings, settings
@@ -28,19 +29,29 @@ from dynamics.hub.waiting import LEAST_RATE, least_rate
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]*(/[A-Za-z0-9_][A-Za-z0-9._=+-]*)*")
 
 
+Check = Callable[[Path], None]
+"""Raises a `UserError` where a model cannot be used, as its folder tells without weights."""
+
+
+def accept(_folder: Path) -> None:
+    """The check that accepts every folder."""
+
+
 class Contradiction(CheckpointError):
     """The server or a file contradicts the listing of a commit."""
 
 
-def fetch_revision(revision: HubRevision, rate: float = LEAST_RATE) -> Path:
+def fetch_revision(revision: HubRevision, rate: float = LEAST_RATE, check: Check = accept) -> Path:
     """Download all files of a revision, each verified against the listing, and return their folder.
 
     A file that differs from the listing is deleted and downloaded once more; if it differs again, the fetch fails.
     Offline, nothing is deleted. A download slower than `rate` bytes a second for a minute is tried once more, then
-    fails.
+    fails. No weights are downloaded before `check` has seen the folder with config, tokenizer and index of shards.
 
     Raises:
-        CheckpointError: a file cannot be downloaded or differs from the listing (with both hashes); the disk is full.
+        CheckpointError: a file cannot be downloaded or differs from the listing (with both hashes); the disk is full;
+            the index does not name the shards.
+        UserError: as `check`.
     """
     hub = settings()
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
@@ -48,11 +59,14 @@ def fetch_revision(revision: HubRevision, rate: float = LEAST_RATE) -> Path:
     folder = snapshot_folder(hub.cache, revision.commit)
     token = least_rate.set(rate)
     try:
-        for file in revision.files:
+        for file in revision.setup:
+            _fetch(revision, file, hub)
+        _check_index(folder, revision)
+        check(folder)
+        for file in revision.weights:
             _fetch(revision, file, hub)
     finally:
         least_rate.reset(token)
-    _check_index(folder, revision)
     return folder
 
 
@@ -84,7 +98,7 @@ def is_cached(cache: Path, revision: HubRevision, file: HubFile) -> bool:
     return blob_path(cache, commit, file).exists() or (snapshot_folder(cache, commit) / file.path).exists()
 
 
-def listed_anew(commit: Commit, file: HubFile) -> HubFile | None:
+def changed_entry(commit: Commit, file: HubFile) -> HubFile | None:
     """A file as the Hub lists it now, where it contradicted the listing; None where that has not changed.
 
     The kept listing is dropped either way.
@@ -101,7 +115,7 @@ def _fetch(revision: HubRevision, file: HubFile, hub: HubSettings) -> Path:
     try:
         return _verified(revision.commit, file, hub)
     except Contradiction as error:
-        if hub.offline or listed_anew(revision.commit, file) is None:
+        if hub.offline or changed_entry(revision.commit, file) is None:
             raise
         raise CheckpointError(
             f"{revision.commit} {file.path}: the listing kept of it was wrong and is replaced; run the command again"
@@ -185,12 +199,13 @@ def _attempt(commit: Commit, file: HubFile, hub: HubSettings, replace: bool) -> 
     """A single attempt of a download."""
     what = f"{commit} {file.path}"
     before = _content(hub.cache, commit, file)
-    mend_client()
-    offer = None
+    configure_client()
+    offer, by_xet = None, False
     try:
         if replace or not blob_path(hub.cache, commit, file).exists():
             offer = _check_offer(commit, file, hub)
             xet.check(hub, offer)
+            by_xet = xet.is_used(offer)
         path = Path(
             hf_hub_download(
                 commit.repo,
@@ -201,19 +216,20 @@ def _attempt(commit: Commit, file: HubFile, hub: HubSettings, replace: bool) -> 
                 cache_dir=hub.cache,
                 token=hub.token or False,
                 force_download=replace,
+                tqdm_class=xet.TransferBar if by_xet else None,
             )
         )
     except CheckpointError:
         raise
     except Exception as error:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        if _is_disk_full(error):
             raise CheckpointError(_disk_full_message(hub.cache, what, file.size)) from error
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
             raise Contradiction(
                 f"{what}: the server lists the file but does not have it; leave the step out"
             ) from error
-        if xet.is_used(offer) and getattr(error, "response", None) is None:
-            xet.leave_alone(hub, error)
+        if by_xet and getattr(error, "response", None) is None:
+            xet.disable(hub, error)
             raise BadAnswer(f"the Xet store fails: {first_line(error)}") from error
         raise
     _check_place(path, commit, file, hub, before)
@@ -254,6 +270,12 @@ def _check_place(path: Path, commit: Commit, file: HubFile, hub: HubSettings, be
     if path.parent.name != commit.sha and not any(path.parent.iterdir()):
         path.parent.rmdir()
     raise BadAnswer("the server named another commit or another content when the request was repeated")
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """Whether a disk or a quota is full; the client of the Xet store says so in words alone."""
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in codes or any(f"(os error {code})" in str(error) for code in codes)
 
 
 def _disk_full_message(cache: Path, what: str, size: int) -> str:

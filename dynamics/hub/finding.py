@@ -5,15 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from dynamics.errors import CheckpointError, unknown
-from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, select_steps, steps_by_name
+from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, missing_steps, select_steps, steps_by_name
 from dynamics.hub.errata import NO_STEP, Findings, audit
 from dynamics.hub.listing import HubRevision, list_refs, resolve
+from dynamics.hub.waiting import say
 
 Missing = Literal["refuse", "skip"]
 Formats = Mapping[int, Sequence[HubRevision]]
 """Step -> its revision in each format, in order of preference."""
 OTHER_FORMAT = "other_format"
 """Flag of a step whose preferred files are, or may be, another step's, so that those of another format are used."""
+_N_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,13 @@ def find_on_hub(
         steps: a named grid, a range or a list.
         pattern: how the repository names its revisions.
         allow_pickle: use `.bin` weights where a revision has no others.
-        missing: whether a step without a branch or usable weights is an error (`refuse`) or left out (`skip`).
+        missing: whether a step without a branch or usable weights is an error (`refuse`) or left out (`skip`), which
+            is said with the reason.
         revision: the single branch or tag to use, for a model without published steps; it becomes step `FINISHED`.
         own_tokenizer: whether each revision's own tokenizer is used, and so has to be there.
 
     Raises:
-        CheckpointError: a step is missing or unusable (with the reason), or the Hub cannot be reached.
+        CheckpointError: a step is missing or unusable (with the reason), all are, or the Hub cannot be reached.
         PlanError: a malformed pattern or an unknown grid.
     """
     refs = list_refs(repo)
@@ -64,10 +67,12 @@ def find_on_hub(
     listed = sorted({*requested, max(available)})  # the last step too: known faults put its files onto earlier ones
     formats, reasons = _formats(repo, refs, available, listed, own_tokenizer)
     reasons |= {step: _only_pickle(formats[step][0]) for step in formats if not _allowed(formats[step], allow_pickle)}
-    unusable = [reasons[step] for step in requested if step in reasons]
+    unusable = {step: reasons[step] for step in requested if step in reasons}
     if unusable and missing == "refuse":
         more = f" (and {len(unusable) - 1} more such steps)" if len(unusable) > 1 else ""
-        raise CheckpointError(f'{unusable[0]}{more}; missing = "skip" leaves all such steps out')
+        raise CheckpointError(f'{next(iter(unusable.values()))}{more}; missing = "skip" leaves all such steps out')
+    absent = dict.fromkeys(missing_steps(steps, repo, available), "there is no revision of it")
+    say_left_out(repo, {**absent, **unusable}, len(requested) - len(unusable))
     steps_of = available if revision is None else steps_by_name(repo, [revision])
     used = [step for step in requested if step not in reasons]
     findings = _compared(repo, refs, available, formats, used, steps_of)
@@ -162,6 +167,27 @@ def _choose(
 
 def _new(notes: Sequence[str], said: Sequence[str]) -> tuple[str, ...]:
     return tuple(note for note in notes if note not in said)
+
+
+def say_left_out(model: str, reasons: Mapping[int, str], n_remaining: int) -> None:
+    """Say on standard error which steps of a model are left out because of `missing = "skip"`, and why.
+
+    Args:
+        model: its id.
+        reasons: step -> why it is left out.
+        n_remaining: steps that are not.
+
+    Raises:
+        CheckpointError: none remains.
+    """
+    if not reasons:
+        return
+    shown = [f"step {step}: {reasons[step]}" for step in sorted(reasons)[:_N_SHOWN]]
+    more = f" and {len(reasons) - _N_SHOWN} more" if len(reasons) > _N_SHOWN else ""
+    line = f"{'; '.join(shown)}{more}"
+    if not n_remaining:
+        raise CheckpointError(f'{model}: missing = "skip" leaves no step of those requested: {line}')
+    say(f'{model}: missing = "skip" leaves out {len(reasons)} of {len(reasons) + n_remaining} steps: {line}')
 
 
 def _single_step(repo: str, refs: Mapping[str, str], revision: str) -> dict[int, StepName]:

@@ -6,8 +6,8 @@ The listing of a commit never changes, so it is requested once and stored in the
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from typing import Any, Literal
 
 from dynamics.errors import CheckpointError
@@ -186,8 +186,8 @@ def resolve(
     Raises:
         CheckpointError: the Hub cannot be reached.
     """
-    with ThreadPoolExecutor(_N_THREADS) as pool:
-        listings = list(pool.map(lambda pair: list_files(repo, pair[1]), revisions))
+    with ThreadPool(_N_THREADS) as pool:  # of daemons: an interrupted sweep must not wait for one that waits
+        listings = list(pool.imap(lambda pair: list_files(repo, pair[1]), revisions))
     usable, reasons = {}, {}
     for (revision, sha), files in zip(revisions, listings, strict=True):
         try:
@@ -280,10 +280,12 @@ def _files(entries: object, repo: str) -> tuple[HubFile, ...]:
 def _file(entry: Mapping[str, Any], repo: str) -> HubFile:
     """One entry of a tree listing, checked."""
     try:
-        path, size, lfs = str(entry["path"]), int(entry["size"]), entry.get("lfs")
+        path, size, lfs = entry["path"], entry["size"], entry.get("lfs")
+        if not isinstance(path, str) or type(size) is not int or not 0 <= size < 2**63:
+            raise ValueError(f"path {path!r}, size {size!r}")
         oid = checked_sha(entry["oid"], f"the id of {path} in {repo}")
         return HubFile(path, size, oid, checked_sha256(lfs["oid"], f"the hash of {path} in {repo}") if lfs else None)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(

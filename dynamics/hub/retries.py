@@ -14,7 +14,7 @@ from huggingface_hub.utils import parse_ratelimit_headers
 
 from dynamics.errors import CheckpointError, Unreachable
 from dynamics.hub.names import redact
-from dynamics.hub.waiting import TooSlow, told
+from dynamics.hub.waiting import TooSlow, reported
 
 T = TypeVar("T")
 
@@ -24,10 +24,10 @@ class BadAnswer(ConnectionError):
 
 
 ATTEMPTS, STORE_ATTEMPTS = 6, 2
-"""Of any call, and of a download that drips or whose store cannot be connected to, which took its time already."""
+"""Of any call, and of a download that is too slow or whose store accepts no connection, which took its time already."""
 FIRST_WAIT, LONGEST_WAIT, LONGEST_REQUESTED_WAIT = 1.0, 60.0, 600.0
 _JITTER = random.SystemRandom()
-_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _REFUSED_STATUS = {400, 401, 403, 410}
 # by name, since huggingface_hub raises those of httpx or, in newer versions, of httpx2
 _TRANSIENT_TRANSPORT = {"TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"}
@@ -53,7 +53,7 @@ def with_retries(
         CheckpointError: a permanent error.
     """
     attempt = 0
-    with told(what, progress) as wait:
+    with reported(what, progress) as wait:
         while True:
             attempt += 1
             try:
@@ -78,7 +78,7 @@ def is_transient(error: BaseException) -> bool:
     root = _root(error)
     response = getattr(root, "response", None)
     if response is not None:
-        return response.status_code in _TRANSIENT_STATUS or is_expired_link(root)
+        return response.status_code in TRANSIENT_STATUS or is_expired_link(root)
     if isinstance(root, OSError) and "Consistency check failed" in str(root):
         return True
     kinds = {kind.__name__ for kind in type(root).__mro__}
@@ -131,7 +131,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _is_dead_store(error: BaseException) -> bool:
-    """Whether the store that the Hub redirects to accepts no connection, or only drips."""
+    """Whether the store that the Hub redirects to accepts no connection, or is too slow."""
     if isinstance(_root(error), TooSlow):
         return True
     kinds = {kind.__name__ for kind in type(_root(error)).__mro__}

@@ -1,4 +1,4 @@
-"""Long waits: a line every 30 s says what is waited for and how far it is, and a download that only drips is ended."""
+"""Long waits: a line every 30 s says what is waited for and how far it is, and a download that is too slow is ended."""
 
 import sys
 import threading
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 EVERY_SECONDS = 30.0
@@ -22,22 +22,30 @@ class TooSlow(ConnectionError):
 
 @dataclass
 class Wait:
-    """What is waited for at the moment, as far as it is known."""
+    """What is waited for, and why at the moment (`note`), as far as it is known."""
 
+    what: str
+    progress: Callable[[], str] | None = None
     note: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+    def report(self) -> None:
+        """Say on standard error what is waited for, how far it is, why and since when."""
+        seconds = f"{time.monotonic() - self.started:.0f} s so far"
+        parts = (self.progress() if self.progress else "", self.note, seconds)
+        say(f"waiting for {self.what}: {', '.join(part for part in parts if part)}")
 
 
 @contextmanager
-def told(what: str, progress: Callable[[], str] | None = None) -> Iterator[Wait]:
-    """Context manager: say every 30 s on standard error what is waited for, until the block ends."""
-    wait, done, started = Wait(), threading.Event(), time.monotonic()
+def reported(what: str, progress: Callable[[], str] | None = None) -> Iterator[Wait]:
+    """Context manager: report a wait every 30 s, until the block ends."""
+    wait, done = Wait(what, progress), threading.Event()
 
-    def tell() -> None:
+    def keep_reporting() -> None:
         while not done.wait(EVERY_SECONDS):
-            parts = (progress() if progress else "", wait.note, f"{time.monotonic() - started:.0f} s so far")
-            say(f"waiting for {what}: {', '.join(part for part in parts if part)}")
+            wait.report()
 
-    threading.Thread(target=tell, name="told", daemon=True).start()
+    threading.Thread(target=keep_reporting, name="wait-report", daemon=True).start()
     try:
         yield wait
     finally:
@@ -50,7 +58,7 @@ def say(line: str) -> None:
 
 
 def watch_rate(response: Any) -> None:
-    """Hook of the HTTP client: let the body of a response raise `TooSlow` where it only drips.
+    """Hook of the HTTP client: let the body of a response raise `TooSlow` where it comes below the least rate.
 
     Only time spent waiting for the server counts. The client cannot see this itself: each read ends in time, and it
     hands on chunks of 10 MB.
@@ -68,14 +76,13 @@ def watch_rate(response: Any) -> None:
             n_bytes += len(piece)
             yield piece
             if seconds >= WINDOW_SECONDS:
-                _check_rate(n_bytes / seconds)
+                if n_bytes / seconds < least_rate.get():
+                    raise too_slow(n_bytes / seconds, least_rate.get())
                 n_bytes, seconds = 0, 0.0
 
     response.iter_raw = watched
 
 
-def _check_rate(rate: float) -> None:
-    if rate < least_rate.get():
-        raise TooSlow(
-            f"it comes at {rate / 1e3:.3g} kB/s, and least_kb_s = {least_rate.get() / 1e3:.3g} in the plan's [hub]"
-        )
+def too_slow(rate: float, least: float) -> TooSlow:
+    """The error of a download at a rate below the least, both in bytes a second."""
+    return TooSlow(f"it comes at {rate / 1e3:.3g} kB/s, and least_kb_s = {least / 1e3:.3g} in the plan's [hub]")

@@ -28,11 +28,14 @@ class SplitFiles:
             inside the folder.
         named: whether their path is the one that the task gives, or names the dataset or task; other files may hold
             other rows, so their number is compared with the published one.
+        others: other files that are named after the split, none where the path is the one that the task gives; either
+            may be meant, so the number of rows is compared with the published one.
     """
 
     paths: tuple[Path, ...]
     place: str
     named: bool = True
+    others: tuple[str, ...] = ()
 
 
 def local_files(folder: Path, repo: str, names: Sequence[str], path: str, split: str) -> SplitFiles | None:
@@ -52,17 +55,21 @@ def local_files(folder: Path, repo: str, names: Sequence[str], path: str, split:
             (root / first, root / path, is_own or holds_many),
             (root, root / Path(path).name, is_own),
         ):
-            if paths := [exact] if exact.is_file() else _of_split(base, split):
-                return SplitFiles(tuple(paths), f"local {paths[0].relative_to(folder)}", named)
+            if exact.is_file():
+                return SplitFiles((exact,), f"local {exact.relative_to(folder)}", named)
+            if found := _of_split(base, split):
+                paths, *others = found
+                more = tuple(str(path.relative_to(folder)) for files in others for path in files)
+                return SplitFiles(tuple(paths), f"local {paths[0].relative_to(folder)}", named, more)
     return None
 
 
-def _of_split(base: Path, split: str) -> list[Path]:
-    """The files named after the split, all of one format."""
+def _of_split(base: Path, split: str) -> list[list[Path]]:
+    """The files named after the split, those of each pattern and format together, in order of preference."""
     patterns = (f"{split}{{}}", f"{split}-*{{}}", f"{split}/*{{}}")
     matches = (sorted(base.glob(pattern.format(suffix))) for pattern in patterns for suffix in READERS)
     files = ([path for path in paths if path.is_file()] for paths in matches)
-    return next((paths for paths in files if paths), [])
+    return [paths for paths in files if paths]
 
 
 def hub_files(repo: str, split: str, path: str, revision: str) -> SplitFiles:
@@ -78,7 +85,9 @@ def hub_files(repo: str, split: str, path: str, revision: str) -> SplitFiles:
     exact = f" ({fetched.commit_sha})" if fetched.commit_sha != fetched.revision else ""
     first, *others = fetched.names
     names = f"{first} to {others[-1]}" if others else first
-    return SplitFiles(fetched.paths, f"{repo}@{fetched.revision}{exact} {names}", fetched.names == (path,))
+    is_exact = fetched.names == (path,)
+    others = () if is_exact else fetched.others
+    return SplitFiles(fetched.paths, f"{repo}@{fetched.revision}{exact} {names}", is_exact, others)
 
 
 def read_tables(paths: Sequence[Path]) -> tuple[pl.DataFrame, tuple[str, ...]]:

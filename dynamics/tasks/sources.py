@@ -126,6 +126,13 @@ class SourceRows:
             raise PlanError(self._missing(split, folder))
         table, notes = read_tables(files.paths)
         published = self.source.files[split].n_rows
+        if files.others and published != table.height:
+            is_published = "its number is not published" if published is None else f"{published} were published"
+            remedy = "keep only the one that is meant" if folder else "pin a commit that has one in [revisions]"
+            raise PlanError(
+                f"task {self.task}: {files.place} ({table.height} rows; {is_published}) and {', '.join(files.others)} "
+                f"are named after split {split} of {self.source.repo}, so either may be meant; {remedy}"
+            )
         if not files.named and published not in (None, table.height):
             what, remedy = (
                 (files.paths[0], f"If it does not, move it to {self.task}/ in the same folder")

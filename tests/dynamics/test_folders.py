@@ -209,3 +209,53 @@ def test_copies_of_one_model_are_duplicates(steps: Path) -> None:
     first, second = find_checkpoints("mine", folder=steps)
     assert (first.flags, second.flags) == (("duplicate",), ("duplicate",))
     assert second.notes
+
+
+def without(step: int, *names: str) -> models.Files:
+    """A checkpoint without some of its files."""
+    return {name: content for name, content in models.single(step).items() if name not in names}
+
+
+SHARD = "model-00002-of-00002.safetensors"
+LACKING: dict[str, tuple[Callable[[], models.Files], str]] = {
+    "weights": (lambda: without(2, "model.safetensors"), "holds no .safetensors file"),
+    "pickle": (lambda: models.pickled(2), "add allow_pickle = true"),
+    "a shard": (lambda: {k: v for k, v in models.sharded(2).items() if k != SHARD}, f"the first is {SHARD}"),
+    "config": (lambda: without(2, "config.json"), "has no config.json"),
+    "tokenizer": (lambda: without(2, "tokenizer.json"), "has no tokenizer.json"),
+    "everything": (dict, "has no config.json and no tokenizer.json"),
+}
+
+
+@pytest.mark.parametrize("kind", LACKING)
+@pytest.mark.parametrize("asked", [None, (1, 2)])
+def test_steps_that_lack_something_are_left_out_where_the_plan_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, asked: tuple[int, ...] | None
+) -> None:
+    files, reason = LACKING[kind]
+    write(tmp_path / "step1", models.single(1))
+    write(tmp_path / "step2", files())
+    assert [step for step, _ in found(tmp_path, asked, missing="skip")] == [1]
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith('mine: missing = "skip" leaves out 1 of 2 steps: step 2: ')
+    assert reason in said
+    assert [step for step, _ in found(tmp_path, asked)] == [1, 2]  # which a plan and a sweep then refuse by name
+    with pytest.raises(CheckpointError, match=r'missing = "skip" leaves no step of those requested: step 2: '):
+        found(tmp_path, (2,), missing="skip")
+
+
+def test_a_damaged_step_is_not_a_missing_one(tmp_path: Path) -> None:
+    for step in (1, 2):
+        write(tmp_path / f"step{step}", models.single(step))
+    (tmp_path / "step2/model.safetensors").write_bytes(b"damaged")
+    assert [step for step, _ in found(tmp_path, missing="skip")] == [1, 2]
+
+
+def test_every_step_that_is_left_out_counts_and_some_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "step1", models.single(1))
+    assert [step for step, _ in found(tmp_path, range(1, 7), missing="skip")] == [1]
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "leaves out 5 of 6 steps: step 2: there is no folder of it; step 3: " in said
+    assert said.endswith("step 4: there is no folder of it and 2 more")

@@ -10,9 +10,9 @@ from huggingface_hub import hf_hub_download
 
 from dynamics.errors import CheckpointError, PlanError
 from dynamics.hub.cache import discard
-from dynamics.hub.datasets import CONVERTED, fetch_dataset_split, split_names
+from dynamics.hub.datasets import CONVERTED, TABLE_SUFFIXES, fetch_dataset_split, split_names
 from dynamics.hub.names import settings
-from dynamics.tasks.files import hub_files, read_tables
+from dynamics.tasks.files import READERS, hub_files, read_tables
 from dynamics.tasks.rows import Columns
 from dynamics.tasks.sources import File, Source, SourceRows
 from tests.hub_server import FakeHub, Fault, xet_hash
@@ -187,6 +187,43 @@ def test_a_split_that_is_not_clearly_this_one_is_not_taken(files: list[str], hin
             split_names(files, split, hint)
 
 
+def test_the_formats_of_tables_are_those_that_are_read() -> None:
+    assert set(TABLE_SUFFIXES) == set(READERS)
+
+
+@pytest.mark.parametrize(
+    ("beside", "named"),
+    [
+        ("data/train.csv", True),
+        ("data/train/rows.jsonl", True),
+        ("data/train-00000-of-00001.json", True),
+        ("data/train.md", False),
+        ("data/trained.csv", False),
+        ("other/train.csv", False),
+        ("train.csv", False),
+    ],
+)
+@pytest.mark.parametrize(("published", "exact"), [(200, False), (None, False), (None, True)])
+def test_two_formats_of_a_split_are_both_named_unless_it_is_clear_which_is_meant(
+    hub: FakeHub, beside: str, named: bool, published: int | None, exact: bool
+) -> None:
+    """Clear by the path that the task gives, or by the published number of rows."""
+    name = PATH if exact else "data/train-00000-of-00001.parquet"
+    content = parquet(TABLE)
+    commit = hub.add(
+        f"datasets/{REPO}", "main", {name: content, beside: b"text,label\nother,0\n", "test.parquet": content}
+    )
+    columns = Columns({"text": "text"}, "label", (0, 1))
+    reader = SourceRows("mine", Source(REPO, {"train": File(PATH, published)}, columns, test="train"))
+    if named and published is None and not exact:
+        with pytest.raises(
+            PlanError, match=rf"{name} \(200 rows; .*not published\) and {beside} are named after split"
+        ):
+            reader._read("train", None)
+    else:
+        assert f"{REPO}@main ({commit}) {name}: 200 of 200 rows" in reader._read("train", None).source
+
+
 def test_a_pinned_commit_is_not_left_for_the_conversion(hub: FakeHub, commit: str) -> None:
     hub.add(f"datasets/{REPO}", CONVERTED, {"default/dev/0000.parquet": parquet(TABLE)})
     assert fetch_dataset_split(REPO, "dev", "data/dev.parquet").revision == CONVERTED
@@ -213,7 +250,7 @@ def test_a_task_takes_a_split_found_by_name_unless_it_has_another_number_of_rows
 
 
 @pytest.mark.parametrize("wrong", [{"oid": "0" * 40, "lfs": None}, {"lfs": {"oid": "0" * 64}}, {"size": 7}])
-def test_a_listing_that_was_wrong_is_asked_for_anew(hub: FakeHub, commit: str, wrong: dict) -> None:
+def test_a_listing_that_was_wrong_is_requested_again(hub: FakeHub, commit: str, wrong: dict) -> None:
     hub.tree_overrides = {commit: {PATH: wrong}}
     with pytest.raises(PlanError):
         hub_files(REPO, "train", PATH, "main")
@@ -227,3 +264,17 @@ def parquet(table: pl.DataFrame) -> bytes:
     """A table as a file."""
     table.write_parquet(buffer := io.BytesIO())
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("published", [200, None, 1])
+def test_two_formats_of_a_split_in_a_folder_are_both_named_too(tmp_path: Path, published: int | None) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/train.parquet").write_bytes(parquet(TABLE))
+    (tmp_path / "mine/train.csv").write_text("text,label\nother,0\n")
+    files = {"train": File("data/train-00000-of-00001.parquet", published)}
+    reader = SourceRows("mine", Source(REPO, files, Columns({"text": "text"}, "label", (0, 1)), test="train"))
+    if published == TABLE.height:
+        assert reader._read("train", tmp_path).source == "local mine/train.parquet: 200 of 200 rows"
+    else:
+        with pytest.raises(PlanError, match=r"local mine/train.parquet \(200 rows; .*\) and mine/train.csv are named"):
+            reader._read("train", tmp_path)

@@ -155,6 +155,22 @@ def test_a_claim_waits_until_what_is_held_is_released(hub: FakeHub, cache: Path)
     assert held_bytes(cache) == second.n_bytes
 
 
+@pytest.mark.parametrize("run", [RUN, OTHER])
+def test_a_wait_for_another_sweep_is_reported_at_once(
+    hub: FakeHub, cache: Path, capsys: pytest.CaptureFixture[str], run: str
+) -> None:
+    """A sweep's own checkpoints are released in turn, which is no news."""
+    first, second = listed(hub, models.single(0), models.single(1))
+    with disk.using(first, run=RUN, budget=None, keep=False), pytest.raises(CheckpointError, match="nothing was"):
+        disk.claim(second, cache, run=run, budget=first.n_bytes, wait=0.3)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == (run == OTHER)
+    if said:
+        assert f"waiting for space for {REPO}@step1 at {cache}: {REPO}@step1 needs" in said[0]
+        assert "but sweeps hold" in said[0]
+        assert said[0].endswith("0 s so far")
+
+
 def test_a_budget_below_one_checkpoint_is_refused(hub: FakeHub) -> None:
     (first,) = listed(hub, models.single(0))
     with pytest.raises(CheckpointError, match=r"less than one checkpoint: EleutherAI/pythia-14m@step0.*raise disk_gb"):
@@ -331,7 +347,9 @@ def test_weights_of_the_xet_store_are_evicted_from_it_too(xet: FakeHub, cache: P
     assert [path for path in (cache / "blobs").glob("*/*") if len(path.name) == 64] == [theirs.resolve()]
 
 
-def test_a_cache_that_cannot_be_written_is_told(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_reported(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (first,) = listed(hub, models.single(0))
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "file"))

@@ -1,19 +1,16 @@
 """Every fault of a download: the right bytes come out, or the fetch fails and says why; never a wrong file."""
 
 import errno
-import re
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError
 
 from dynamics.checkpoints import find_checkpoints
 from dynamics.errors import CheckpointError, Unreachable
-from dynamics.hub import disk, retries
+from dynamics.hub import retries
 from dynamics.hub.fetch import fetch_revision
 from dynamics.hub.listing import HubRevision
 from dynamics.hub.names import settings
@@ -138,7 +135,7 @@ def test_the_file_store_may_be_elsewhere(hub: FakeHub, scheme: str, tmp_path: Pa
     assert hub.signed >= 2
 
 
-def test_a_signed_link_that_has_expired_is_asked_for_again(hub: FakeHub) -> None:
+def test_a_signed_link_that_has_expired_is_requested_again(hub: FakeHub) -> None:
     hub.store, hub.expired = store_at(hub), 2  # the first HEAD is ours, the second the client's
     assert torch.equal(opened(hub, models.single(1)), unembedding(1))
     assert hub.signed == 4
@@ -176,7 +173,7 @@ def test_a_kept_listing_that_was_wrong_is_replaced(hub: FakeHub, wrong: dict) ->
     hub.tree_overrides = {sha: {"model.safetensors": wrong}}
     (found,) = find_checkpoints(REPO, [0])
     assert found.remote is not None
-    with pytest.raises(CheckpointError, match="listing says"):  # asked for anew, and still the same
+    with pytest.raises(CheckpointError, match="listing says"):  # requested again, and still the same
         fetch_revision(found.remote)
     hub.tree_overrides = {}
     with pytest.raises(CheckpointError, match="kept of it was wrong and is replaced; run the command again"):
@@ -244,7 +241,7 @@ def test_a_link_in_the_cache_that_leads_outside_is_not_read(hub: FakeHub, tmp_pa
         fetch_revision(what)
 
 
-def test_a_login_page_instead_of_a_file_is_told(hub: FakeHub) -> None:
+def test_a_login_page_instead_of_a_file_is_reported(hub: FakeHub) -> None:
     what = revision(hub, models.single(1))
     hub.faults = [
         Fault("status", "/resolve/", "HEAD", status=302, headers={"Location": "http://localhost/login"}, times=99)
@@ -308,6 +305,7 @@ def test_an_index_that_names_other_files_is_refused(hub: FakeHub, name: str) -> 
     index = files["model.safetensors.index.json"].replace(b"model-00001-of-00002.safetensors", name.encode(), 1)
     with pytest.raises(CheckpointError, match=r"index.json and the shards listed differ"):
         fetch_revision(revision(hub, files | {"model.safetensors.index.json": index}))
+    assert set(hub.sent) == {*models.SETUP, "model.safetensors.index.json"}
 
 
 def test_a_stub_tokenizer_is_reported(hub: FakeHub) -> None:
@@ -324,84 +322,6 @@ def test_a_full_disk_is_reported(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
     with pytest.raises(CheckpointError, match=r"disk is full.*disk_gb.*HF_HUB_CACHE"):
         fetch_revision(what)
-
-
-@pytest.mark.parametrize("rate", [1e6, 0.0])
-def test_a_download_that_drips_is_ended(hub: FakeHub, monkeypatch: pytest.MonkeyPatch, rate: float) -> None:
-    monkeypatch.setattr("dynamics.hub.waiting.WINDOW_SECONDS", 0.2)
-    what = revision(hub, models.single(1))
-    hub.bytes_per_second = 200_000
-    if rate:
-        with pytest.raises(Unreachable, match=r"kB/s, and least_kb_s = 1e\+03 .*2 attempts"):
-            fetch_revision(what, rate)
-    else:
-        assert fetch_revision(what, rate).is_dir()
-
-
-def test_every_wait_is_told(
-    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setattr("dynamics.hub.waiting.EVERY_SECONDS", 0.1)
-    hub.faults = [Fault("hang", "/refs"), Fault("status", WEIGHTS, status=429, headers={"Retry-After": "1"})]
-    what = revision(hub, models.single(1))
-    hub.bytes_per_second = 1e6
-    weights = (replace(what.weights[0], oid="1" * 40, sha256=None),)
-    other = replace(what, commit_sha="0" * 40, revision="step1", weights=weights)
-    with disk.using(what, run="a", budget=what.n_bytes, keep=False), pytest.raises(CheckpointError, match="released"):
-        disk.claim(other, tmp_path / "cache", run="a", budget=what.n_bytes, wait=0.3)
-    said = capsys.readouterr().err
-    assert f"waiting for the revisions of {REPO}: 0 s so far" in said
-    assert re.search(rf"waiting for {REPO}@step0 model.safetensors: \d.\d of \d.\d MB, .*s so far", said)
-    assert re.search(rf"waiting for space for {REPO}@step1 at .*cache: {REPO}@step1 needs", said)
-
-
-@pytest.mark.parametrize("how", ["refused", "fails"])
-def test_a_dead_xet_store_is_noticed_once_and_content_comes_by_https(
-    xet: FakeHub, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
-    calls = []
-
-    def fail(**_: object) -> None:
-        calls.append(1)
-        raise RuntimeError("CAS service error")
-
-    monkeypatch.setattr("huggingface_hub.file_download.xet_get", fail)
-    xet.xet_store = "http://localhost:9" if how == "refused" else None
-    assert torch.equal(opened(xet, models.sharded(1)), unembedding(1))
-    assert len(calls) == (how == "fails")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)  # as in another process
-    xet.add(REPO, "step1", models.single(2))
-    (found,) = find_checkpoints(REPO, [1])
-    assert found.remote is not None
-    assert fetch_revision(found.remote).is_dir()
-    assert len(calls) == (how == "fails")
-    assert xet.requests["GET xet"] == 1
-
-
-def answered(status: int, **headers: str) -> HfHubHTTPError:
-    """An error of the Hub with these headers."""
-    from types import SimpleNamespace
-
-    error = HfHubHTTPError.__new__(HfHubHTTPError)
-    error.response = SimpleNamespace(status_code=status, headers=headers)  # pyright: ignore[reportAttributeAccessIssue]
-    return error
-
-
-@pytest.mark.parametrize(
-    ("headers", "low", "high"),
-    [
-        ({"Retry-After": "7"}, 7, 8.75),
-        ({"retry-after": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 300))}, 100, 375),
-        ({"RateLimit": '"api";r=0;t=55'}, 55, 69),
-        ({"RateLimit": '"api";r=3;t=55'}, 2, 4),
-        ({"Retry-After": "99999"}, 600, 750),
-        ({"Retry-After": "soon"}, 2, 4),
-        ({}, 2, 4),
-    ],
-)
-def test_waits_are_those_asked_for_with_jitter(headers: dict[str, str], low: float, high: float) -> None:
-    waits = {retries.wait_seconds(answered(429, **headers), attempt=2) for _ in range(20)}
-    assert low <= min(waits) < max(waits) <= high
 
 
 def test_errors_that_stay_are_not_tried_again() -> None:

@@ -107,6 +107,19 @@ def test_what_cannot_be_used_is_named_before_it_starts(hub: FakeHub, layout: mod
     assert [hub_step.name.step for hub_step in find_on_hub(REPO, [0, 1], missing="skip")] == [1]
 
 
+def test_what_is_left_out_is_said_with_the_reason(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.add(REPO, "step0", models.setup_files())
+    hub.add(REPO, "step1", models.single(1))
+    assert [hub_step.name.step for hub_step in find_on_hub(REPO, [0, 1, 7], missing="skip")] == [1]
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == (
+        f'{REPO}: missing = "skip" leaves out 2 of 3 steps: step 0: {REPO}@step0 has no weights; leave the step out; '
+        "step 7: there is no revision of it"
+    )
+    with pytest.raises(CheckpointError, match=r'missing = "skip" leaves no step of those requested: step 0: '):
+        find_on_hub(REPO, [0, 7], missing="skip")
+
+
 def test_the_hash_of_a_listing_is_the_hash_of_the_folder(hub: FakeHub, tmp_path: Path) -> None:
     """A copy on disk and the Hub's revision are the same checkpoint, so their units are the same units."""
     hub.add(REPO, "step7", models.sharded(3))
@@ -201,7 +214,12 @@ def test_the_token_is_sent_and_never_shown(hub: FakeHub, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("oid", "../../x"), ("oid", None), ("size", "many"), ("lfs", {"oid": "../../../x", "size": 1, "pointerSize": 1})],
+    [
+        *(("oid", value) for value in ("../../x", None, 5, [], {})),
+        *(("size", value) for value in ("many", "5", None, [5], {}, -5, 1.5, True, 2**63)),
+        *(("path", value) for value in (None, 5, ["model.safetensors"], {})),
+        *(("lfs", value) for value in (5, "x", [1], [[]], {"oid": "../../../x", "size": 1, "pointerSize": 1})),
+    ],
 )
 def test_a_listing_with_ids_that_are_none_is_refused(hub: FakeHub, field: str, value: object) -> None:
     sha = hub.add(REPO, "step0", models.single(0))
@@ -225,7 +243,9 @@ PORTAL = """<!DOCTYPE html><html><head><title>Guest network</title><script>var x
     ("body", "words"),
     [(PORTAL, "'Guest network Please sign in to go on'"), ("Blocked by policy", "'Blocked by policy'")],
 )
-def test_a_page_instead_of_json_is_told_with_its_first_words(hub: FakeHub, match: str, body: str, words: str) -> None:
+def test_a_page_instead_of_json_is_refused_with_its_first_words(
+    hub: FakeHub, match: str, body: str, words: str
+) -> None:
     hub.add(REPO, "step0", models.single(0))
     hub.faults = [Fault("status", match, status=200, body=body, headers={"Content-Type": "text/html"}, times=99)]
     with pytest.raises(CheckpointError, match=f"is not the Hub: it says {words}") as caught:
@@ -236,7 +256,7 @@ def test_a_page_instead_of_json_is_told_with_its_first_words(hub: FakeHub, match
 
 @pytest.mark.parametrize("match", ["/refs", "/tree/"])
 @pytest.mark.parametrize("times", [1, 99])
-def test_json_that_is_cut_off_is_asked_for_again(hub: FakeHub, match: str, times: int) -> None:
+def test_json_that_is_cut_off_is_requested_again(hub: FakeHub, match: str, times: int) -> None:
     """The announced length is that of the half, so the client takes it for the whole."""
     hub.add(REPO, "step0", models.single(0))
     hub.faults = [Fault("status", match, status=200, body='[{"type": "file", "pa', times=times)]
@@ -248,7 +268,7 @@ def test_json_that_is_cut_off_is_asked_for_again(hub: FakeHub, match: str, times
 
 
 @pytest.mark.parametrize("size", [2, 1000])
-def test_pages_that_loop_are_told(hub: FakeHub, size: int) -> None:
+def test_pages_that_loop_are_refused(hub: FakeHub, size: int) -> None:
     sha = hub.add(REPO, "step0", models.sharded(0))
     hub.page_size, hub.loops = size, True
     with pytest.raises(CheckpointError, match="pages repeat without end"):
@@ -271,8 +291,30 @@ def test_a_missing_repository_is_called_missing(hub: FakeHub, status: int) -> No
         list_refs("nobody/nothing")
 
 
-@pytest.mark.parametrize("answer", ["[1]", '["file"]', "[null]", '{"a": 1}', "7", "null", '"file"', "[" * 9999])
-def test_a_listing_of_anything_else_is_told_and_not_kept(hub: FakeHub, answer: str) -> None:
+def test_a_next_page_that_is_no_url_is_refused(hub: FakeHub) -> None:
+    sha = hub.add(REPO, "step0", models.sharded(0))
+    hub.page_size, hub.next_host = 2, "http://[none"
+    with pytest.raises(CheckpointError, match=r"continues at 'http://\[none.*', which is no URL; check HF_ENDPOINT"):
+        list_files(REPO, sha)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[1]",
+        '["file"]',
+        "[null]",
+        "[[]]",
+        '[[{"type": "file"}]]',
+        "[{}, 5]",
+        '{"a": 1}',
+        "7",
+        "null",
+        '"file"',
+        "[" * 9999,
+    ],
+)
+def test_a_listing_of_anything_else_is_refused_and_not_kept(hub: FakeHub, answer: str) -> None:
     sha = hub.add(REPO, "step0", models.single(0))
     hub.faults = [Fault("status", "/tree/", status=200, body=answer, times=9)]
     with pytest.raises(CheckpointError, match=r"is not a list of files|cut off or damaged"):
@@ -282,7 +324,7 @@ def test_a_listing_of_anything_else_is_told_and_not_kept(hub: FakeHub, answer: s
 
 
 @pytest.mark.parametrize("answer", ["[1]", "{}", "7", "null", '{"branches": [1]}', '{"branches": 1, "tags": []}'])
-def test_refs_of_anything_else_are_told_and_not_kept(
+def test_refs_of_anything_else_are_refused_and_not_kept(
     hub: FakeHub, answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.add(REPO, "step0", models.single(0))
@@ -295,7 +337,7 @@ def test_refs_of_anything_else_are_told_and_not_kept(
 
 
 @pytest.mark.parametrize("text", ["[1]", "7", "{}", '[{"type": "file"}]', "[" * 9999, '[{"type": "file", "path": 7, "'])
-def test_a_kept_listing_of_another_form_is_asked_for_anew(
+def test_a_kept_listing_of_another_form_is_requested_again(
     hub: FakeHub, tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sha = hub.add(REPO, "step0", models.single(0))

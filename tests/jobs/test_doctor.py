@@ -90,6 +90,12 @@ def test_a_file_found_by_name_is_said(hub: FakeHub, tmp_path: Path) -> None:
     assert "data/validation.parquet at main" in result.output
     assert f"found by name instead of {PATH}" in result.output
     assert "the file does not name them" in result.output
+    assert "of another format" not in result.output
+
+
+def test_a_file_of_another_format_is_said(hub: FakeHub, tmp_path: Path) -> None:
+    result = examined(hub, tmp_path, {"data/validation.parquet": sst2(None), "data/validation.csv": b"x"})
+    assert "; not data/validation.csv, of another format" in result.output
 
 
 def test_a_dataset_that_is_not_on_the_hub_and_a_wrong_plan(hub: FakeHub, tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -22,6 +24,7 @@ from jobs.sweep_plan import Limits, read_plan
 from jobs.work import CheckpointWork
 from tests import hub_models
 from tests.hub_server import FakeHub, Fault, serve
+from tests.jobs.test_interrupts import interrupted_when
 from tests.models import write_plan
 from tests.s3_server import LocalS3, environment_of
 from tests.works import with_settings, works_of
@@ -236,6 +239,39 @@ def test_workers_stop_with_the_driver(tmp_path: Path, suite_folder: Path) -> Non
         assert ray.available_resources()["CPU"] == 2
 
 
+def test_an_interrupt_ends_downloads_of_workers_too(tmp_path: Path, local_ray: FakeHub) -> None:
+    """The task that fetches a checkpoint is not a child of the one that waits for it."""
+    hub, repo = local_ray, "EleutherAI/pythia-31m"
+    for step in (3, 4):
+        hub.add(repo, f"step{step}", hub_models.single(step))
+    hub.faults = [Fault("hang", f"{repo}/resolve/.*/model", times=99)]
+    changes: dict = {
+        "models": [{"id": repo, "steps": [3, 4]}],
+        "tasks": [{"name": "sentiment", "templates": ["plain"], "demo_seeds": 1, "n_test": 8, "n_train": 2}],
+    }
+    plan = write_plan(tmp_path / "plan.toml", tmp_path, **changes)
+    with interrupted_when(lambda: hub.faults[0].times <= 97) as times:
+        stopped = CliRunner().invoke(app, [str(plan), "--out", str(tmp_path / "out")])
+        seconds = time.monotonic() - times[0]
+    assert stopped.exit_code == 130, stopped.output
+    assert seconds < 15
+    deadline = time.monotonic() + 5
+    while (fetching := running("ray::fetch_ahead")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not fetching
+    hub.faults = []
+    assert CliRunner().invoke(app, [str(plan), "--out", str(tmp_path / "out")]).exit_code == 0
+
+
+def running(name: str) -> list[psutil.Process]:
+    """The processes that this one has started, or those have, which are called so."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            found += [process] if " ".join(process.cmdline()).startswith(name) else []
+    return found
+
+
 def test_workers_have_their_share_of_a_gpu_and_end_when_the_plan_says(tmp_path: Path, suite_folder: Path) -> None:
     store = open_store(tmp_path / "out", create=True)
     asked = {"num_cpus": 2, "num_gpus": 0.5, "memory_gb": 0.1, "labels": {"zone": "in(east, west)"}}
@@ -279,6 +315,7 @@ def test_workers_write_to_a_bucket(tmp_path: Path, suite_folder: Path, results: 
 def test_checkpoints_of_the_hub_are_fetched_ahead_and_evicted(tmp_path: Path, local_ray: FakeHub) -> None:
     """Two workers, a budget of three checkpoints, one source that is broken."""
     hub, repo, steps = local_ray, "EleutherAI/pythia-14m", list(range(6))
+    hub.reset_counts()
     for step in steps:
         hub.add(repo, f"step{step}", hub_models.single(step))
     hub.faults = [

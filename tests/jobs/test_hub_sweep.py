@@ -1,11 +1,14 @@
 """Sweeps over a faulty Hub under a small disk budget: the rows of a faultless run, or a named failure."""
 
+import json
+import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +20,7 @@ from jobs.attempts import Job
 from jobs.executors import run_inline
 from jobs.fetching import fetch, fetched_ahead, local_files
 from jobs.outcomes import Outcome
+from jobs.plan import app as plan_app
 from jobs.sweep import app
 from jobs.sweep_plan import read_plan
 from jobs.work import CheckpointWork
@@ -135,6 +139,65 @@ def test_twenty_faulty_revisions_under_a_budget_of_two(hub: FakeHub, tmp_path: P
     hub.faults = []
     assert sweep(budget, tmp_path / "out").exit_code == 0
     assert rows(tmp_path / "out", "contributions").equals(rows(tmp_path / "expected", "contributions"))
+
+
+def broken_config(**keys: object) -> models.Files:
+    """A checkpoint whose config has other values of some keys."""
+    files = models.single(1)
+    return files | {"config.json": json.dumps(json.loads(files["config.json"]) | keys).encode()}
+
+
+REFUSED: dict[str, tuple[models.Files, str, str]] = {
+    "family": (broken_config(model_type="mamba"), "UnsupportedModel", "mamba"),
+    "key": (broken_config(final_logit_softcapping=30.0), "UnsupportedModel", "final_logit_softcapping"),
+    "quantised": (broken_config(quantization_config={"quant_method": "gptq"}), "CheckpointError", "gptq"),
+    "tokenizer": (models.single(1) | {"tokenizer.json": b"[]"}, "CheckpointError", "tokenizer.json"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_a_model_that_is_refused_costs_no_byte_of_weights(hub: FakeHub, tmp_path: Path, kind: str, ahead: int) -> None:
+    files, error_class, reason = REFUSED[kind]
+    hub.add(REPO, "step5", files)
+    plan = write_plan(tmp_path / "plan.toml", steps=[5], hub=f"ahead = {ahead}")
+    planned = CliRunner().invoke(plan_app, [str(plan)])
+    assert planned.exit_code == 2
+    assert reason in planned.output
+    assert sweep(plan, tmp_path / "out").exit_code == 1
+    (unit,) = read_units(open_store(tmp_path / "out")).iter_rows(named=True)
+    assert unit["error_class"] == error_class
+    assert unit["error"] in planned.output  # the plan adds which checkpoint
+    assert set(hub.sent) <= set(models.SETUP)
+    assert not list((tmp_path / "cache").glob("models--*/blobs/*.incomplete"))
+
+
+def test_a_disk_that_fills_up_fails_its_units_at_once_and_leaves_nothing(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the kernel says at a write; the space was there when it was claimed."""
+    for step in (3, 4):
+        hub.add(REPO, f"step{step}", models.single(step))
+    plan = write_plan(tmp_path / "plan.toml", steps=[3, 4])
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", **options: Any) -> Any:
+        file = opened(path, mode, **options)
+        if path.suffix == ".incomplete" and len(path.name) > 64:  # large files are named after their sha256
+            os.dup2(os.open("/dev/full", os.O_WRONLY), file.fileno())
+        return file
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        started = time.monotonic()
+        result = sweep(plan, tmp_path / "out")
+        assert time.monotonic() - started < 10
+    assert result.exit_code == 1
+    errors = read_units(open_store(tmp_path / "out"))["error"].to_list()
+    assert [error.split(": ")[1] for error in errors] == ["the disk is full"] * 2
+    assert hub.files["model.safetensors"] == 2  # no retries
+    assert not list((tmp_path / "cache").glob("models--*/blobs/*"))
+    assert sweep(plan, tmp_path / "out").exit_code == 0
 
 
 def test_a_server_that_dies_half_way_and_comes_back(hub: FakeHub, tmp_path: Path) -> None:
