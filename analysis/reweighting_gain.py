@@ -25,22 +25,29 @@ def reweighting_gain(results: Place) -> pl.DataFrame:
 
     Returns:
         One row per (model, dtype, control, task, n_shots, step, method, variant, n_labelled): accuracy (mean over
-        prompts), sd, gain (mean over prompts of accuracy less the full model's), gain_sd, n_prompts, n_missing
-        (prompts whose accuracy is null, not in the means), reason (of one of them), n_examples, chance. Methods that
-        are not in the results have no rows.
+        prompts), sd, gain (mean over prompts of accuracy less the full model's), gain_sd, gain_over_centred and
+        gain_over_centred_sd (the same less `centred_full`, which needs no label: what labels add; `bias_or_knowledge`
+        has intervals), n_prompts, n_missing (prompts whose accuracy is null, not in the means), reason (of one of
+        them), n_examples, chance. Methods that are not in the results have no rows.
     """
     scores = method_scores(results)
-    full = scores.filter(pl.col("method") == "full").select(*PROMPT, full="accuracy").unique(PROMPT)
-    gain = pl.col("accuracy") - pl.col("full")
+    full, centred = (
+        scores.filter(method=method).select(*PROMPT, pl.col("accuracy").alias(method)).unique(PROMPT)
+        for method in ("full", "centred_full")
+    )
+    gain, over_centred = (pl.col("accuracy") - pl.col(method) for method in ("full", "centred_full"))
     table = (
         scores.filter(pl.col("method").is_in(METHODS))
         .join(full, on=PROMPT, how="left")
+        .join(centred, on=PROMPT, how="left")
         .group_by(*GROUP, "step", "method", "variant", "n_labelled")
         .agg(
             pl.col("accuracy").mean(),
             sd=pl.col("accuracy").std(),
             gain=gain.mean(),
             gain_sd=gain.std(),
+            gain_over_centred=over_centred.mean(),
+            gain_over_centred_sd=over_centred.std(),
             n_prompts=pl.col("accuracy").count(),
             n_missing=pl.col("accuracy").null_count(),
             reason=pl.col("reason").drop_nulls().sort().first(),

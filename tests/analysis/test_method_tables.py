@@ -75,6 +75,9 @@ def test_gain_is_paired_with_the_full_model_of_the_same_prompt(planted: Path) ->
     assert (calibrated["accuracy"], calibrated["n_prompts"], calibrated["n_missing"]) == (0.65, 1, 1)
     assert calibrated["reason"] == "overlong"
     assert table.filter(method="full")["gain"].item() == 0
+    assert table.filter(method="centred_full")["gain_over_centred"].item() == 0
+    full, centred = (table.filter(method=method)["accuracy"].item() for method in ("full", "centred_full"))
+    assert gains["gain_over_centred"] == pytest.approx(gains["gain"] + full - centred)
 
 
 def test_gain_holds_what_there_is(results: Path) -> None:
