@@ -14,6 +14,8 @@ TOLERANCE = 1e-9
 """Accuracies are counts over rows: they differ by far more than this or not at all."""
 CONFIDENCE = 0.95
 NEVER = np.inf
+BLOCK = 1024
+"""Curves that are fitted at once: few enough that they stay in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +71,25 @@ def isotonic_onset(axis: np.ndarray, margins: np.ndarray) -> Onset:
         axis: (step,) from `log2_steps`.
         margins: (step + 1, ...) above the level; the last row is the plateau's. Never where that is not above 0.
     """
+    flat = margins.reshape(len(margins), -1)
+    blocks = [_isotonic_onset(axis, flat[:, first : first + BLOCK]) for first in range(0, flat.shape[1], BLOCK)]
+    step, log2 = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    return Onset(step.reshape(margins.shape[1:]), log2.reshape(margins.shape[1:]))
+
+
+def _isotonic_onset(axis: np.ndarray, margins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index and log2 of `isotonic_onset`, of one block of curves (step + 1, curve)."""
     n, plateau, sums = len(axis), margins[-1], _sums(margins)
     first = n - (sums <= sums.min(0) + TOLERANCE)[::-1].argmax(0)
     emerges = plateau > TOLERANCE
     crosses = emerges & (first > 0)
     i = np.where(crosses, first, min(1, n - 1))
-    length = np.arange(n + 1).reshape(-1, *[1] * plateau.ndim) - i
+    length = np.arange(n + 1)[:, None] - i
     means = (sums - np.take_along_axis(sums, i[None], 0)) / np.where(length == 0, 1, length)
     above = np.where(crosses, np.where(length > 0, means, np.inf).min(0), 1)
     below = np.where(crosses, np.where(length < 0, means, -np.inf).max(0), -1)
     log2 = np.where(crosses, interpolated(axis, i, below, above), np.where(emerges, -np.inf, NEVER))
-    return Onset(np.where(emerges, first, -1), log2)
+    return np.where(emerges, first, -1), log2
 
 
 def has_crossing(margins: np.ndarray) -> np.ndarray:
@@ -90,7 +100,8 @@ def has_crossing(margins: np.ndarray) -> np.ndarray:
 def _sums(margins: np.ndarray) -> np.ndarray:
     """Sums of the first i margins by step, (step + 1, ...); the last checkpoint counts at least as the plateau."""
     sums = np.zeros(margins.shape)
-    np.cumsum(margins[:-1], 0, out=sums[1:])
+    for i, margin in enumerate(margins[:-1]):  # several times faster than cumsum along the first axis
+        np.add(sums[i], margin, out=sums[i + 1, ...])
     sums[-1] = sums[-2] + np.maximum(margins[-2], margins[-1])
     return sums
 
