@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 import analysis
+from analysis.component_onsets import component_onsets
 from analysis.false_emergence import as_many_or_more
 from analysis.false_emergence import rows as false_rows
 from analysis.leads import rows as lead_rows
@@ -112,6 +113,29 @@ def test_one_bad_last_checkpoint_and_a_rise_that_does_not_last(wavering: Path) -
     assert 1 < risen["first_passage"] <= 2
     assert 2 < risen["doublings_above"] < 4
     assert best["doublings_above"] is best["first_passage"] is best["level"] is None
+
+
+def test_a_component_that_loses_what_it_knew_falls(wavering: Path) -> None:
+    table = analysis.run("component_onsets", wavering).filter(component="L0H3")
+    for row in table.iter_rows(named=True):
+        assert (row["emerges"], row["censored"], row["t"], row["step"]) == (False, "falls", None, None)
+        assert row["plateau"] < 0.6
+    assert table.filter(criterion="half")["level"].to_list() == [None]
+
+
+def test_components_are_resampled_in_parts_where_memory_is_short(
+    planted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = component_onsets(planted)
+    monkeypatch.setattr("analysis.component_onsets.REPLICATE_BYTES", 4 * 1000 * 7 * 3)
+    assert component_onsets(planted).equals(whole)
+
+
+def test_half_way_of_a_component_starts_at_the_mean_of_its_null(planted: Path) -> None:
+    """Which is chance for labels that are balanced; and components agree with curves of one component."""
+    onsets = analysis.run("component_onsets", planted).filter(component="L0H3", criterion="half")
+    assert onsets["level"].item() == pytest.approx((0.5 + onsets["plateau"].item()) / 2, abs=0.005)
+    assert onsets["plateau"].item() == pytest.approx(0.9, abs=0.01)
 
 
 def test_every_template_has_a_lead_of_its_own(wavering: Path, planted: Path) -> None:
