@@ -156,15 +156,15 @@ def test_every_template_has_a_lead_of_its_own(wavering: Path, planted: Path) -> 
 def test_a_lead_of_one_template_is_the_lead_of_results_with_that_template_alone() -> None:
     design = Design(n_seeds=3, n_examples=100)
     answers = simulate(design, seed=3)
-    alone = replace(design.common, prompts=design.common.prompts[:3])
+    alone = replace(design.common, prompts=design.common.prompts[3:6])
     of_one = {step: one.of_prompts(alone.prompts) for step, one in answers.items()}
     every, single = (
         component_curves(reader(given), common, design_of(given[STEPS[0]], n=300))
         for given, common in ((answers, design.common), (of_one, alone))
     )
     columns = ("curve", "criterion", "lead", "low", "high", "lead_others", "n_ahead", "n_seeds_behind")
-    expected = [tuple(row.get(name) for name in columns) for row in lead_rows(single) if row["template"] == "t0"]
-    found = [tuple(row.get(name) for name in columns) for row in lead_rows(every) if row["template"] == "t0"]
+    expected = [tuple(row.get(name) for name in columns) for row in lead_rows(single) if row["template"] == ""]
+    found = [tuple(row.get(name) for name in columns) for row in lead_rows(every) if row["template"] == "t1"]
     assert len(found) == 20
     for mine, theirs in zip(found, expected, strict=True):
         assert mine == pytest.approx(theirs, nan_ok=True)

@@ -1,11 +1,13 @@
 """Plateaus and levels: one checkpoint decides nothing, floors are those of the null, and what curves do afterwards."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.statistics.criteria import HALF, NULL, criteria, share_of_plateau
+from analysis.statistics.criteria import HALF, NULL, SWAPPED, criteria, share_of_plateau
 from analysis.statistics.mean_curve import MeanCurve
 from analysis.statistics.onset import isotonic_onset, log2_steps
 from analysis.statistics.plateau import doublings_above, late_noise, n_plateau, plateau
@@ -42,6 +44,15 @@ def test_half_way_starts_at_the_mean_of_the_null_of_that_step() -> None:
     half = share_of_plateau(curve(STEPS, values, floor=floor), 0.5)
     np.testing.assert_allclose(half.level, floor + 0.2)
     assert np.isnan(share_of_plateau(curve(STEPS, floor, floor=floor), 0.5).level).all()
+
+
+def test_half_way_to_a_plateau_that_a_choice_of_sign_explains_is_no_onset() -> None:
+    """The curve is far above permuted labels, and within what swapped label words reach."""
+    swapped = curve(STEPS, [*RISES, 0.9], floor=0.85, null_sd=0.05).null
+    knows, chooses = curve(STEPS, [*RISES, 0.9]), replace(curve(STEPS, [*RISES, 0.9]), swapped=swapped)
+    assert np.isfinite(onsets(knows)[HALF])
+    assert onsets(chooses)[HALF] == onsets(chooses)[SWAPPED] == np.inf
+    assert onsets(chooses)[NULL] == onsets(knows)[NULL]
 
 
 def test_shares_of_the_plateau_are_reached_in_their_order() -> None:
