@@ -8,13 +8,14 @@ import polars as pl
 import pytest
 
 import analysis
-from analysis.component_onsets import component_onsets
+from analysis.component_onsets import _observe, component_onsets
 from analysis.false_emergence import as_many_or_more
 from analysis.false_emergence import rows as false_rows
 from analysis.leads import rows as lead_rows
 from analysis.onsets import rows as onset_rows
-from analysis.statistics.curve_accuracies import design_of
+from analysis.statistics.curve_accuracies import PERMUTED, design_of
 from analysis.statistics.curves import component_curves
+from analysis.statistics.replicates import N_SHUFFLED, all_counts
 from tests.learning import STEPS, Design, reader, simulate
 from tests.stores import add_unit, answering, new_store
 
@@ -113,6 +114,37 @@ def test_one_bad_last_checkpoint_and_a_rise_that_does_not_last(wavering: Path) -
     assert 1 < risen["first_passage"] <= 2
     assert 2 < risen["doublings_above"] < 4
     assert best["doublings_above"] is best["first_passage"] is best["level"] is None
+
+
+def test_what_is_known_from_the_first_checkpoint_on_has_no_onset(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "out")
+    for step in (8, 16, 32, 64):
+        for seed in SEEDS:
+            answers = answering([0.9] * 10, GOLD, seed)
+            full = GOLD if step > 16 else np.random.default_rng([step, seed]).integers(0, 2, 100)
+            add_unit(store, answers, GOLD, full=full, step=step, demo_seed=seed)
+    numbers = ("step", "tokens_seen", "t", "low", "high", "step_before", "step_after")
+    for name in ("onsets", "component_onsets"):
+        table = analysis.run(name, store.root)
+        known = table.filter(curve="T1") if name == "onsets" else table.filter(component="L0H1")
+        assert known["emerges"].all()
+        assert known["censored"].unique().to_list() == ["before"]
+        assert all(value is None for row in known.to_dicts() for key, value in row.items() if key in numbers)
+    leads = analysis.run("leads", store.root).filter(curve="T1", template="")
+    assert leads["lead"].null_count() == leads["low"].null_count() == len(leads)
+    assert leads["reason"].unique().to_list() == ["the curve is above its level before the first checkpoint"]
+
+
+def test_the_band_of_a_components_plateau_is_that_of_the_median_of_its_late_nulls() -> None:
+    design = Design(n_templates=1, n_seeds=1, n_examples=100)
+    answers = simulate(design, seed=1)
+    permuted = design_of(answers[STEPS[0]], n=200)
+    observed = _observe((answers[step] for step in STEPS), permuted, 3)
+    late = [all_counts(permuted.replicates[PERMUTED], 0, answers[step].credit_counts(0, 1)) for step in STEPS[-3:]]
+    null = np.median([counts.sum(0)[1:-N_SHUFFLED].T / 100 for counts in late], 0)
+    in_sds = (observed.null[-1] - null.mean(-1)) / null.std(-1)
+    first = (observed.null[0] - observed.floor[0]) / 0.05  # the SD of a share of 100 rows
+    np.testing.assert_allclose(in_sds, first, rtol=0.2)
 
 
 def test_a_component_that_loses_what_it_knew_falls(wavering: Path) -> None:
@@ -224,7 +256,9 @@ def test_guessing_emerges_nowhere() -> None:
     design = Design(learns_at=(np.inf,) * 5, full_at=np.inf, n_seeds=3, n_examples=100)
     answers = simulate(design, seed=6)
     group = component_curves(reader(answers), design.common, design_of(answers[STEPS[0]], n=300))
-    assert not any(row["emerges"] for row in onset_rows(group) if row["criterion"] in ("null", "half"))
+    rows = [row for row in onset_rows(group) if row["criterion"] in ("null", "half")]
+    assert not any(row["emerges"] for row in rows)
+    assert {row["censored"] for row in rows} == {"never"}
     assert {row["bound"] for row in lead_rows(group) if row["criterion"] == "null"} == {"undefined"}
 
 

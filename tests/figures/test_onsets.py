@@ -119,6 +119,7 @@ def test_templates_are_ticks_and_three_are_called_few() -> None:
     axes, caption = leads_of(lead_row(templates_low=-0.5, templates_high=1.5), *single)
     (ticks,) = [line for line in axes.lines if line.get_label() == "template"]
     assert np.asarray(ticks.get_xdata()).tolist() == [0.1, 0.9]
+    assert len([line for line in axes.lines if line.get_marker() == "s" and len(np.asarray(line.get_xdata()))]) == 1
     assert "over 3 templates, which are few, −.50 to 1.50" in caption
     many = lead_row(templates_low=-0.5, templates_high=1.5, n_templates=8)
     assert "over 8 templates −.50 to 1.50" in leads_of(many)[1]
