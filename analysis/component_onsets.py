@@ -1,14 +1,17 @@
-"""When does each head and MLP emerge, on average over prompts: above chance, and half way to its final accuracy?
+"""When does each head and MLP emerge, on average over prompts: above chance, and half way to its plateau?
 
-Two criteria compare with chance. `null` is each component's own: a component whose answers have nothing to do with the
+Onsets are those of `analysis.onsets`: crossings of a level by the isotonic fit, where the plateau is above it. Two
+criteria compare with chance. `null` is each component's own: a component whose answers have nothing to do with the
 labels emerges with probability 1 %, so among a thousand of them ten do. `null of any component` holds for all of a
-group together: with probability 99 % none does. `half` is half way from chance to the component's last value, for
-components that are above their own `null` at the last step.
+group together: with probability 99 % none does. `half` is half way from the mean of a component's null to its plateau,
+for components that are above their own `null` there.
 
-Predictions are read twice and summed over prompts, whose labels are permuted and resampled alike, so that one step
-costs one matrix product whatever the number of prompts; replicates are followed back from the last step.
+Predictions are summed over prompts, whose labels are permuted and resampled alike, so that one step costs one matrix
+product whatever the number of prompts. They are read once for the levels and once for the replicates, of as many
+components at a time as memory allows.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,25 +21,29 @@ import polars as pl
 from analysis.reading.answers import CommonPrompts, StepAnswers, all_common_prompts, cached_reader
 from analysis.reading.groups import GROUP, GROUP_SCHEMA, Schema
 from analysis.statistics.bootstrap import examples_only, seed_weights
-from analysis.statistics.criteria import HALF, NULL, above_half
+from analysis.statistics.criteria import HALF, NULL, Margins, above, above_share
 from analysis.statistics.curve_accuracies import PERMUTED, RESAMPLED, Design
 from analysis.statistics.curves import LEVEL, read_design
 from analysis.statistics.onset import (
     NEVER,
-    censoring,
-    interval,
+    Onset,
+    bracket,
+    isotonic_onset,
     log2_steps,
-    onset,
-    onset_of,
+    onset_interval,
     standardised,
     to_step,
     upper_quantile,
+    why_no_number,
 )
+from analysis.statistics.plateau import n_plateau, plateau
 from analysis.statistics.replicates import N_SHUFFLED, all_counts
 from dynamics.components import parse_component
 from dynamics.results.places import Place
 
 NULL_OF_ANY = "null of any component"
+REPLICATE_BYTES = 250e6
+"""Replicates that are held at once."""
 SCHEMA: Schema = {
     **GROUP_SCHEMA,
     "component": pl.String,
@@ -49,11 +56,14 @@ SCHEMA: Schema = {
     "t": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
+    "step_before": pl.Int64,
+    "step_after": pl.Int64,
     "censored": pl.String,
     "never": pl.Float64,
     "before": pl.Float64,
     "level": pl.Float64,
     "first": pl.Float64,
+    "plateau": pl.Float64,
     "final": pl.Float64,
     "chance": pl.Float64,
     "resampled": pl.String,
@@ -70,9 +80,9 @@ def component_onsets(results: Place) -> pl.DataFrame:
 
     Returns:
         One row per (model, dtype, control, task, n_shots, component, criterion): kind, layer, head; the columns of
-        `analysis.onsets` that describe the onset (emerges, step, t, low, high, censored, never, before, level); first,
-        final: accuracy at the first and last checkpoint; chance, resampled, n_prompts, n_seeds, n_examples,
-        n_components, last_step.
+        `analysis.onsets` that describe the onset (emerges, step, t, low, high, step_before, step_after, censored,
+        never, before, level); first, final: accuracy at the first and last checkpoint, and the plateau; chance,
+        resampled, n_prompts, n_seeds, n_examples, n_components, last_step.
 
     Raises:
         StoreError: no finished unit has predictions of components at every step.
@@ -88,108 +98,148 @@ class _Observed:
     Attributes:
         components: names.
         accuracy: (step, component), mean over prompts.
-        levels: criterion -> (step, component).
+        floor: (step, component), mean of the null.
+        null, null_of_any: (step + 1, component), bands; the last row is the plateau's.
     """
 
     components: tuple[str, ...]
     accuracy: np.ndarray
-    levels: dict[str, np.ndarray]
+    floor: np.ndarray
+    null: np.ndarray
+    null_of_any: np.ndarray
+
+    def margins(self, some: slice) -> dict[str, Margins]:
+        """Criterion -> margins of some components: (step, component, ...) -> (step + 1, component, ...)."""
+        null = self.null[:, some]
+        return {
+            NULL: above(null),
+            NULL_OF_ANY: above(self.null_of_any[:, some]),
+            HALF: above_share(0.5, self.floor[:, some], null[-1]),
+        }
 
 
 def _rows(results: Place, common: CommonPrompts) -> Iterator[dict[str, object]]:
     design = read_design(results, common)
     read = cached_reader(results, common)
-    observed = _observe(read(common.steps), design)
-    axis = log2_steps(common.steps)
-    onsets = onset_of(axis, _margins(observed, design.chance))
-    replicates = onset(axis, _replicate_margins(read(common.steps[::-1]), common, design, observed)).log2
-    low, high = interval(replicates.transpose(0, 2, 1))
-    for i, criterion in enumerate(observed.levels):
-        for j, name in enumerate(observed.components):
-            index = int(onsets.step[i, j])
-            component = parse_component(name)
-            yield {
-                **common.group.keys,
-                "component": name,
-                "kind": component.kind,
-                "layer": component.layer,
-                "head": component.head,
-                "criterion": criterion,
-                "emerges": index >= 0,
-                "step": common.steps[index] if index >= 0 else None,
-                "t": to_step(float(onsets.log2[i, j]), common.steps),
-                "low": to_step(float(low[i, j]), common.steps),
-                "high": to_step(float(high[i, j]), common.steps),
-                "censored": censoring(index),
-                "never": float((replicates[i, :, j] == NEVER).mean()),
-                "before": float((replicates[i, :, j] == -np.inf).mean()),
-                "level": float(observed.levels[criterion][index, j]),
-                "first": observed.accuracy[0, j],
-                "final": observed.accuracy[-1, j],
-                "chance": design.chance,
-                "resampled": design.resampled,
-                "n_prompts": len(common.prompts),
-                "n_seeds": design.n_seeds,
-                "n_examples": len(common.example_id),
-                "n_components": len(observed.components),
-                "last_step": common.steps[-1],
-            }
+    observed = _observe(read(common.steps), design, n_plateau(len(common.steps)))
+    shared = {
+        "chance": design.chance,
+        "resampled": design.resampled,
+        "n_prompts": len(common.prompts),
+        "n_seeds": design.n_seeds,
+        "n_examples": len(common.example_id),
+        "n_components": len(observed.components),
+        "last_step": common.steps[-1],
+    }
+    weights = seed_weights(design.n_seeds)
+    n_at_once = max(1, int(REPLICATE_BYTES / (4 * weights.shape[1] * len(common.steps))))
+    for first in range(0, len(observed.components), n_at_once):
+        some = slice(first, first + n_at_once)
+        accuracy = observed.accuracy[:, some]
+        steps = zip(read(common.steps), accuracy, strict=True)
+        replicates = np.stack([_resample(answers, design, weights, mean, some) for answers, mean in steps])
+        for i, name in enumerate(observed.components[some]):
+            one = slice(first + i, first + i + 1)
+            for criterion, margins in observed.margins(one).items():
+                yield {
+                    **common.group.keys,
+                    **_component_columns(name),
+                    "criterion": criterion,
+                    **_onset_columns(
+                        common.steps,
+                        margins,
+                        accuracy[:, [i]],
+                        replicates[:, [i]],
+                        has_fixed_level=criterion != HALF,
+                    ),
+                    "first": accuracy[0, i],
+                    "plateau": plateau(accuracy[:, i]),
+                    "final": accuracy[-1, i],
+                    **shared,
+                }
 
 
-def _observe(steps: Iterable[StepAnswers], design: Design) -> _Observed:
+def _component_columns(name: str) -> dict[str, object]:
+    component = parse_component(name)
+    return {"component": name, "kind": component.kind, "layer": component.layer, "head": component.head}
+
+
+def _onset_columns(
+    steps: tuple[int, ...],
+    margins: Margins,
+    accuracy: np.ndarray,
+    replicates: np.ndarray,
+    *,
+    has_fixed_level: bool,
+) -> dict[str, object]:
+    """The onset of one component's accuracy (step, 1) with the interval of its replicates (step, 1, replicate).
+
+    Args:
+        has_fixed_level: whether there is a level where the component does not emerge: half way to luck is none.
+    """
+    axis = log2_steps(steps)
+    above_level = margins(accuracy)
+    found = isotonic_onset(axis, above_level)
+    onset = Onset(found.step[0], found.log2[0])
+    log2 = isotonic_onset(axis, margins(replicates)).log2[0]
+    index, around = int(onset.step), bracket(axis, onset)
+    low, high = onset_interval(log2, around)
+    crosses = index > 0
+    return {
+        "emerges": index >= 0,
+        "step": steps[index] if crosses else None,
+        "t": to_step(float(onset.log2), steps),
+        "low": to_step(low, steps),
+        "high": to_step(high, steps),
+        "step_before": steps[index - 1] if crosses else None,
+        "step_after": steps[index] if crosses else None,
+        "censored": why_no_number(index, above_level[:, 0]),
+        "never": float((log2 == NEVER).mean()),
+        "before": float((log2 == -np.inf).mean()),
+        "level": float(accuracy[index, 0] - above_level[:-1][index, 0]) if index >= 0 or has_fixed_level else None,
+    }
+
+
+def _observe(steps: Iterable[StepAnswers], design: Design, n_late: int) -> _Observed:
     """First reading: accuracies, and the levels they are compared with."""
     accuracy, means, sds, components = [], [], [], ()
     maxima = np.array(-np.inf)
+    late: deque[np.ndarray] = deque(maxlen=n_late)
     for answers in steps:
         credit, unit = _sum_over_prompts(answers, range(len(answers.prompts)))
         n_answers = unit * len(answers.gold) * len(answers.prompts)
         permuted = all_counts(design.replicates[PERMUTED], 0, credit).sum(0) / n_answers
-        null = permuted[1:-N_SHUFFLED].T
-        mean, sd = null.mean(-1), null.std(-1)
-        maxima = np.maximum(maxima, standardised(null, mean, sd))
+        late.append(permuted[1:-N_SHUFFLED].T)
         accuracy.append(permuted[0])
+        mean, sd, maxima = _moments(late[-1], maxima)
         means.append(mean)
         sds.append(sd)
         components = answers.components
-    values, mean, sd = np.stack(accuracy), np.stack(means), np.stack(sds)
-    levels = {
-        NULL: mean + sd * upper_quantile(maxima, LEVEL),
-        NULL_OF_ANY: mean + sd * upper_quantile(maxima.max(0), LEVEL),
-        HALF: np.broadcast_to((values[-1] + design.chance) / 2, values.shape),
-    }
-    return _Observed(components, values, levels)
+    mean, sd, maxima = _moments(np.median(np.stack(late), 0), maxima)
+    means, sds = np.stack([*means, mean]), np.stack([*sds, sd])
+    return _Observed(
+        components,
+        np.stack(accuracy),
+        means[:-1],
+        means + sds * upper_quantile(maxima, LEVEL),
+        means + sds * upper_quantile(maxima.max(0), LEVEL),
+    )
 
 
-def _margins(observed: _Observed, chance: float) -> np.ndarray:
-    """(step, criterion, component) of the accuracies themselves."""
-    values, levels = observed.accuracy, observed.levels
-    half = above_half(values, chance, levels[NULL][-1])
-    return np.stack([values - levels[NULL], values - levels[NULL_OF_ANY], half], 1)
+def _moments(null: np.ndarray, maxima: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and SD of permuted accuracies (component, permutation), and the largest in SDs above the mean so far."""
+    mean, sd = null.mean(-1), null.std(-1)
+    return mean, sd, np.maximum(maxima, standardised(null, mean, sd))
 
 
-def _replicate_margins(
-    last_first: Iterable[StepAnswers], common: CommonPrompts, design: Design, observed: _Observed
-) -> Iterator[np.ndarray]:
-    """Second reading, the last step first: (criterion, replicate, component) with examples and seeds resampled."""
-    weights = seed_weights(design.n_seeds)
-    final = None
-    for i, answers in zip(range(len(common.steps) - 1, -1, -1), last_first, strict=True):
-        values = _resample(answers, design, weights, observed.accuracy[i])
-        margins = [values - observed.levels[name][i] for name in (NULL, NULL_OF_ANY)]
-        if final is None:
-            final = values
-            margins.append(np.where(margins[0] > 0, values - (final + design.chance) / 2, -1))
-        else:
-            margins.append(values - (final + design.chance) / 2)
-        yield np.stack(margins)
-
-
-def _resample(answers: StepAnswers, design: Design, weights: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-    """Mean accuracies (replicate, component), examples and seeds resampled (`analysis.statistics.bootstrap`)."""
+def _resample(
+    answers: StepAnswers, design: Design, weights: np.ndarray, accuracy: np.ndarray, some: slice
+) -> np.ndarray:
+    """Mean accuracies (component, replicate), examples and seeds resampled (`analysis.statistics.bootstrap`)."""
     resampled, by_seed = [], []
     for seed in range(len(weights)):
         prompts = np.flatnonzero(design.seed_of == seed).tolist()
-        credit, unit = _sum_over_prompts(answers, prompts)
+        credit, unit = _sum_over_prompts(answers, prompts, some)
         n_answers = unit * len(answers.gold) * len(prompts)
         resampled.append(all_counts(design.replicates[RESAMPLED], 0, credit).sum(0) / n_answers)
         by_seed.append(credit[np.arange(len(answers.gold)), :, answers.gold].sum(0) / n_answers)
@@ -197,13 +247,15 @@ def _resample(answers: StepAnswers, design: Design, weights: np.ndarray, accurac
     by_examples = per_seed.mean(0) - per_seed.mean((0, 1))
     scale = examples_only(by_examples.var(0), per_seed.var(1).mean(0), len(per_seed)) if len(per_seed) > 1 else 1
     by_seeds = weights.T @ (np.stack(by_seed) - np.mean(by_seed, 0))
-    return accuracy + by_examples * scale + by_seeds
+    return (accuracy + by_examples * scale + by_seeds).T.astype(np.float32)
 
 
-def _sum_over_prompts(answers: StepAnswers, prompts: Sequence[int]) -> tuple[np.ndarray, int]:
-    """Credit of each component, summed over prompts: (example, component, label) whole numbers, and their unit."""
+def _sum_over_prompts(
+    answers: StepAnswers, prompts: Sequence[int], some: slice = slice(None)
+) -> tuple[np.ndarray, int]:
+    """Credit of some components, summed over prompts: (example, component, label) whole numbers, and their unit."""
     unit = answers.credit_unit
-    total = np.zeros((*answers.labels.shape[1:], answers.n_labels), np.int32)
+    total = np.zeros((*answers.labels[0, :, some].shape, answers.n_labels), np.int32)
     for prompt in prompts:
-        total += answers.credit_counts(prompt, unit)
+        total += answers.credit_counts(prompt, unit)[:, some]
     return total, unit

@@ -26,6 +26,7 @@ from analysis.statistics.bootstrap import replicate
 from analysis.statistics.curve_table import CurveTable, Row
 from analysis.statistics.curves import CURVE, LEVEL, Curve, GroupCurves
 from analysis.statistics.onset import band, interval
+from analysis.statistics.plateau import with_plateau
 
 SCHEMA: Schema = {
     **GROUP_SCHEMA,
@@ -107,12 +108,17 @@ def _interval_columns(curve: Curve) -> dict[str, np.ndarray]:
 def _null_columns(curve: Curve) -> dict[str, np.ndarray]:
     null = curve.mean_null
     q95, q99 = (np.quantile(null, level, axis=1) for level in (0.95, 0.99))
-    return {"null_mean": null.mean(1), "null_q95": q95, "null_q99": q99, "band": band(null, LEVEL)}
+    return {"null_mean": null.mean(1), "null_q95": q95, "null_q99": q99, "band": _band(null)}
 
 
 def _swapped_columns(curve: Curve) -> dict[str, np.ndarray]:
-    swapped = curve.swapped
+    swapped = curve.mean_swapped
     if swapped is None:
         return {}
     q99 = np.quantile(swapped, 0.99, axis=1)
-    return {"swapped_mean": swapped.mean(1), "swapped_q99": q99, "swapped_band": band(swapped, LEVEL)}
+    return {"swapped_mean": swapped.mean(1), "swapped_q99": q99, "swapped_band": _band(swapped)}
+
+
+def _band(null: np.ndarray) -> np.ndarray:
+    """(step,), the band that holds for all steps and the plateau."""
+    return band(with_plateau(null), LEVEL)[:-1]

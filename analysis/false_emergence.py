@@ -15,7 +15,8 @@ from analysis.reading.groups import GROUP, Schema
 from analysis.statistics.component_choice import B1, FIRST
 from analysis.statistics.curve_table import CurveTable, Row
 from analysis.statistics.curves import CURVE, CURVE_SCHEMA, LEVEL, GroupCurves
-from analysis.statistics.onset import TOLERANCE, band, onset_of
+from analysis.statistics.onset import TOLERANCE, band
+from analysis.statistics.plateau import with_plateau
 
 SCHEMA: Schema = {
     **CURVE_SCHEMA,
@@ -40,26 +41,26 @@ def rows(curves: GroupCurves) -> Iterator[Row]:
 
     Yields:
         One row per (model, dtype, control, task, n_shots, curve, centred, variant, n_labelled): n_shuffled curves;
-        n_emerged of them, above the band at the last step and so from some step on; n_ever_above, above it at any step;
-        level, the nominal probability of `n_ever_above`; p, of that many or more at the level; first and last
-        checkpoint with the mean accuracy of the true labels, the band, and whether it is above.
+        n_emerged of them, whose plateau is above the band and that so have an onset; n_ever_above, above it with the
+        plateau or at any step; level, the nominal probability of `n_ever_above`; p, of that many or more at the level;
+        first and last checkpoint with the mean accuracy of the true labels, the band, and whether it is above.
     """
     for curve in curves.curves:
         if curve.name in (B1, FIRST):
             continue
-        top = band(curve.mean_null, LEVEL)
-        margins = curve.shuffled - top[:, None]
+        top = band(with_plateau(curve.mean_null), LEVEL)
+        margins = with_plateau(curve.shuffled) - top[:, None]
         n_ever_above = int((margins > TOLERANCE).any(0).sum())
         yield {
             **curves.keys(curve),
             "n_shuffled": margins.shape[1],
-            "n_emerged": int((onset_of(curves.axis, margins).step >= 0).sum()),
+            "n_emerged": int((margins[-1] > TOLERANCE).sum()),
             "n_ever_above": n_ever_above,
             "level": LEVEL,
             "p": as_many_or_more(n_ever_above, margins.shape[1], LEVEL),
             **{
                 f"{end}{column}": value
-                for end, i in (("first", 0), ("last", -1))
+                for end, i in (("first", 0), ("last", len(curves.common.steps) - 1))
                 for column, value in (
                     ("_step", curves.common.steps[i]),
                     ("", curve.mean[i]),

@@ -24,6 +24,7 @@ SCHEMA: Schema = {
     "criterion": pl.String,
     **dict.fromkeys(("lead", "lead_low", "lead_high"), pl.Float64),
     "bound": pl.String,
+    "grid_limited": pl.Boolean,
     **dict.fromkeys(("onset", "onset_low", "onset_high"), pl.Float64),
     "censored": pl.String,
     "tokens_per_step": pl.Float64,
@@ -42,11 +43,12 @@ def scaling(results: Place) -> pl.DataFrame:
     """Leads and onsets of every curve of every model whose name has a size.
 
     Returns:
-        One row per (model, dtype, control, task, n_shots, curve, variant, n_labelled, criterion): n_parameters; lead
-        over Full in doublings with lead_low, lead_high and bound (null for Full itself); onset in steps with onset_low,
-        onset_high and censored; tokens_per_step, and the onset in tokens (`onset_tokens`, `_low`, `_high`; null where
-        the suite's tokens are not known); last_step. The columns mean what they do in `leads` and `onsets`. Empty
-        with fewer than two sizes.
+        One row per (model, dtype, control, task, n_shots, curve, centred, variant, n_labelled, criterion):
+        n_parameters; lead over Full in doublings with lead_low, lead_high, bound and grid_limited (null for Full
+        itself); onset in steps with onset_low, onset_high and censored (null by `area`, which has no onset);
+        tokens_per_step, and the onset in tokens (`onset_tokens`, `_low`, `_high`; null where the suite's tokens are not
+        known); last_step. The columns mean what they do in `leads` and `onsets`; leads are those of all templates.
+        Empty with fewer than two sizes.
     """
     models = sorted({group.model for group in groups(results)})
     sizes = pl.DataFrame(
@@ -56,10 +58,12 @@ def scaling(results: Place) -> pl.DataFrame:
     if sizes["n_parameters"].n_unique() < 2:
         return pl.DataFrame(schema=SCHEMA)
     key = [*GROUP, *CURVE]
-    leads = curve_table("leads", results).select(*key, "lead", "bound", lead_low="low", lead_high="high")
+    leads = curve_table("leads", results).filter(template="")
+    leads = leads.select(*key, "lead", "bound", "grid_limited", lead_low="low", lead_high="high")
     onsets = curve_table("onsets", results).rename({"t": "onset", "low": "onset_low", "high": "onset_high"})
     ratio = (pl.col("tokens_seen") / pl.col("step")).filter(pl.col("step") > 0).max().over("model")
-    table = onsets.join(leads, on=key, how="left").join(sizes, on="model").with_columns(tokens_per_step=ratio)
+    table = onsets.join(leads, on=key, how="full", coalesce=True).join(sizes, on="model")
+    table = table.with_columns(tokens_per_step=ratio, last_step=pl.col("last_step").max().over(GROUP))
     in_tokens = [
         (pl.col(name) * pl.col("tokens_per_step")).alias(name.replace("onset", "onset_tokens"))
         for name in ("onset", "onset_low", "onset_high")

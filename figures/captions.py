@@ -21,11 +21,6 @@ def format_number(value: float | None, places: int = 2) -> str:
     return f"−{text}" if value < 0 and float(text or 0) else text
 
 
-def format_p(value: float | None) -> str:
-    """`p = .062`, `p < .001`."""
-    return "p < .001" if value is not None and value < 0.001 else f"p = {format_number(value, 3)}"
-
-
 def count_prompts(panel: pl.DataFrame) -> str:
     """`1 prompt`, `15 prompts`."""
     n = panel["n_prompts"][0]

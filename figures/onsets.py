@@ -1,4 +1,4 @@
-"""When does each curve emerge? Lollipops: the onset with its interval, above chance and half way."""
+"""When does each curve emerge? Lollipops: the onset with its interval and bracket, above chance and half way."""
 
 from typing import Any
 
@@ -18,7 +18,8 @@ ORDER = (
 )  # fmt: skip
 """From the top down."""
 CRITERIA: dict[str, Look] = {"null": {"marker": "D"}, "half": {"marker": "o"}}
-_LEGEND = {"null": "from here on above chance (1 % over all steps)", "half": "half way from chance to the last value"}
+_LEGEND = {"null": "above chance (1 % over all steps)", "half": "half way from the null to the plateau"}
+_NO_ONSET = {"never": "never", "falls": "rises and falls", "before": "before the first step"}
 CURVE_KEYS = ["curve", "centred", "variant", "n_labelled"]
 
 
@@ -32,7 +33,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
         _panel,
         lambda panel: panel_name(panel, table),
         legend=_LEGEND,
-        x_label="training step (log scale); bars: 95 % intervals",
+        x_label="training step (log scale); bars: 95 % intervals; thin lines: first passage to last exit",
         per_page=6 if n_rows <= 12 else 2,
         max_columns=2,
         height=0.75 + 0.2 * n_rows,
@@ -74,14 +75,19 @@ def plot_lollipop(axes: Axes, row: dict[str, Any], y: float, look: Look, *, holl
 
     Args:
         axes: with its final limits of x.
-        row: t, low, high in steps, and censored: `never`, `before` or empty.
+        row: t, low, high in steps, and censored: `never`, `falls`, `before` or empty; first_passage and last_exit where
+            there is a bracket, which is a thin line.
     """
     left, right = axes.get_xlim()
-    emerged = row["censored"] != "never"
+    emerged = row["censored"] not in ("never", "falls")
     x = _position(row["t"], left if emerged else right)
     low, high = _position(row["low"], left), _position(row["high"], right)
     color = look["color"]
     axes.plot([left, x], [y, y], color=color, linewidth=0.5, alpha=0.5, zorder=1)
+    passages = row.get("first_passage"), row.get("last_exit")
+    if row["t"] is not None and any(end is not None for end in passages):
+        ends = [_position(end, edge) for end, edge in zip(passages, (left, right), strict=True)]
+        axes.plot(ends, [y, y], color=color, linewidth=0.9, marker="|", markersize=3, zorder=2)
     if row["low"] is not None or row["high"] is not None:
         axes.plot([low, high], [y, y], color=color, linewidth=1.8, alpha=0.45, solid_capstyle="butt", zorder=2)
     marker = look["marker"] if row["t"] is not None else ("<" if emerged else ">")
@@ -100,19 +106,21 @@ def caption(table: pl.DataFrame) -> str:
         onsets = [f"{curve} {_onset(panel.filter(curve=curve))}" for curve in ("T1", "Held-out T1", "Full")]
         panels.append(f"{panel_name(panel, table)}: {join_words(onsets)}")
     return (
-        "First step from which a curve stays above the band that permuted labels exceed at any step with probability "
-        "1 % (filled), and above half way from chance to its last value (hollow), with 95 % intervals. An arrow to the "
-        f"right: never; to the left: before the first step. Half way: {join_panels(panels)}."
+        "Step at which the isotonic fit of a curve exceeds the band that permuted labels exceed at any step with 1 % "
+        "probability (filled), and half way from the mean of the null to the plateau, the median of the last three "
+        "checkpoints (hollow), with 95 % intervals. Thin: from where the curve itself is first above to where it last "
+        "comes from below. An arrow to the right: never, or the curve falls back; to the left: before the first step. "
+        f"Half way: {join_panels(panels)}."
     )
 
 
 def _onset(rows: pl.DataFrame) -> str:
-    """`step 8 (4 to 16)`, `never`, `before the first step`."""
+    """`step 8 (4 to 16)`, `never`, `rises and falls`, `before the first step`."""
     if rows.is_empty():
         return "?"
     row = rows.row(0, named=True)
     if row["t"] is None:
-        return {"never": "never", "before": "before the first step"}.get(row["censored"], "?")
+        return _NO_ONSET.get(row["censored"], "?")
     low, high = ("…" if end is None else f"{end:.0f}" for end in (row["low"], row["high"]))
     return f"step {row['t']:.0f} ({low} to {high})"
 

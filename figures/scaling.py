@@ -12,7 +12,8 @@ from figures.style import CURVES
 from figures.training_axis import largest_fit, plot_chance
 
 PANEL = ["dtype", "control", "task", "n_shots"]
-CRITERION = "half"
+LEAD, ONSET = "area", "half"
+"""The criteria of the leads and of the onsets that are drawn."""
 LEADS = ("T1", "Held-out T1", "Cross-seed T1", "COMP RW")
 ONSETS = ("Full", "Held-out T1", "COMP RW")
 _LEGEND = {
@@ -21,14 +22,18 @@ _LEGEND = {
     "Cross-seed T1": "Cross-seed T1: chosen under other demonstrations",
     "COMP RW": "COMP RW: components reweighted",
     "Full": "Full: the whole model",
+    "grid_limited": "grid-limited: half of the checkpoints give another lead",
 }
 
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
     """One column per task and number of shots: lead over the full model above, onset in tokens below, against size."""
+    shown = table.filter(pl.col("criterion").is_in([LEAD, ONSET]), ~pl.col("centred"))
     return column_pages(
         "scaling",
-        table.filter(criterion=CRITERION, centred=False).partition_by(PANEL, maintain_order=True),
+        table.filter(pl.col("criterion").is_in([LEAD, ONSET]), ~pl.col("centred")).partition_by(
+            PANEL, maintain_order=True
+        ),
         [("lead over Full, doublings", _draw_leads), ("tokens until half way", _draw_onsets)],
         lambda panel: panel_title({**panel.row(0, named=True), "model": ""}, name_model=False),
         legend=_LEGEND,
@@ -39,28 +44,33 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
 
 def _draw_leads(axes: Axes, panel: pl.DataFrame) -> None:
     for curve in LEADS:
-        _plot_over_size(axes, panel, curve, "lead")
+        rows = _plot_over_size(axes, panel.filter(criterion=LEAD), curve, "lead")
+        limited = rows.filter("grid_limited")
+        if len(limited):
+            look = {"marker": "x", "linestyle": "none", "color": "0.2", "markersize": 6, "label": "grid_limited"}
+            axes.plot(np.log10(limited["n_parameters"].to_numpy()), limited["lead"].to_numpy(), **look)
     plot_chance(axes, 0)
 
 
 def _draw_onsets(axes: Axes, panel: pl.DataFrame) -> None:
     for curve in ONSETS:
-        _plot_over_size(axes, panel, curve, "onset_tokens")
+        _plot_over_size(axes, panel.filter(criterion=ONSET), curve, "onset_tokens")
     axes.set_yscale("log")
     sizes = panel["n_parameters"].unique().sort().to_list()
     axes.set_xticks(np.log10(sizes), [_format_size(size) for size in sizes], rotation=45, fontsize=6.5)
 
 
-def _plot_over_size(axes: Axes, panel: pl.DataFrame, curve: str, y: str) -> None:
-    """The column `y` of a curve's largest fit, with its interval."""
+def _plot_over_size(axes: Axes, panel: pl.DataFrame, curve: str, y: str) -> pl.DataFrame:
+    """The column `y` of a curve's largest fit, with its interval; the rows that are drawn."""
     rows = largest_fit(panel.filter(curve=curve)).filter(pl.col(y).is_not_null()).sort("n_parameters")
     if rows.is_empty():
-        return
+        return rows
     look = CURVES[curve]
     x, values = np.log10(rows["n_parameters"].to_numpy()), rows[y].to_numpy()
     axes.plot(x, values, label=curve, **look)
     low, high = (rows[f"{y}_{end}"].fill_null(rows[y]).to_numpy() for end in ("low", "high"))
     axes.vlines(x, low, high, color=look["color"], linewidth=0.9)
+    return rows
 
 
 def _format_size(n: int) -> str:
@@ -71,7 +81,7 @@ def _format_size(n: int) -> str:
 def caption(table: pl.DataFrame) -> str:
     """Leads of held-out T1 in the smallest and in the largest model."""
     panels = []
-    for panel in table.filter(criterion=CRITERION, centred=False, curve="Held-out T1").partition_by(
+    for panel in table.filter(criterion=LEAD, centred=False, curve="Held-out T1").partition_by(
         PANEL, maintain_order=True
     ):
         rows = panel.sort("n_parameters")
@@ -79,8 +89,9 @@ def caption(table: pl.DataFrame) -> str:
         ends = [f"{short_model(row['model'])} {format_number(row['lead'])}" for row in (smallest, largest)]
         panels.append(f"{panel['task'][0]}, {panel['n_shots'][0]}-shot: {join_words(ends)}")
     return (
-        "Lead of components over the full model in doublings of training, and tokens seen until a curve is half way "
-        "from chance to its last value, against the size in the model's name. Lead of held-out T1: "
+        "Lead of components over the full model, the area between their curves in doublings of training, and tokens "
+        "seen until a curve is half way from the null to its plateau, against the size in the model's name; a cross: "
+        "half of the checkpoints give another lead. Lead of held-out T1: "
         f"{join_panels(panels)}."
     )
 

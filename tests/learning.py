@@ -1,7 +1,7 @@
 """Simulated answers: components and a full model that learn at known times, or never, as steps store them."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Design:
         of_answer: SD of what shifts single answers.
         known: accuracy where the answer is known.
         persistence: probability that a guess is the one of the step before.
+        forgotten: step -> the share of known answers that is guessed there, of components and of the full model.
+        random_templates: whether templates shift `learns_at` at random, from sweep to sweep, as seeds do.
     """
 
     learns_at: tuple[float, ...] = (6.0, 6.3, 6.6, 7.5, np.inf, np.inf)
@@ -41,6 +43,8 @@ class Design:
     own: float = 0.4
     known: float = 0.96
     persistence: float = 0.7
+    forgotten: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    random_templates: bool = False
 
     @property
     def common(self) -> CommonPrompts:
@@ -66,7 +70,11 @@ def simulate(design: Design, seed: int) -> dict[int, StepAnswers]:
     for step, position in zip(STEPS, log2_steps(STEPS), strict=True):
         keeps_guess = rng.random(shape) < design.persistence
         guess = np.where(keeps_guess, guess, rng.integers(0, design.n_labels, shape, np.uint8))
-        labels = np.where(position > known_from, known, guess)
+        is_known = position > known_from
+        if step in design.forgotten:
+            of_components, of_full = design.forgotten[step]
+            is_known &= rng.random(shape) >= [*[of_components] * len(design.learns_at), of_full]
+        labels = np.where(is_known, known, guess)
         names = tuple(f"L0H{i}" for i in range(len(design.learns_at)))
         answers[step] = StepAnswers(
             common.group, step, None, common.prompts, names, common.example_id, gold, design.n_labels,
@@ -92,7 +100,8 @@ def _shifts(design: Design, rng: np.random.Generator, n: int) -> np.ndarray:
         shared, single = rng.normal(0, sd, (*shape, 1)), rng.normal(0, sd, (*shape, n))
         return np.sqrt(1 - design.own) * shared + np.sqrt(design.own) * single
 
-    template = np.linspace(-1, 1, t)[:, None, None, None] * design.of_template
+    fixed = np.linspace(-1, 1, t)[:, None, None, None] * design.of_template
+    template = both(design.of_template, (t, 1, 1)) if design.random_templates else fixed
     seed = both(design.of_seed, (1, s, 1))
     prompt = both(design.of_prompt, (t, s, 1))
     example = both(design.of_example, (1, 1, e))

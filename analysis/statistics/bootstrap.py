@@ -42,6 +42,10 @@ class Bootstrap:
     by_examples_per_seed: np.ndarray
     by_seeds: np.ndarray
 
+    def at(self, some: slice) -> "Bootstrap":
+        """The same at some of the steps."""
+        return Bootstrap(self.mean[some], self.by_examples[some], self.by_examples_per_seed[some], self.by_seeds[some])
+
 
 def bootstrap(mean: np.ndarray, by_seed: np.ndarray, resampled: np.ndarray, *, seed: int = SEED) -> Bootstrap:
     """A curve's changes.

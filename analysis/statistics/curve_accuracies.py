@@ -94,8 +94,8 @@ class CurveAccuracies:
         observed: curve -> step -> (prompt,).
         null: curve -> step -> (prompt, permutation), those of the null.
         shuffled: curve -> step -> (permutation,), mean over prompts of `N_SHUFFLED` further ones.
-        resampled: curve -> step -> (seed, replicate), means over each seed's prompts with examples resampled.
-        swapped: curve -> step -> (replicate,), mean over prompts with label words swapped.
+        resampled: curve -> step -> (prompt, replicate), with examples resampled.
+        swapped: curve -> step -> (prompt, replicate), with label words swapped.
         best: kind -> step -> (prompt, replicate), index of the component that is T1.
         tokens_seen: step -> tokens.
     """
@@ -108,16 +108,15 @@ class CurveAccuracies:
     best: ByStep = field(default_factory=lambda: defaultdict(dict))
     tokens_seen: dict[int, int | None] = field(default_factory=dict)
 
-    def add(self, kind: str, curve: str, step: int, accuracy: np.ndarray, seed_of: np.ndarray) -> None:
+    def add(self, kind: str, curve: str, step: int, accuracy: np.ndarray) -> None:
         """Add one curve's (prompt, replicate) at one step; of permuted labels, replicate 0 is the truth."""
         if kind == PERMUTED:
             self.observed[curve][step] = accuracy[:, 0].astype(np.float64)
             self.null[curve][step] = accuracy[:, 1:-N_SHUFFLED].astype(np.float32)
             self.shuffled[curve][step] = mean_over_prompts(accuracy[:, -N_SHUFFLED:])
-        elif kind == RESAMPLED:
-            self.resampled[curve][step] = mean_by_seed(accuracy, seed_of).astype(np.float32)
         else:
-            self.swapped[curve][step] = mean_over_prompts(accuracy)
+            by_curve = self.resampled if kind == RESAMPLED else self.swapped
+            by_curve[curve][step] = accuracy.astype(np.float32)
 
 
 def mean_over_prompts(values: np.ndarray) -> np.ndarray:
@@ -146,7 +145,7 @@ def score_choices(last_first: Iterable[StepAnswers], design: Design) -> CurveAcc
         full = credit_counts(answers.full_labels, answers.full_tied, answers.n_labels, unit)
         for kind, replicates in design.replicates.items():
             accuracy = replicates.of_single_answers(full) / (len(design.gold) * unit)
-            accuracies.add(kind, FULL, step, accuracy, design.seed_of)
+            accuracies.add(kind, FULL, step, accuracy)
         _score_components(accuracies, answers, design, unit, last)
     return accuracies
 
@@ -167,7 +166,7 @@ def score_traced(
             for i in np.flatnonzero(first_above >= 0).tolist():
                 component = best[int(first_above[i])][i]
                 traced[i] = replicates.traced(i, answers.credit_counts(i, unit), component)
-            accuracies.add(kind, FIRST, answers.step, traced / (len(design.gold) * unit), design.seed_of)
+            accuracies.add(kind, FIRST, answers.step, traced / (len(design.gold) * unit))
 
 
 def _score_components(accuracies: CurveAccuracies, answers: StepAnswers, design: Design, unit: int, last: int) -> None:
@@ -187,7 +186,7 @@ def _score_components(accuracies: CurveAccuracies, answers: StepAnswers, design:
         if curve == _BEST:
             accuracies.best[kind][answers.step] = values.astype(np.uint16)
         else:
-            accuracies.add(kind, curve, answers.step, values, design.seed_of)
+            accuracies.add(kind, curve, answers.step, values)
 
 
 def _score_template(

@@ -4,7 +4,7 @@ Every curve is an accuracy per (step, prompt): of the full model, of a component
 (`analysis.statistics.component_choice`), or of a fit on a few labels (`analysis.statistics.stored_fits`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,7 +32,8 @@ from analysis.statistics.curve_accuracies import (
     score_choices,
     score_traced,
 )
-from analysis.statistics.onset import band, log2_steps, onset_of
+from analysis.statistics.onset import band, isotonic_onset, log2_steps
+from analysis.statistics.plateau import with_plateau
 from analysis.statistics.stored_fits import StoredFit, stored_fits
 from dynamics.results.places import Place
 
@@ -59,9 +60,9 @@ class Curve:
         values: (step, prompt) accuracies; NaN for a prompt that has none.
         null: (step, prompt, permutation), the same with permuted labels.
         shuffled: (step, permutation), mean over prompts of further permutations, as curves to be tested.
-        swapped: (step, replicate), mean over prompts with label words swapped; None where seeds share their words.
-        by_seed: (step, seed), means over the prompts of each seed; NaN for a seed that has none.
-        resampled: (step, seed, replicate), the same with examples resampled.
+        swapped: (step, prompt, replicate), with label words swapped; None where seeds share their words.
+        resampled: (step, prompt, replicate), with examples resampled.
+        seed_of: (prompt,) index of the demonstration seed.
     """
 
     name: str
@@ -72,8 +73,8 @@ class Curve:
     null: np.ndarray
     shuffled: np.ndarray
     swapped: np.ndarray | None
-    by_seed: np.ndarray
     resampled: np.ndarray
+    seed_of: np.ndarray
 
     @property
     def keys(self) -> dict[str, object]:
@@ -102,9 +103,29 @@ class Curve:
         return mean_over_prompts(self.null.transpose(1, 0, 2))
 
     @property
+    def mean_swapped(self) -> np.ndarray | None:
+        """(step, replicate), the mean with label words swapped."""
+        return None if self.swapped is None else mean_over_prompts(self.swapped.transpose(1, 0, 2))
+
+    @property
     def bootstrap(self) -> Bootstrap:
         """The mean with examples and seeds resampled."""
-        return bootstrap(self.mean, self.by_seed, self.resampled)
+        by_seed = mean_by_seed(self.values.T, self.seed_of).T
+        resampled = mean_by_seed(self.resampled.transpose(1, 0, 2), self.seed_of).transpose(1, 0, 2)
+        return bootstrap(self.mean, by_seed, resampled)
+
+    def of_prompts(self, prompts: Sequence[int]) -> "Curve":
+        """The same of some prompts; `shuffled`, which is kept as a mean over all of them, is empty."""
+        index = list(prompts)
+        return replace(
+            self,
+            values=self.values[:, index],
+            null=self.null[:, index],
+            shuffled=self.shuffled[:, :0],
+            swapped=None if self.swapped is None else self.swapped[:, index],
+            resampled=self.resampled[:, index],
+            seed_of=np.unique(self.seed_of[index], return_inverse=True)[1],
+        )
 
 
 @dataclass(frozen=True)
@@ -183,12 +204,13 @@ def component_curves(
 def _first_above_null(accuracies: CurveAccuracies, common: CommonPrompts) -> np.ndarray:
     """(prompt,) the step from which on each prompt's T1 exceeds its own null; -1 where it never does.
 
-    The band holds for the whole curve of one prompt at `LEVEL`.
+    By the isotonic fit of its curve; the band holds for the whole curve of one prompt at `LEVEL`.
     """
     values, null = (
         np.stack([by_step[step] for step in common.steps]) for by_step in (accuracies.observed[T1], accuracies.null[T1])
     )
-    index = onset_of(log2_steps(common.steps), values - band(null, LEVEL)).step
+    margins = with_plateau(values) - band(with_plateau(null), LEVEL)
+    index = isotonic_onset(log2_steps(common.steps), margins).step
     return np.where(index >= 0, np.array(common.steps)[index], -1)
 
 
@@ -215,8 +237,8 @@ def _curve(
         null=stacked(accuracies.null[name]),
         shuffled=stacked(accuracies.shuffled[name]),
         swapped=stacked(accuracies.swapped[name]) if SWAPPED in design.replicates else None,
-        by_seed=mean_by_seed(values.T, design.seed_of).T,
         resampled=stacked(accuracies.resampled[name]),
+        seed_of=design.seed_of,
     )
 
 
@@ -227,6 +249,6 @@ def _fit_curve(fit: StoredFit, common: CommonPrompts, design: Design) -> Curve:
         for kind, replicates in design.replicates.items():
             accuracy = replicates.of_single_answers(credit) / (len(design.gold) * unit)
             accuracy = np.where(fit.has_answers[:, None], accuracy, np.nan)
-            accuracies.add(kind, fit.name, step, accuracy, design.seed_of)
+            accuracies.add(kind, fit.name, step, accuracy)
     own = {"centred": fit.centred, "variant": fit.variant, "n_labelled": fit.n_labelled}
     return _curve(fit.name, accuracies, common, design, **own)

@@ -14,7 +14,7 @@ GOLD = np.arange(100) % 2
 def test_every_curve_of_every_sized_model_has_its_tokens(tmp_path: Path) -> None:
     store = new_store(tmp_path / "out")
     for model, late in (("pythia-70m", 3), ("pythia-1b", 2), ("unsized", 2)):
-        for i, step in enumerate((1, 2, 4, 8)):
+        for i, step in enumerate((1, 2, 4, 8, 16, 32)):
             for seed in (0, 1):
                 best, full = (0.9 if i >= late - 1 else 0.5), (0.9 if i >= late else 0.5)
                 keys = {"model": model, "step": step, "tokens_seen": 1000 * step, "demo_seed": seed}
@@ -26,12 +26,16 @@ def test_every_curve_of_every_sized_model_has_its_tokens(tmp_path: Path) -> None
     beside = table.join(analysis.run("onsets", store.root), on=key).drop_nulls("onset")
     assert beside["onset"].to_list() == beside["t"].to_list()
     assert beside["onset_tokens"].to_list() == pytest.approx((beside["t"] * 1000).to_list())
-    leads = analysis.run("leads", store.root)
+    leads = analysis.run("leads", store.root).filter(template="")
     ahead = table.join(leads, on=key, suffix="_there").drop_nulls("lead")
     assert ahead["lead"].to_list() == ahead["lead_there"].to_list()
     assert ahead.select("lead_low", "lead_high").rows() == ahead.select("low", "high").rows()
     assert beside.select("onset_low", "onset_high").rows() == beside.select("low", "high").rows()
-    assert ahead.filter(criterion="half", curve="T1", centred=False)["lead"].to_list() == pytest.approx([1, 1])
+    assert ahead.filter(criterion="half", curve="T1", centred=False)["lead"].to_list() == pytest.approx([1, 1], abs=0.1)
+    area = table.filter(criterion="area", centred=False)
+    assert area.filter(curve="T1")["lead"].to_list() == pytest.approx([1, 1], abs=0.2)
+    assert area["onset"].null_count() == len(area)
+    assert area["last_step"].unique().to_list() == [32]
     assert table.filter(curve="Full")["lead"].null_count() == len(table.filter(curve="Full"))
 
 

@@ -47,13 +47,29 @@ def test_an_onset_is_a_head_with_its_interval() -> None:
     assert "Full step 32 (16 to …)" in onsets.caption(table)
 
 
-@pytest.mark.parametrize(("censored", "marker", "side"), [("never", ">", 1), ("before", "<", 0)])
-def test_what_lies_outside_the_steps_is_an_arrow(censored: str, marker: str, side: int) -> None:
+def test_the_bracket_is_a_thin_line_to_the_edge_where_it_has_no_end() -> None:
+    rows = [row(first_passage=2.0, last_exit=16.0), row(curve="Full", first_passage=4.0, last_exit=None)]
+    (axes,) = onsets.draw(pl.DataFrame(rows, infer_schema_length=None))["onsets"].axes
+    thin = [line for line in axes.lines if line.get_marker() == "|"]
+    assert [np.asarray(line.get_xdata()).tolist() for line in thin] == [[1.0, 4.0], [2.0, axes.get_xlim()[1]]]
+    (without,) = onsets.draw(pl.DataFrame([row()], infer_schema_length=None))["onsets"].axes
+    assert not [line for line in without.lines if line.get_marker() == "|"]
+
+
+@pytest.mark.parametrize(
+    ("censored", "marker", "side", "words"),
+    [
+        ("never", ">", 1, "T1 never"),
+        ("falls", ">", 1, "T1 rises and falls"),
+        ("before", "<", 0, "T1 before the first step"),
+    ],
+)
+def test_what_lies_outside_the_steps_is_an_arrow(censored: str, marker: str, side: int, words: str) -> None:
     table = pl.DataFrame([row(t=None, low=None, high=None, censored=censored)], infer_schema_length=None)
     table = table.with_columns(pl.col("t", "low", "high").cast(pl.Float64))
     (axes,) = onsets.draw(table)["onsets"].axes
     assert heads(axes)[-0.16] == (axes.get_xlim()[side], marker)
-    assert censored in onsets.caption(table)
+    assert words in onsets.caption(table)
 
 
 def test_fits_are_told_apart_by_name() -> None:
@@ -64,19 +80,54 @@ def test_fits_are_told_apart_by_name() -> None:
     assert "COMP RW, official code, K = 24" in names
 
 
-def test_a_lead_is_a_head_and_a_bound_an_arrow() -> None:
-    shared = {**GROUP, **FIT, "curve": "Held-out T1", "n_seeds_ahead": 5, "n_seeds_behind": 0, "p_sign_seeds": 0.0625}
-    half = {**shared, "criterion": "half", "lead": 0.5, "low": 0.25, "high": None, "bound": "", "undefined": 0.0}
-    null = {**shared, "criterion": "null", "lead": 3.0, "low": 2.0, "high": 4.0, "bound": "at least", "undefined": 0.0}
-    table = pl.DataFrame([half, null], infer_schema_length=None)
+def lead_row(**columns: object) -> dict[str, object]:
+    """A row of `leads`: .5 doublings by area, all templates, unless told otherwise."""
+    defaults = {"curve": "Held-out T1", "template": "", "criterion": "area", "lead": 0.5, "low": 0.25, "high": 1.0}
+    defaults |= {"bound": "", "reason": "", "undefined": 0.0, "grid_limited": False, "n_templates": 3}
+    defaults |= {"templates_low": None, "templates_high": None}
+    return {**GROUP, **FIT, **defaults, **columns}
+
+
+def leads_of(*rows: dict[str, object]) -> tuple[Axes, str]:
+    table = pl.DataFrame(list(rows), infer_schema_length=None)
     (axes,) = leads.draw(table)["leads"].axes
-    assert heads(axes)[0.16] == (0.5, "o")
-    assert heads(axes)[-0.16] == (3.0, ">")
-    assert bars(axes, 0.16) == [[0.25, pytest.approx(axes.get_xlim()[1])]]
-    without_interval = {**half, "low": None, "undefined": None}
-    (axes,) = leads.draw(pl.DataFrame([without_interval], infer_schema_length=None))["leads"].axes
-    assert bars(axes, 0.16) == []
-    assert "t, 4-shot: .50 (.25 to …; 5 seeds ahead, 0 behind, p = .062)" in leads.caption(table)
+    return axes, leads.caption(table)
+
+
+def test_a_lead_is_a_head_and_a_bound_an_arrow() -> None:
+    half = lead_row(criterion="half", lead=0.75, low=0.5, high=None)
+    null = lead_row(criterion="null", lead=3.0, low=2.0, high=4.0, bound="at least")
+    axes, _ = leads_of(lead_row(), half, null)
+    assert heads(axes) == {-0.27: (0.5, "s"), 0.0: (0.75, "o"), 0.27: (3.0, ">")}
+    assert bars(axes, -0.27) == [[0.25, 1.0]]
+    assert bars(axes, 0.0) == [[0.5, pytest.approx(axes.get_xlim()[1])]]
+    axes, caption = leads_of(lead_row(low=None, high=None, undefined=None))
+    assert bars(axes, -0.27) == []
+    assert "t, 4-shot: .50 (… to …)" in caption
+
+
+def test_a_lead_that_the_grid_limits_is_crossed_out_and_named() -> None:
+    axes, caption = leads_of(lead_row(grid_limited=True))
+    assert heads(axes)[-0.27] == (0.5, "x")
+    assert "grid_limited" in [line.get_label() for line in axes.lines]
+    assert "t, 4-shot: .50 (.25 to 1.00; grid-limited)" in caption
+    assert "grid_limited" not in [line.get_label() for line in leads_of(lead_row())[0].lines]
+
+
+def test_templates_are_ticks_and_three_are_called_few() -> None:
+    single = [lead_row(template=name, lead=lead) for name, lead in (("a", 0.1), ("b", 0.9))]
+    axes, caption = leads_of(lead_row(templates_low=-0.5, templates_high=1.5), *single)
+    (ticks,) = [line for line in axes.lines if line.get_label() == "template"]
+    assert np.asarray(ticks.get_xdata()).tolist() == [0.1, 0.9]
+    assert len([line for line in axes.lines if line.get_marker() == "s" and len(np.asarray(line.get_xdata()))]) == 1
+    assert "over 3 templates, which are few, −.50 to 1.50" in caption
+    many = lead_row(templates_low=-0.5, templates_high=1.5, n_templates=8)
+    assert "over 8 templates −.50 to 1.50" in leads_of(many)[1]
+
+
+def test_a_lead_that_is_not_there_says_why() -> None:
+    none = lead_row(lead=None, low=None, high=None, bound="undefined", reason="neither emerges")
+    assert "t, 4-shot: none: neither emerges" in leads_of(none, lead_row(criterion="half"))[1]
 
 
 def test_components_are_in_the_order_of_their_onsets() -> None:
@@ -94,16 +145,22 @@ def test_components_are_in_the_order_of_their_onsets() -> None:
 
 def test_leads_and_onsets_are_over_the_size_of_the_model() -> None:
     sized = [
-        {**GROUP, **FIT, "model": model, "n_parameters": n_parameters(model), "curve": curve, "criterion": "half"}
-        | {"lead": lead, "lead_low": lead, "lead_high": lead, "onset_tokens": 1e9, "onset_tokens_low": 5e8}
+        {**GROUP, **FIT, "model": model, "n_parameters": n_parameters(model), "curve": curve, "criterion": criterion}
+        | ({"lead": lead, "lead_low": lead, "lead_high": lead, "grid_limited": lead > 1} if criterion == "area" else {})
+        | ({"lead": -9.0, "onset_tokens": 1e9, "onset_tokens_low": 5e8} if criterion == "half" else {})
         for model, lead in (("a/pythia-70m", 1.0), ("a/pythia-1.4b", 2.0))
         for curve in ("Full", "Held-out T1")
+        for criterion in ("area", "half")
     ]
     table = pl.DataFrame(sized, schema=SCHEMA)
     above, below = scaling.draw(table)["scaling"].axes
     (line,) = [line for line in above.lines if line.get_label() == "Held-out T1"]
     assert np.asarray(line.get_ydata()).tolist() == [1.0, 2.0]
     assert [label.get_text() for label in below.get_xticklabels()] == ["70M", "1.4B"]
+    (crosses,) = [
+        line for line in above.lines if line.get_label() == "grid_limited" and len(np.asarray(line.get_xdata()))
+    ]
+    assert np.asarray(crosses.get_ydata()).tolist() == [2.0]
     assert "pythia-70m 1.00 and pythia-1.4b 2.00" in scaling.caption(table)
 
 
