@@ -31,9 +31,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
     shown = table.filter(pl.col("criterion").is_in([LEAD, ONSET]), ~pl.col("centred"))
     return column_pages(
         "scaling",
-        table.filter(pl.col("criterion").is_in([LEAD, ONSET]), ~pl.col("centred")).partition_by(
-            PANEL, maintain_order=True
-        ),
+        shown.partition_by(PANEL, maintain_order=True),
         [("lead over Full, doublings", _draw_leads), ("tokens until half way", _draw_onsets)],
         lambda panel: panel_title({**panel.row(0, named=True), "model": ""}, name_model=False),
         legend=_LEGEND,
