@@ -6,6 +6,12 @@ labels emerges with probability 1 %, so among a thousand of them ten do. `null o
 group together: with probability 99 % none does. `half` is half way from the mean of a component's null to its plateau,
 for components that are above their own `null` there.
 
+A `discovery` is a component whose answers are related to the labels at some step: its largest accuracy over steps, in
+SDs above the permuted ones, has a p-value (`p_null`) that stays at most 5 % when adjusted (`q`, Benjamini-Hochberg) for
+all components, tasks, shots and models in the results; each control is a family of its own. So among discoveries at
+most 5 % are false on average, where components are independent or depend on each other positively; `null of any
+component` instead leaves no false one in a group. With `emerges`, it says that the relation has lasted.
+
 Predictions are summed over prompts, whose labels are permuted and resampled alike, so that one step costs one matrix
 product whatever the number of prompts. They are read once for the levels and once for the replicates, of as many
 components at a time as memory allows.
@@ -24,6 +30,7 @@ from analysis.statistics.bootstrap import examples_only, seed_weights
 from analysis.statistics.criteria import HALF, NULL, Margins, above, above_share
 from analysis.statistics.curve_accuracies import PERMUTED, RESAMPLED, Design
 from analysis.statistics.curves import LEVEL, read_design
+from analysis.statistics.discoveries import FDR, benjamini_hochberg, tail_p
 from analysis.statistics.onset import (
     NEVER,
     Onset,
@@ -62,6 +69,7 @@ SCHEMA: Schema = {
     "never": pl.Float64,
     "before": pl.Float64,
     "level": pl.Float64,
+    "p_null": pl.Float64,
     "first": pl.Float64,
     "plateau": pl.Float64,
     "final": pl.Float64,
@@ -81,14 +89,30 @@ def component_onsets(results: Place) -> pl.DataFrame:
     Returns:
         One row per (model, dtype, control, task, n_shots, component, criterion): kind, layer, head; the columns of
         `analysis.onsets` that describe the onset (emerges, step, t, low, high, step_before, step_after, censored,
-        never, before, level); first, final: accuracy at the first and last checkpoint, and the plateau; chance,
-        resampled, n_prompts, n_seeds, n_examples, n_components, last_step.
+        never, before, level); p_null (`statistics.discoveries`), q, discovery, equal in all rows of a component; first,
+        final: accuracy at the first and last checkpoint, and the plateau; chance, resampled, n_prompts, n_seeds,
+        n_examples, n_components, last_step.
 
     Raises:
         StoreError: no finished unit has predictions of components at every step.
     """
     rows = [row for common in all_common_prompts(results) for row in _rows(results, common)]
-    return pl.DataFrame(rows, schema=SCHEMA).sort(*GROUP, "criterion", "layer", "kind", "head", maintain_order=True)
+    table = with_discoveries(pl.DataFrame(rows, schema=SCHEMA))
+    return table.sort(*GROUP, "criterion", "layer", "kind", "head", maintain_order=True)
+
+
+def with_discoveries(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with q and discovery beside p_null, adjusted over all rows of a criterion and control."""
+    family = ["control", "criterion"]
+    adjusted = pl.col("p_null").map_batches(_adjusted, return_dtype=pl.Float64).over(family)
+    table = table.with_columns(q=adjusted).with_columns(discovery=pl.col("q") <= FDR)
+    names = [name for name in table.columns if name not in ("q", "discovery")]
+    after = names.index("p_null") + 1
+    return table.select(*names[:after], "q", "discovery", *names[after:])
+
+
+def _adjusted(p: pl.Series) -> pl.Series:
+    return pl.Series(benjamini_hochberg(p.to_numpy()))
 
 
 @dataclass(frozen=True)
@@ -100,6 +124,7 @@ class _Observed:
         accuracy: (step, component), mean over prompts.
         floor: (step, component), mean of the null.
         null, null_of_any: (step + 1, component), bands; the last row is the plateau's.
+        p: (component,) of the largest accuracy over steps and of the plateau, in SDs above the permuted ones.
     """
 
     components: tuple[str, ...]
@@ -107,6 +132,7 @@ class _Observed:
     floor: np.ndarray
     null: np.ndarray
     null_of_any: np.ndarray
+    p: np.ndarray
 
     def margins(self, some: slice) -> dict[str, Margins]:
         """Criterion -> margins of some components: (step, component, ...) -> (step + 1, component, ...)."""
@@ -152,6 +178,7 @@ def _rows(results: Place, common: CommonPrompts) -> Iterator[dict[str, object]]:
                         replicates[:, [i]],
                         has_fixed_level=criterion != HALF,
                     ),
+                    "p_null": float(observed.p[first + i]),
                     "first": accuracy[0, i],
                     "plateau": plateau(accuracy[:, i]),
                     "final": accuracy[-1, i],
@@ -203,7 +230,7 @@ def _onset_columns(
 def _observe(steps: Iterable[StepAnswers], design: Design, n_late: int) -> _Observed:
     """First reading: accuracies, and the levels they are compared with."""
     accuracy, means, sds, components = [], [], [], ()
-    maxima = np.array(-np.inf)
+    maxima = largest = np.array(-np.inf)
     late: deque[np.ndarray] = deque(maxlen=n_late)
     for answers in steps:
         credit, unit = _sum_over_prompts(answers, range(len(answers.prompts)))
@@ -212,10 +239,12 @@ def _observe(steps: Iterable[StepAnswers], design: Design, n_late: int) -> _Obse
         late.append(permuted[1:-N_SHUFFLED].T)
         accuracy.append(permuted[0])
         mean, sd, maxima = _moments(late[-1], maxima)
+        largest = np.maximum(largest, standardised(permuted[:1].T, mean, sd)[:, 0])
         means.append(mean)
         sds.append(sd)
         components = answers.components
     mean, sd, maxima = _moments(np.median(np.stack(late), 0), maxima)
+    largest = np.maximum(largest, standardised(np.median(accuracy[-n_late:], 0)[:, None], mean, sd)[:, 0])
     means, sds = np.stack([*means, mean]), np.stack([*sds, sd])
     return _Observed(
         components,
@@ -223,6 +252,7 @@ def _observe(steps: Iterable[StepAnswers], design: Design, n_late: int) -> _Obse
         means[:-1],
         means + sds * upper_quantile(maxima, LEVEL),
         means + sds * upper_quantile(maxima.max(0), LEVEL),
+        tail_p(largest, maxima),
     )
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from analysis.reading.answers import StepAnswers, read_all_answers, split_prompt
 from analysis.reading.credit import credit_at_gold
 from analysis.reading.groups import GROUP_SCHEMA, constant_columns
+from analysis.statistics.component_choice import most_accurate
 from analysis.statistics.confusion import accuracy, confusion
 from analysis.statistics.top_components import TOP
 from analysis.statistics.variance import SOURCES, VarianceSplit, split_variance
@@ -86,10 +87,11 @@ def _split_components(answers: StepAnswers) -> VarianceSplit:
 
 def _split_best(answers: StepAnswers, components: VarianceSplit) -> VarianceSplit:
     """Full, T1 and top-5 as subjects."""
-    winner = accuracy(confusion(answers)).argmax(1)
+    winner = most_accurate(accuracy(confusion(answers)), answers.gaps)
     full = credit_at_gold(answers.full_labels, answers.full_tied, answers.gold)
     best = np.stack([_hits(answers, np.array([j]))[p, :, 0] for p, j in enumerate(winner)])
-    top = np.argsort(-np.round(components.accuracy, 9), kind="stable")[:TOP]
+    gaps = np.zeros(len(answers.components)) if answers.gaps is None else answers.gaps.mean(0)
+    top = np.lexsort((-gaps, -np.round(components.accuracy, 9)))[:TOP]
     top_mean = _hits(answers, np.sort(top)).mean(2)
     return split_variance(_prompts(answers), np.stack([full, best, top_mean], 2), answers.gold)
 

@@ -23,6 +23,7 @@ from analysis.reading.accuracies import (
 )
 from analysis.reading.groups import GROUP_SCHEMA, Group
 from analysis.reading.task_facts import SETTING, comparable_groups, n_labels, transfer_sources
+from analysis.statistics.component_choice import most_accurate
 from dynamics.results.places import Place
 
 _SCHEMA = {
@@ -81,7 +82,7 @@ def _by_prompt(source: StepAccuracies, target: StepAccuracies, full: FullAccurac
     if not pairs:
         return {}
     i, j = np.array(pairs).T
-    winner, accuracy = source.accuracy[i].argmax(1), target.accuracy[j]
+    winner, accuracy = most_accurate(source.accuracy, source.gaps)[i], target.accuracy[j]
     transferred, best = accuracy[np.arange(len(j)), winner], accuracy.max(1)
     prompts = [target.prompts[n] for n in j]
     return {
@@ -93,9 +94,14 @@ def _by_prompt(source: StepAccuracies, target: StepAccuracies, full: FullAccurac
     }
 
 
+def _best_on_average(step: StepAccuracies) -> int:
+    gaps = None if step.gaps is None else step.gaps.mean(0, keepdims=True)
+    return int(most_accurate(step.accuracy.mean(0, keepdims=True), gaps)[0])
+
+
 def _by_task(source: StepAccuracies, target: StepAccuracies, full: FullAccuracy) -> Row:
     """Chosen on the mean over the source's prompts."""
-    winner, best = int(source.accuracy.mean(0).argmax()), int(target.accuracy.mean(0).argmax())
+    winner, best = _best_on_average(source), _best_on_average(target)
     return {
         "matched": "task",
         "n_prompts": len(target.prompts),

@@ -22,6 +22,7 @@ class Scores:
         mean_margin: (component,), mean of the gold contribution less the largest other, in logits.
         label_share: (component, label), share of examples on which each label is predicted.
         entropy: (component,), of label_share, in bits.
+        mean_gap: (component,), mean of `gap`, in logits.
     """
 
     accuracy: np.ndarray
@@ -29,6 +30,7 @@ class Scores:
     mean_margin: np.ndarray
     label_share: np.ndarray
     entropy: np.ndarray
+    mean_gap: np.ndarray
 
 
 def credit(values: np.ndarray) -> np.ndarray:
@@ -106,6 +108,17 @@ def margin(values: np.ndarray, gold: np.ndarray) -> np.ndarray:
     return at_gold(values, gold) - np.where(is_gold, -np.inf, values).max(-1)
 
 
+def gap(values: np.ndarray) -> np.ndarray:
+    """Largest value less the second largest: how sure a prediction is, right or wrong. (..., label) -> (...)."""
+    top_two = np.partition(values, -2, -1)[..., -2:]
+    return top_two[..., 1] - top_two[..., 0]
+
+
+def mean_gap(values: np.ndarray) -> np.ndarray:
+    """Mean of `gap` over rows: (row, component, label) -> (component,) float64, in logits."""
+    return gap(values).mean(0, dtype=np.float64)
+
+
 def score(contributions: np.ndarray, gold: np.ndarray) -> Scores:
     """Scores of every component as a classifier that predicts the label of its largest contribution.
 
@@ -123,4 +136,5 @@ def score(contributions: np.ndarray, gold: np.ndarray) -> Scores:
         mean_margin=margin(contributions, gold).mean(0, dtype=np.float64),
         label_share=share,
         entropy=-(share * np.log2(np.where(share > 0, share, 1))).sum(-1),
+        mean_gap=mean_gap(contributions),
     )

@@ -23,6 +23,7 @@ from figures import (
     leads,
     onsets,
     paper_dynamics,
+    refit_null,
     reweighting_gain,
     scaling,
     seed_matching,
@@ -46,6 +47,7 @@ FIGURES: dict[str, FigureSpec] = {
     "label_bias": label_bias.FIGURE,
     "component_onsets": component_onsets.FIGURE,
     "reweighting_gain": reweighting_gain.FIGURE,
+    "refit_null": refit_null.FIGURE,
     "controls": controls.FIGURE,
     "component_heatmap": component_heatmap.FIGURE,
     "component_kinds": component_kinds.FIGURE,
@@ -91,6 +93,11 @@ class DrawnFigure:
     pictures: tuple[Picture, ...]
     files: tuple[Place, ...]
     missing: str = ""
+
+
+def drawn_by_default() -> list[str]:
+    """The figures that are drawn where none is named: all but those that take long."""
+    return [name for name, figure in FIGURES.items() if not figure.only_by_name]
 
 
 def draw(name: str, results: Place, out: Place) -> DrawnFigure:

@@ -7,14 +7,16 @@ import typer
 import analysis
 from dynamics.command_line import command, user_errors_exit_2
 from dynamics.results.places import place
-from figures import FIGURES, DrawnFigure, draw, draw_if_available
+from figures import FIGURES, DrawnFigure, draw, draw_if_available, drawn_by_default
 from figures.report import write_report
 
 
 def main(
     results: Annotated[str, typer.Option(help="folder that a sweep wrote, or its s3:// or gs:// URI")],
     out: Annotated[str | None, typer.Option(help="folder or URI for the pictures; default RESULTS/figures")] = None,
-    name: Annotated[str | None, typer.Argument(help=f"one of: {', '.join(FIGURES)}; all if left out")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help=f"one of: {', '.join(FIGURES)}; all if left out, but those that take long")
+    ] = None,
 ) -> None:
     """Regenerate figures from the Parquet results; with all of them, index.html: figures, tables and provenance."""
     with user_errors_exit_2():
@@ -24,7 +26,7 @@ def main(
             _print_files(draw(name, store, folder))
             return
         analysis.load(store, "units")
-        drawn = [_print_files(draw_if_available(figure, store, folder)) for figure in FIGURES]
+        drawn = [_print_files(draw_if_available(figure, store, folder)) for figure in drawn_by_default()]
         typer.echo(write_report(drawn, store, folder))
 
 

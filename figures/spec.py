@@ -17,6 +17,7 @@ class FigureSpec:
         draw: table -> picture name -> figure; empty where the table holds nothing to draw.
         caption: table -> a description of the pictures, with the numbers that matter.
         missing: what the results lack, and what to sweep, where there is nothing to draw.
+        only_by_name: whether it takes so long that it is drawn only when it is named.
     """
 
     analysis: str
@@ -24,3 +25,4 @@ class FigureSpec:
     draw: Callable[[pl.DataFrame], dict[str, Figure]]
     caption: Callable[[pl.DataFrame], str]
     missing: str = "These results hold nothing for this figure."
+    only_by_name: bool = False

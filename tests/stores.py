@@ -40,6 +40,7 @@ def add_unit(
     scores: Sequence[Mapping[str, object]] = (),
     weights: Sequence[tuple[str, int, Sequence[float]]] = (),
     n_skipped: int = 0,
+    groups: Mapping[str, str] | None = None,
     flags: Sequence[str] = (),
     content_hash: str | None = None,
     contrasts_with: str | None = None,
@@ -52,6 +53,7 @@ def add_unit(
     Args:
         logits: (example, part, label), the embedding first, in place of `answers`; the full model's are their sum.
         n_skipped: how many of the last examples did not fit the context.
+        groups: example_id -> group of rows that belong together.
         flags, content_hash: of the checkpoint; a hash of its own unless given.
         scores: further rows of `prompt_scores`: method, and where they differ from the defaults variant, n_labelled...
         contrasts_with, demonstrations_of: what the task says of its templates and its demonstrations.
@@ -91,6 +93,7 @@ def add_unit(
         full=whole[:n_run],
         n_shots_used=4,
         skipped=[("test", f"{i:05d}", int(gold[i]), "too long") for i in range(n_run, len(gold))],
+        groups=groups or {},
     )
     tables = unit_tables(arrays)
     rows = [_score_row(keys, row, len(gold)) for row in scores]

@@ -13,7 +13,7 @@ from dynamics.results.places import Place
 Prompt = tuple[str, int]
 """(template, demo_seed)."""
 
-_COLUMNS = ("step", "template", "demo_seed", "layer", "kind", "head", "component", "accuracy")
+_COLUMNS = ("step", "template", "demo_seed", "layer", "kind", "head", "component", "accuracy", "mean_gap")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class StepAccuracies:
         prompts: (prompt,) as (template, demo_seed), sorted.
         components: (component,) names of the candidates, heads before the MLP in each layer.
         accuracy: (prompt, component) on the test rows.
+        gaps: (prompt, component) mean gap of the two largest logits, by which ties go; None where results lack it.
     """
 
     group: Group
@@ -33,11 +34,13 @@ class StepAccuracies:
     prompts: tuple[Prompt, ...]
     components: tuple[str, ...]
     accuracy: np.ndarray
+    gaps: np.ndarray | None = None
 
     def of_prompts(self, prompts: Sequence[Prompt]) -> "StepAccuracies":
         """The accuracies of some prompts."""
         index = [self.prompts.index(prompt) for prompt in prompts]
-        return replace(self, prompts=tuple(prompts), accuracy=self.accuracy[index])
+        gaps = None if self.gaps is None else self.gaps[index]
+        return replace(self, prompts=tuple(prompts), accuracy=self.accuracy[index], gaps=gaps)
 
 
 def read_accuracies(results: Place, group: Group) -> Iterator[StepAccuracies]:
@@ -51,7 +54,9 @@ def read_accuracies(results: Place, group: Group) -> Iterator[StepAccuracies]:
         prompts = of_step.select("template", "demo_seed").unique(maintain_order=True).rows()
         accuracy = of_step["accuracy"].to_numpy().reshape(len(prompts), -1)
         components = tuple(of_step["component"][: accuracy.shape[1]])
-        yield StepAccuracies(group, int(step), tuple(prompts), components, accuracy)
+        has_gaps = of_step["mean_gap"].null_count() == 0
+        gaps = of_step["mean_gap"].to_numpy().reshape(accuracy.shape) if has_gaps else None
+        yield StepAccuracies(group, int(step), tuple(prompts), components, accuracy, gaps)
 
 
 def read_at_common_prompts(results: Place, group: Group) -> list[StepAccuracies]:

@@ -7,11 +7,13 @@ import numpy as np
 import polars as pl
 
 from analysis.reading.credit import credit, credit_counts, credit_unit
+from analysis.reading.gaps import read_gaps
 from analysis.reading.groups import Group, groups
 from analysis.reading.result_tables import valid_rows
 from dynamics.components import candidate_indices
 from dynamics.errors import StoreError
 from dynamics.label_bias import CENTRED
+from dynamics.methods.selection import group_members
 from dynamics.results.places import Place
 
 READ_BYTES, CACHE_BYTES = 200e6, 600e6
@@ -37,6 +39,9 @@ class StepAnswers:
         tied: (prompt, example, component) uint32, bit y set where label y ties at the top, 0 without a tie; None
             where nothing ties.
         full_labels, full_tied: (prompt, example), the same for the full model.
+        gaps: (prompt, component) mean gap of the two largest logits, by which ties between components go; None where
+            the results lack it, and ties go to the first component.
+        row_groups: `RowGroups`.
     """
 
     group: Group
@@ -51,6 +56,8 @@ class StepAnswers:
     tied: np.ndarray | None
     full_labels: np.ndarray
     full_tied: np.ndarray | None
+    gaps: np.ndarray | None = None
+    row_groups: "RowGroups" = ()
 
     @property
     def n_bytes(self) -> int:
@@ -87,9 +94,12 @@ class StepAnswers:
             tied=None if self.tied is None else self.tied[index],
             full_labels=self.full_labels[index],
             full_tied=None if self.full_tied is None else self.full_tied[index],
+            gaps=None if self.gaps is None else self.gaps[index],
         )
 
 
+RowGroups = tuple[str | None, ...]
+"""The group of each example, of those that belong together; None for a lone one. Empty where all are alone."""
 AnswerReader = Callable[[Sequence[int]], Iterator[StepAnswers]]
 """Steps -> their answers, in that order."""
 
@@ -192,7 +202,9 @@ def read_answers(
     for step, of_step in _read_steps(rows, steps):
         shared = _shared_by_all_prompts(of_step)
         if len(shared):
-            yield _step_answers(shared, group, step)
+            answers = _step_answers(shared, group, step)
+            gaps = read_gaps(results, group, step, answers.prompts, answers.components, centred=centred)
+            yield replace(answers, gaps=gaps)
 
 
 def read_together(results: Place, groups: Sequence[Group]) -> Iterator[list[StepAnswers]]:
@@ -275,6 +287,7 @@ def _step_answers(rows: pl.DataFrame, group: Group, step: int) -> StepAnswers:
         return lists.explode().to_numpy().reshape(*shape, len(names))[..., candidates]
 
     tied, full_tied = rows["tied"], rows["full_tied"]
+    row_groups = tuple(rows["group"][: shape[1]])
     return StepAnswers(
         group=group,
         step=step,
@@ -288,4 +301,5 @@ def _step_answers(rows: pl.DataFrame, group: Group, step: int) -> StepAnswers:
         tied=None if tied.is_null().all() else by_component(tied.fill_null([0] * len(names))),
         full_labels=rows["full"].to_numpy().reshape(shape),
         full_tied=None if full_tied.is_null().all() else full_tied.fill_null(0).to_numpy().reshape(shape),
+        row_groups=row_groups if group_members(row_groups) else (),
     )

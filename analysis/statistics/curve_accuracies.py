@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.reading.answers import StepAnswers, split_prompt
 from analysis.reading.credit import credit_counts, credit_unit
-from analysis.statistics.component_choice import FIRST, FULL, LAST, choose, pick
+from analysis.statistics.component_choice import FIRST, FULL, LAST, choose, on_the_other_half
 from analysis.statistics.replicates import (
     N_REPLICATES,
     N_SHUFFLED,
@@ -72,14 +72,14 @@ def design_of(answers: StepAnswers, *, seeds_draw_words: bool = False, n: int = 
     Args:
         seeds_draw_words: whether demonstration seeds have label words of their own.
     """
-    gold, n_labels = answers.gold, answers.n_labels
-    halves = halves_of(gold, answers.example_id)
+    gold, n_labels, groups = answers.gold, answers.n_labels, answers.row_groups
+    halves = halves_of(gold, answers.example_id, groups)
     names, seeds = zip(*map(split_prompt, answers.prompts), strict=True)
     templates = tuple(tuple(i for i, name in enumerate(names) if name == template) for template in sorted(set(names)))
     seed_of = np.unique(seeds, return_inverse=True)[1]
     replicates: dict[str, Replicates] = {
-        PERMUTED: permuted(gold, halves, n_labels, n + N_SHUFFLED),
-        RESAMPLED: resampled(gold, halves, n),
+        PERMUTED: permuted(gold, halves, n_labels, n + N_SHUFFLED, groups),
+        RESAMPLED: resampled(gold, halves, n, groups),
     }
     if seeds_draw_words:
         replicates[SWAPPED] = swapped(gold, halves, n_labels, seed_of, n)
@@ -96,7 +96,7 @@ class CurveAccuracies:
         shuffled: curve -> step -> (permutation,), mean over prompts of `N_SHUFFLED` further ones.
         resampled: curve -> step -> (prompt, replicate), with examples resampled.
         swapped: curve -> step -> (prompt, replicate), with label words swapped.
-        best: kind -> step -> (prompt, replicate), index of the component that is T1.
+        best: kind -> step -> (half, prompt, replicate), index of the component that is best on each half.
         tokens_seen: step -> tokens.
     """
 
@@ -153,7 +153,7 @@ def score_choices(last_first: Iterable[StepAnswers], design: Design) -> CurveAcc
 def score_traced(
     steps: Iterable[StepAnswers], design: Design, accuracies: CurveAccuracies, first_above: np.ndarray
 ) -> None:
-    """Second reading: First-T1, the component that is T1 at a prompt's own step, at all steps.
+    """Second reading: First-T1, the component that is best on the other half at a prompt's own step, at all steps.
 
     Args:
         first_above: (prompt,) step; -1 for a prompt that has none.
@@ -162,11 +162,12 @@ def score_traced(
         unit = answers.credit_unit
         for kind, replicates in design.replicates.items():
             best = accuracies.best[kind]
-            traced = np.full(best[answers.step].shape, np.nan)
+            accuracy = np.full(best[answers.step].shape[1:], np.nan)
             for i in np.flatnonzero(first_above >= 0).tolist():
-                component = best[int(first_above[i])][i]
-                traced[i] = replicates.traced(i, answers.credit_counts(i, unit), component)
-            accuracies.add(kind, FIRST, answers.step, traced / (len(design.gold) * unit))
+                of_other_half = best[int(first_above[i])][::-1, i]
+                traced = replicates.traced(i, answers.credit_counts(i, unit), of_other_half)
+                accuracy[i] = np.mean([traced[h] / (len(half) * unit) for h, half in enumerate(design.halves)], 0)
+            accuracies.add(kind, FIRST, answers.step, accuracy)
 
 
 def _score_components(accuracies: CurveAccuracies, answers: StepAnswers, design: Design, unit: int, last: int) -> None:
@@ -176,13 +177,14 @@ def _score_components(accuracies: CurveAccuracies, answers: StepAnswers, design:
     by_template: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
     for prompts in design.templates:
         credit = [answers.credit_counts(i, unit) for i in prompts]
+        gaps = None if answers.gaps is None else answers.gaps[list(prompts)]
         for kind, replicates in design.replicates.items():
-            final_best = None if answers.step == last else accuracies.best[kind][last][list(prompts)]
-            of_template = _score_template(replicates.blocks(prompts, credit), max_counts, final_best)
+            final_best = None if answers.step == last else accuracies.best[kind][last][:, list(prompts)]
+            of_template = _score_template(replicates.blocks(prompts, credit), max_counts, final_best, gaps)
             for curve, values in of_template.items():
                 by_template[kind, curve].append(values)
     for (kind, curve), parts in by_template.items():
-        values = np.concatenate(parts)[prompt_order]
+        values = np.concatenate(parts, -2)[..., prompt_order, :]
         if curve == _BEST:
             accuracies.best[kind][answers.step] = values.astype(np.uint16)
         else:
@@ -190,21 +192,22 @@ def _score_components(accuracies: CurveAccuracies, answers: StepAnswers, design:
 
 
 def _score_template(
-    blocks: Iterable[np.ndarray], max_counts: Sequence[int], final_best: np.ndarray | None
+    blocks: Iterable[np.ndarray], max_counts: Sequence[int], final_best: np.ndarray | None, gaps: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    """Curve -> (prompt, replicate) of one template's prompts, and `_BEST`, the component that is T1.
+    """Curve -> (prompt, replicate) of one template's prompts, and `_BEST`, the component that is best on each half.
 
     Args:
         blocks: counts, from `Replicates.blocks`.
-        final_best: (prompt, replicate) the component of Last-T1; None at the last step, where it is T1.
+        final_best: (half, prompt, replicate) the components of Last-T1; None at the last step, where they are chosen.
+        gaps: (prompt, component), by which ties go.
     """
     parts: dict[str, list[np.ndarray]] = defaultdict(list)
     first = 0
     for counts in blocks:
-        choice = choose(counts, max_counts)
+        choice = choose(counts, max_counts, gaps)
         block = slice(first, first := first + counts.shape[2])
-        component = choice.best if final_best is None else final_best[:, block]
-        traced = (pick(counts[0], component) + pick(counts[1], component)) / sum(max_counts)
-        for curve, values in ((_BEST, choice.best), *choice.accuracy.items(), (LAST, traced)):
+        chosen = choice.best_of_half if final_best is None else final_best[..., block]
+        traced = on_the_other_half(counts, chosen, max_counts)
+        for curve, values in ((_BEST, choice.best_of_half), *choice.accuracy.items(), (LAST, traced)):
             parts[curve].append(values)
-    return {curve: np.concatenate(values, 1) for curve, values in parts.items()}
+    return {curve: np.concatenate(values, -1) for curve, values in parts.items()}

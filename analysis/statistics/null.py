@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from analysis.reading.answers import StepAnswers
+from analysis.reading.answers import RowGroups, StepAnswers
 from analysis.statistics.replicates import Permuted, halves_of, permuted
 
 
@@ -15,7 +15,7 @@ def permuted_extremes(answers: StepAnswers) -> Iterator[tuple[np.ndarray, np.nda
 
     The permutations are those of the null of the curves (`analysis.statistics.curves`).
     """
-    permutations = _permuted(tuple(answers.gold.tolist()), answers.example_id, answers.n_labels)
+    permutations = _permuted(tuple(answers.gold.tolist()), answers.example_id, answers.n_labels, answers.row_groups)
     unit = answers.credit_unit
     for prompt in range(len(answers.prompts)):
         blocks = permutations.blocks([prompt], [answers.credit_counts(prompt, unit)])
@@ -31,9 +31,9 @@ def _extremes(counts: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _permuted(gold: tuple[int, ...], example_id: tuple[str, ...], n_labels: int) -> Permuted:
+def _permuted(gold: tuple[int, ...], example_id: tuple[str, ...], n_labels: int, groups: RowGroups) -> Permuted:
     labels = np.array(gold)
-    return permuted(labels, halves_of(labels, example_id), n_labels)
+    return permuted(labels, halves_of(labels, example_id, groups), n_labels, groups=groups)
 
 
 def family_thresholds(best: np.ndarray, worst: np.ndarray, level: float) -> tuple[float, float]:

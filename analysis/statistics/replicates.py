@@ -9,16 +9,23 @@ makes it on the data.
 - `Swapped`: the label words of each demonstration seed exchanged among themselves. What is reached where nothing says
   which word stands for which class. Meaningful only where seeds draw their label words.
 - `Resampled`: examples drawn with replacement within each label and half, the same draws everywhere.
+
+Rows that belong together (`group` in `predictions`) are not independent, so they are in one half and move as one:
+
+- Permutations exchange the labels of whole groups among groups of the same number of rows in the half, and shuffle
+  them within each group. A group that is alone in its size keeps its labels.
+- Resampling draws whole groups among those with the same labels in the half, so that numbers of rows stay as they are;
+  rows of a group that is alone in its kind are drawn one by one, like lone rows of their label.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from analysis.statistics.exact_counts import count, count_dtype, pack
-from dynamics.methods.selection import balanced_halves
+from dynamics.methods.selection import balanced_halves, group_members
 
 N_REPLICATES = 1000
 N_SHUFFLED = 250
@@ -31,9 +38,9 @@ Halves = tuple[np.ndarray, np.ndarray]
 """Indices of the examples in each half."""
 
 
-def halves_of(gold: np.ndarray, example_id: Sequence[str]) -> Halves:
+def halves_of(gold: np.ndarray, example_id: Sequence[str], groups: Sequence[str | None] | None = None) -> Halves:
     """The two halves that held-out choices are made and scored on: `dynamics.methods.selection.balanced_halves`."""
-    in_first = balanced_halves(gold, np.array(example_id))
+    in_first = balanced_halves(gold, np.array(example_id), groups)
     return np.flatnonzero(in_first), np.flatnonzero(~in_first)
 
 
@@ -53,7 +60,7 @@ class Replicates(Protocol):
         ...
 
     def traced(self, prompt: int, credit: np.ndarray, component: np.ndarray) -> np.ndarray:
-        """The credit on all rows of one component per replicate: component (replicate,) -> (replicate,)."""
+        """The credit on each half of one component per replicate: component (half, replicate) -> (half, replicate)."""
         ...
 
     def of_single_answers(self, credit: np.ndarray) -> np.ndarray:
@@ -80,10 +87,10 @@ class Permuted:
         return _products(self.one_hot, by_half, max(map(len, self.halves)) * _max_credit(credit))
 
     def traced(self, prompt: int, credit: np.ndarray, component: np.ndarray) -> np.ndarray:
-        """(replicate,)."""
+        """(half, replicate)."""
         del prompt
-        parts = zip(self.halves, self.one_hot, strict=True)
-        return np.add.reduce([_one_column(gold, _labels_as_rows(credit[half]), component) for half, gold in parts])
+        parts = zip(self.halves, self.one_hot, component, strict=True)
+        return np.stack([_one_column(gold, _labels_as_rows(credit[half]), of_half) for half, gold, of_half in parts])
 
     def of_single_answers(self, credit: np.ndarray) -> np.ndarray:
         """(prompt, replicate)."""
@@ -107,9 +114,10 @@ class Swapped:
             yield np.stack([[_swap(*pair) for pair in zip(of_half, word, strict=True)] for of_half in by_half])
 
     def traced(self, prompt: int, credit: np.ndarray, component: np.ndarray) -> np.ndarray:
-        """(replicate,)."""
-        by_gold = self._by_gold(credit, np.arange(len(credit)))
-        return np.add.reduce([by_gold[y][word, component] for y, word in enumerate(self.word[prompt])])
+        """(half, replicate)."""
+        by_half = [(self._by_gold(credit, half), of_half) for half, of_half in zip(self.halves, component, strict=True)]
+        words = list(enumerate(self.word[prompt]))
+        return np.stack([np.add.reduce([by_gold[y][word, one] for y, word in words]) for by_gold, one in by_half])
 
     def of_single_answers(self, credit: np.ndarray) -> np.ndarray:
         """(prompt, replicate)."""
@@ -138,9 +146,10 @@ class Resampled:
         return _products(weights, hits, max(map(len, self.halves)) * _max_credit(credit))
 
     def traced(self, prompt: int, credit: np.ndarray, component: np.ndarray) -> np.ndarray:
-        """(replicate,)."""
+        """(half, replicate)."""
         del prompt
-        return _one_column(self.weights, self._at_gold(credit), component)
+        hits, parts = self._at_gold(credit), zip(self.halves, component, strict=True)
+        return np.stack([_one_column(self.weights[:, half], hits[half], of_half) for half, of_half in parts])
 
     def of_single_answers(self, credit: np.ndarray) -> np.ndarray:
         """(prompt, replicate)."""
@@ -150,12 +159,31 @@ class Resampled:
         return credit[np.arange(len(credit)), :, self.gold]
 
 
-def permuted(gold: np.ndarray, halves: Halves, n_labels: int, n: int = N_REPLICATES, *, seed: int = SEED) -> Permuted:
-    """Labels shuffled within each half, n times, after the true ones."""
+def permuted(
+    gold: np.ndarray,
+    halves: Halves,
+    n_labels: int,
+    n: int = N_REPLICATES,
+    groups: Sequence[str | None] | None = None,
+    *,
+    seed: int = SEED,
+) -> Permuted:
+    """Labels shuffled within each half, n times, after the true ones; those of a group of rows together.
+
+    Args:
+        groups: (example,) the group of each row, None for a lone one; None where all are alone.
+    """
     rng = np.random.default_rng([seed, 0])
     shuffled = np.repeat(gold[:, None], n + 1, axis=1).astype(np.uint8)
     for half in halves:
-        shuffled[half, 1:] = rng.permuted(shuffled[half, 1:], axis=0)
+        for blocks in _blocks_by(half, groups, len).values():
+            if blocks.shape[1] == 1:
+                rows = blocks[:, 0]
+                shuffled[rows, 1:] = rng.permuted(shuffled[rows, 1:], axis=0)
+                continue
+            source = rng.permuted(np.repeat(np.arange(len(blocks))[:, None], n, 1), axis=0)
+            labels = rng.permuted(gold[blocks][source], axis=-1)
+            shuffled[blocks, 1:] = labels.transpose(0, 2, 1)
     eye = np.eye(n_labels, dtype=np.float32)
     first, second = (eye[shuffled[half].T].transpose(0, 2, 1).reshape(n + 1, -1) for half in halves)
     return Permuted(halves, (first, second))
@@ -181,15 +209,45 @@ def swapped(
     return Swapped(gold, halves, by_seed[seed_of])
 
 
-def resampled(gold: np.ndarray, halves: Halves, n: int = N_REPLICATES, *, seed: int = SEED) -> Resampled:
-    """Examples drawn with replacement, n times, as many of each label in each half as there are."""
+def resampled(
+    gold: np.ndarray,
+    halves: Halves,
+    n: int = N_REPLICATES,
+    groups: Sequence[str | None] | None = None,
+    *,
+    seed: int = SEED,
+) -> Resampled:
+    """Examples drawn with replacement, n times, as many of each label in each half as there are; groups as wholes.
+
+    Args:
+        groups: (example,) the group of each row, None for a lone one; None where all are alone.
+    """
     rng = np.random.default_rng([seed, 2])
     weights = np.zeros((n, len(gold)), np.float32)
     for half in halves:
-        for label in np.unique(gold[half]):
-            rows = half[gold[half] == label]
+        kinds = _blocks_by(half, groups, lambda rows: tuple(sorted(gold[rows].tolist())))
+        whole = [blocks for blocks in kinds.values() if len(blocks) > 1 and blocks.shape[1] > 1]
+        one_by_one = np.setdiff1d(half, np.concatenate([rows.ravel() for rows in whole])) if whole else half
+        for label in np.unique(gold[one_by_one]):
+            rows = one_by_one[gold[one_by_one] == label]
             weights[:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), n)
+        for blocks in whole:
+            drawn = rng.multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), n)
+            weights[:, blocks] = drawn[:, :, None]
     return Resampled(gold, halves, weights)
+
+
+def _blocks_by(
+    half: np.ndarray, groups: Sequence[str | None] | None, kind: Callable[[np.ndarray], Hashable]
+) -> dict[Hashable, np.ndarray]:
+    """The groups of a half by their kind, lone rows as groups of one: kind -> (group, row of it) indices of rows."""
+    in_half = set(half.tolist())
+    members = [np.array(rows) for rows in group_members(groups) if rows[0] in in_half]
+    together = {int(i) for rows in members for i in rows}
+    by_kind: dict[Hashable, list[np.ndarray]] = {}
+    for rows in [*(np.array([i]) for i in half.tolist() if i not in together), *members]:
+        by_kind.setdefault(kind(rows), []).append(rows)
+    return {key: np.stack(blocks) for key, blocks in by_kind.items()}
 
 
 def _products(

@@ -98,14 +98,14 @@ def fit_unit(unit: UnitArrays, fit: Fit) -> FitRows:
             f"K = {fit.n_labelled} asks for {n_train} training rows beside {unit.n_shots_used} shots; {available} there"
         )
         return FitRows([_score(unit, fit, method, None, reason=reason) for method in fit.methods], [])
-    train, test = _rows(unit, "train"), _rows(unit, "test")
+    train, test = split_rows(unit, "train"), split_rows(unit, "test")
     if fit.settings is None:
         return FitRows([_select(unit, fit, form, train, n_train, test) for form in FORMS], [])
     return _reweight_and_calibrate(unit, fit, fit.settings, train, n_train, test)
 
 
 @dataclass(frozen=True)
-class _Rows:
+class SplitRows:
     """The rows of one split: contributions of the candidates, and the remainder of the logits."""
 
     components: tuple[str, ...]
@@ -115,17 +115,19 @@ class _Rows:
     gold: np.ndarray
     example_id: tuple[str, ...]
 
-    def take(self, n: int) -> "_Rows":
+    def take(self, n: int) -> "SplitRows":
         """The first n rows."""
         arrays = self.contributions[:n], self.remainder[:n], self.full[:n], self.gold[:n]
-        return _Rows(self.components, *arrays, self.example_id[:n])
+        return SplitRows(self.components, *arrays, self.example_id[:n])
 
     def predictions(self, values: np.ndarray) -> dict[str, list[int] | None]:
         """The columns `predictions` and `tied` of `prompt_scores`, from logits or credit (row, label)."""
         return prediction_columns(values, self.example_id)
 
 
-def _select(unit: UnitArrays, fit: Fit, form: str, train: _Rows, n_train: int, test: _Rows) -> dict[str, object]:
+def _select(
+    unit: UnitArrays, fit: Fit, form: str, train: SplitRows, n_train: int, test: SplitRows
+) -> dict[str, object]:
     """Held-out T1 in one of `FORMS`: the best component on the labelled rows, scored on the test rows.
 
     Labelled rows are centred by the means over all training rows, in both forms: a few rows have no mean of their own.
@@ -142,7 +144,7 @@ def _select(unit: UnitArrays, fit: Fit, form: str, train: _Rows, n_train: int, t
 
 
 def _reweight_and_calibrate(
-    unit: UnitArrays, fit: Fit, settings: FitSettings, train: _Rows, n_train: int, test: _Rows
+    unit: UnitArrays, fit: Fit, settings: FitSettings, train: SplitRows, n_train: int, test: SplitRows
 ) -> FitRows:
     labelled = train.take(n_train)
     weights = reweighting.fit(
@@ -168,11 +170,12 @@ def _reweight_and_calibrate(
     return FitRows(results, _weights(fit, settings, weights))
 
 
-def _rows(unit: UnitArrays, split: str) -> _Rows:
+def split_rows(unit: UnitArrays, split: str) -> SplitRows:
+    """The rows of one split of a unit, `train` or `test`, in the order they are stored in."""
     in_split = np.asarray(unit.split) == split
     candidates = np.array([c.is_candidate for c in unit.components])
     contributions = unit.contributions[in_split]
-    return _Rows(
+    return SplitRows(
         components=tuple(c.name for c in unit.components if c.is_candidate),
         contributions=contributions[:, candidates],
         remainder=contributions[:, ~candidates].sum(1, dtype=np.float64) + unit.constant,

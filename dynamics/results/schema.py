@@ -81,6 +81,12 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
             _FLOATS,
             "mean contribution to each label, in logits: the component's part in the full model's label bias",
         ),
+        "mean_gap": (
+            pa.float64(),
+            "mean of the largest contribution less the second largest, in logits; of equally accurate components, the "
+            "one where it is larger is chosen; null in older results",
+        ),
+        "centred_mean_gap": (pa.float64(), "the same of contributions less each label's mean over the scored examples"),
     },
     "prompt_scores": {
         **KEYS,

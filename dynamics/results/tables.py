@@ -124,7 +124,7 @@ def _example_columns(unit: UnitArrays) -> dict[str, Sequence | pa.Array]:
 def _component_scores(unit: UnitArrays, split: str) -> pa.Table:
     rows = np.asarray(unit.split) == split
     contributions, gold = unit.contributions[rows], unit.gold[rows]
-    scored = scores.score(contributions, gold)
+    scored, centred_contributions = scores.score(contributions, gold), centred(contributions)
     train = _train_rows(unit, unit.contributions)
     by_train = (
         _accuracy(in_form(contributions, TRAIN_CENTRED, train), gold) if len(train) else [None] * len(scored.accuracy)
@@ -145,10 +145,12 @@ def _component_scores(unit: UnitArrays, split: str) -> pa.Table:
             "label_share_max": scored.label_share.max(-1),
             "entropy": scored.entropy,
             "n_examples": [int(rows.sum())] * len(unit.components),
-            "centred_accuracy": _accuracy(centred(contributions), gold),
+            "centred_accuracy": _accuracy(centred_contributions, gold),
             "train_centred_accuracy": by_train,
             "auc": _null_if_nan(macro_auc(contributions, gold)),
             "label_means": _lists(label_means(contributions), pa.float32()),
+            "mean_gap": scored.mean_gap,
+            "centred_mean_gap": scores.mean_gap(centred_contributions),
         },
     )
 
@@ -221,7 +223,7 @@ def _scores_in_form(unit: UnitArrays, form: str, test: np.ndarray) -> list[dict[
             "method": f"{form}heldout_t1",
             "variant": "split_half",
             "selected_on": "the other half of test",
-            **_split_half(answers, ids),
+            **_split_half(answers, ids, [unit.groups.get(name) for name in ids.tolist()]),
         },
     ]
 
@@ -244,11 +246,13 @@ def _batch_calibration(unit: UnitArrays, test: np.ndarray) -> dict[str, object]:
     }
 
 
-def _split_half(answers: selection.Answers, ids: np.ndarray) -> dict[str, object]:
+def _split_half(answers: selection.Answers, ids: np.ndarray, groups: list[str | None]) -> dict[str, object]:
     """Held-out T1 on halves of the test rows: accuracy and predictions, or the reason why there are none."""
     if len(answers.gold) < 2:
         return {"reason": f"{len(answers.gold)} test row cannot be halved"}
-    in_first = selection.balanced_halves(answers.gold, ids)
+    if None not in groups and len(set(groups)) == 1:
+        return {"reason": f"{len(answers.gold)} test rows of one group cannot be halved"}
+    in_first = selection.balanced_halves(answers.gold, ids, groups)
     halves = selection.heldout_split_half(answers, in_first)
     predictions = scores.prediction_columns(selection.credit_of_halves(answers, in_first, halves), ids.tolist())
     return {"accuracy": halves.accuracy, **predictions}

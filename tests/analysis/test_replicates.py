@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.reading.credit import credit_counts, credit_unit
-from analysis.statistics.component_choice import B1, CROSS_SEED, HELD_OUT, T1, choose
+from analysis.statistics.component_choice import B1, CROSS_SEED, HELD_OUT, T1, best_of, choose, most_accurate
 from analysis.statistics.replicates import Replicates, all_counts, permuted, resampled, swapped
 from dynamics import scores
 
@@ -81,9 +81,10 @@ def test_examples_are_resampled_within_label_and_half() -> None:
 def test_one_component_followed_counts_what_all_of_them_count(kind: str) -> None:
     rows, _ = answers()
     replicates = all_kinds()[kind]
-    counts = all_counts(replicates, 1, rows).sum(0)
-    component = np.random.default_rng(1).integers(0, N_COMPONENTS, len(counts))
-    np.testing.assert_allclose(replicates.traced(1, rows, component), counts[np.arange(len(counts)), component])
+    counts = all_counts(replicates, 1, rows)
+    component = np.random.default_rng(1).integers(0, N_COMPONENTS, counts.shape[:2])
+    expected = np.take_along_axis(counts, component[..., None], -1)[..., 0]
+    np.testing.assert_allclose(replicates.traced(1, rows, component), expected)
     single = replicates.of_single_answers(np.stack([rows[:, 2], rows[:, 3]]))
     np.testing.assert_allclose(single[1], all_counts(replicates, 1, rows)[..., 3].sum(0))
 
@@ -124,3 +125,31 @@ def test_a_sign_that_seeds_draw_is_found_by_t1_and_not_across_seeds() -> None:
     choice = choose(np.stack(counts, 1), [100, 100])
     assert choice.accuracy[T1][:, 0].mean() == choice.accuracy[HELD_OUT][:, 0].mean() == 1
     assert choice.accuracy[CROSS_SEED][:, 0].mean() <= 0.5
+
+
+def test_a_tie_goes_to_the_larger_gap_then_to_the_first() -> None:
+    """Counts with many ties: the choice in every replicate is that of an obvious loop, whatever the integer type."""
+    rng = np.random.default_rng(3)
+    for dtype, n_rows in ((np.uint16, 4), (np.int64, 2**28)):
+        counts = rng.choice([1, n_rows - 2, n_rows - 1], (2, 3, 50, 6)).astype(dtype)
+        gaps = rng.integers(0, 3, (3, 6)).astype(float)
+        choice = choose(counts, [n_rows, n_rows], gaps)
+        halves = [(counts[h], counts[1 - h]) for h in (0, 1)]
+        for p in range(3):
+            for r in range(50):
+                assert choice.best[p, r] == first_of_the_best(counts[:, p, r].sum(0), gaps[p])
+                held_out = [scored[p, r][first_of_the_best(chosen[p, r], gaps[p])] for chosen, scored in halves]
+                assert choice.accuracy[HELD_OUT][p, r] == pytest.approx(np.mean(held_out) / n_rows)
+                others = [q for q in range(3) if q != p]
+                crossed = [
+                    scored[p, r][first_of_the_best(chosen[others, r].sum(0), gaps[others].sum(0))]
+                    for chosen, scored in halves
+                ]
+                assert choice.accuracy[CROSS_SEED][p, r] == pytest.approx(np.mean(crossed) / n_rows)
+        assert (most_accurate(counts[0, :, 0] / n_rows, gaps) == best_of(counts[0, :, :1], gaps)[:, 0]).all()
+        assert (choose(counts, [n_rows] * 2).best == counts.sum(0).argmax(-1)).all()
+
+
+def first_of_the_best(counts: np.ndarray, gaps: np.ndarray) -> int:
+    """The component with most credit, largest gap, smallest index."""
+    return min(range(len(counts)), key=lambda j: (-int(counts[j]), -gaps[j], j))

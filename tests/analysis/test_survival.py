@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 import analysis
+from analysis.reading.answers import all_common_prompts, read_answers
 from analysis.survival import membership, overlap_by_chance
+from dynamics import scores
+from dynamics.methods.selection import balanced_halves
+from dynamics.results.places import place
+from figures import survival as figure
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(200) % 2
@@ -52,3 +57,51 @@ def test_survival_never_falls_with_training(results: Path) -> None:
         assert survived.is_sorted()
         assert survived[-1] == 1
         assert (curve["survived"] <= curve["present"] + 1e-12).all()
+
+
+def test_halves_of_the_same_step_give_the_ceiling_and_others_less(tmp_path: Path) -> None:
+    """Ten components of falling accuracy at the last step, and of rising accuracy before."""
+    store = new_store(tmp_path / "out")
+    right = {1: np.linspace(0.3, 0.95, 10), 2: np.linspace(0.95, 0.3, 10)}
+    for step, shares in right.items():
+        for seed in (0, 1, 2):
+            add_unit(store, answering(shares.tolist(), GOLD, seed), GOLD, step=step, demo_seed=seed)
+    table = analysis.run("survival", store.root)
+    assert table["across_halves"].to_list() == pytest.approx([0.05, 0.95], abs=0.06)
+    assert table["ceiling"].to_list() == [table["across_halves"][1]] * 2
+
+
+def test_guesses_have_a_ceiling_at_chance(tmp_path: Path) -> None:
+    """Nothing changes between the steps, and everything is noise: `present` says 1, the ceiling a half of the ten."""
+    store = new_store(tmp_path / "out")
+    for seed in range(12):
+        guesses = np.random.default_rng(seed).integers(0, 2, (200, 10))
+        for step in (1, 2):
+            add_unit(store, guesses, GOLD, step=step, demo_seed=seed)
+    table = analysis.run("survival", store.root)
+    assert table["present"].to_list() == [1, 1]
+    assert table["ceiling"][0] == pytest.approx(0.5, abs=0.12)
+    assert table["across_halves"].to_list() == pytest.approx([table["ceiling"][0]] * 2)
+
+
+def test_the_ceiling_is_what_a_loop_counts(results: Path) -> None:
+    table = analysis.run("survival", results).filter(task="sentiment")
+    (common,) = [c for c in all_common_prompts(place(results)) if c.group.task == "sentiment"]
+    tops = {}
+    for answers in read_answers(place(results), common.group, common):
+        in_first = balanced_halves(answers.gold, np.array(answers.example_id))
+        right = scores.at_gold(answers.credit.transpose(1, 0, 2, 3), answers.gold)
+        tops[answers.step] = [membership(right[half].mean(0)) for half in (in_first, ~in_first)]
+    first, second = tops[4]
+    for step, (a, b) in tops.items():
+        expected = np.mean([np.minimum(first, b).sum(1) / 5, np.minimum(second, a).sum(1) / 5])
+        assert table.filter(step=step)["across_halves"].item() == pytest.approx(expected)
+
+
+def test_the_figure_draws_the_ceiling(results: Path) -> None:
+    table = analysis.run("survival", results)
+    axes = figure.draw(table)["survival"].axes[0]
+    (line,) = [line for line in axes.lines if line.get_label() == "ceiling"]
+    first = table.filter(task="sentiment")["ceiling"][0]
+    assert set(np.asarray(line.get_ydata()).tolist()) == {first}
+    assert "noise leaves" in figure.caption(table)

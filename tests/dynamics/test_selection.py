@@ -39,29 +39,43 @@ def test_best_and_worst() -> None:
     assert (oracle_b1(test).component, oracle_b1(test).accuracy) == (2, 0.0)
 
 
-def test_a_tie_goes_to_the_larger_margin_then_to_the_first() -> None:
+def test_a_tie_goes_to_the_larger_gap_then_to_the_first() -> None:
     assert oracle_t1(rows(HALF, RIGHT, RIGHT, margins=[9, 1, 2])).component == 2
     assert oracle_t1(rows(HALF, RIGHT, RIGHT, margins=[9, 2, 2])).component == 1
     assert oracle_b1(rows(WRONG, WRONG, RIGHT, margins=[1, 2, 9])).component == 1
     assert oracle_b1(rows(WRONG, WRONG, RIGHT, margins=[2, 2, 9])).component == 0
 
 
-def test_without_margins_a_tie_goes_to_the_first() -> None:
-    with_margins = rows(HALF, RIGHT, RIGHT, margins=[9, 1, 2])
-    assert oracle_t1(Answers(with_margins.credit, GOLD)).component == 1
-    assert oracle_b1(Answers(with_margins.credit[:, 1:], GOLD)).component == 0
+def test_a_tie_between_half_right_components_does_not_look_at_labels() -> None:
+    """Both are right on half of the rows: one is surer where it is right, the other is surer on the whole."""
+    predicted = np.array([HALF, HALF]).T
+    margins = np.array([[8, 8, 1, 1], [4, 4, 6, 6]]).T
+    for gold in (GOLD, 1 - GOLD):
+        assert oracle_t1(answers_of(contributions_of(predicted, margins), gold)).component == 1
+
+
+def test_ties_on_a_half_go_by_the_gaps_on_all_rows() -> None:
+    test = rows(RIGHT, RIGHT, margins=[2, 1])
+    test = Answers(test.credit, test.gold, np.array([2.0, 3.0]))
+    held_out = heldout_split_half(test, np.array([True, True, False, False]))
+    assert [best.component for best in held_out.selected] == [1, 1]
+
+
+def test_without_gaps_a_tie_goes_to_the_first() -> None:
+    with_gaps = rows(HALF, RIGHT, RIGHT, margins=[9, 1, 2])
+    assert oracle_t1(Answers(with_gaps.credit, GOLD)).component == 1
+    assert oracle_b1(Answers(with_gaps.credit[:, 1:], GOLD)).component == 0
 
 
 def test_credits_of_a_third_tie_in_any_order() -> None:
-    """The same credits in another order do not add up to the same float; the larger margin must still win."""
+    """The same credits in another order do not add up to the same float; the larger gap must still win."""
     thirds = np.repeat(np.array([[1 / 3] * 3, [0, 1, 0], [1, 0, 0]]), [21, 7, 7], 0)
     both, gold = np.stack([thirds, thirds[np.random.default_rng(0).permutation(35)]], 1), np.ones(35, int)
     first, second = accuracy(both, gold)
     if first < second:
         both, first, second = both[:, ::-1], second, first
     assert 0 < first - second < 1e-12
-    margins = np.tile([1.0, 2.0], (35, 1))
-    assert oracle_t1(Answers(both, gold, margins)).component == 1
+    assert oracle_t1(Answers(both, gold, np.array([1.0, 2.0]))).component == 1
 
 
 def test_train_rows_choose_and_test_rows_score() -> None:
@@ -140,7 +154,7 @@ def test_refusals() -> None:
         Answers(label_credit[:0], gold[:0])
     with pytest.raises(ValueError, match="gold of shape"):
         answers_of(np.nan_to_num(contributions), gold[:5])
-    with pytest.raises(ValueError, match="margins of shape"):
+    with pytest.raises(ValueError, match="gaps of shape"):
         Answers(label_credit, gold, np.zeros((8, 2)))
     with pytest.raises(ValueError, match="same components and labels"):
         heldout_train_rows(Answers(label_credit, gold), Answers(label_credit[:, :2], gold))
