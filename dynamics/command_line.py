@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import typer
 
 from dynamics.errors import UserError, first_line
+from dynamics.hub.waiting import end_reports
 
 INTERRUPTED = 130
 
@@ -37,5 +38,6 @@ def interrupt_exits_130(remedy: str = "") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        end_reports()
         typer.echo(f"interrupted; {remedy}" if remedy else "interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,6 +13,8 @@ EVERY_SECONDS = 30.0
 LEAST_RATE = 10_000.0
 """Bytes a second; a download that is slower for `WINDOW_SECONDS` is ended and tried once more."""
 WINDOW_SECONDS = 60.0
+_reported: set[threading.Event] = set()
+"""An event for every wait that is reported now, which ends its reports."""
 least_rate: ContextVar[float] = ContextVar("least_rate", default=LEAST_RATE)
 
 
@@ -40,6 +42,7 @@ class Wait:
 def reported(what: str, progress: Callable[[], str] | None = None) -> Iterator[Wait]:
     """Context manager: report a wait every 30 s, until the block ends."""
     wait, done = Wait(what, progress), threading.Event()
+    _reported.add(done)
 
     def keep_reporting() -> None:
         while not done.wait(EVERY_SECONDS):
@@ -49,7 +52,14 @@ def reported(what: str, progress: Callable[[], str] | None = None) -> Iterator[W
     try:
         yield wait
     finally:
+        end_reports([done])
+
+
+def end_reports(reports: Iterable[threading.Event] | None = None) -> None:
+    """End reports of waits: all of them where an interrupt leaves threads behind that go on waiting."""
+    for done in list(_reported) if reports is None else list(reports):
         done.set()
+        _reported.discard(done)
 
 
 def say(line: str) -> None:

@@ -135,6 +135,14 @@ def test_a_sweep_that_waits_ends_soon(patient: FakeHub, tmp_path: Path, name: st
     assert resumed.exit_code == 0, resumed.output
 
 
+def _reports() -> list[str]:
+    """Waits that are still reported, soon after they should not be: lines of threads that were left behind."""
+    end = time.monotonic() + 5
+    while (reports := [t.name for t in threading.enumerate() if t.name == "wait-report"]) and time.monotonic() < end:
+        time.sleep(0.05)
+    return reports
+
+
 def interrupt(hub: FakeHub, plan: Path, out: Path, case: Case) -> None:
     """Run a sweep and interrupt it once the wait has begun."""
     faults = [Fault(**fault.__dict__) for fault in case.faults]
@@ -144,6 +152,7 @@ def interrupt(hub: FakeHub, plan: Path, out: Path, case: Case) -> None:
         seconds = time.monotonic() - times[0]
     assert stopped.exit_code == 130, stopped.output
     assert seconds < SECONDS
+    assert not _reports()
     last = stopped.output.strip().splitlines()[-1]
     assert last == f"interrupted; finished tasks are kept in {out}. The same command resumes"
 
