@@ -54,6 +54,12 @@ class PromptingBaseline:
         """(method, variant, n_labelled) of its row, by which analyses tell baselines apart."""
         return ((self.method, self.variant, self.n_labelled),)
 
+    @property
+    def keys(self) -> dict[str, object]:
+        """Its columns of a row of `prompt_scores` that identify it."""
+        own = {"method": self.method, "variant": self.variant, "n_labelled": self.n_labelled}
+        return {**own, "fit_id": self.fit_id}
+
 
 def encoder_hash(folder: Path) -> str:
     """Hash of the files that determine an encoder's embeddings: weights, config and tokenizer.

@@ -167,13 +167,7 @@ def _score(
     token_budget: int | None,
 ) -> dict[str, object]:
     """The row of one calibration; accuracy is null with a reason where it is not defined for the unit."""
-    shared = {
-        "split": "test",
-        "method": baseline.method,
-        "variant": baseline.variant,
-        "n_labelled": baseline.n_labelled,
-        "fit_id": baseline.fit_id,
-    }
+    shared = {"split": "test", **baseline.keys}
     try:
         prompts = prior_prompts(inputs, baseline.method, pool)
     except Undefined as undefined:

@@ -154,13 +154,7 @@ def _score(
     token_budget: int | None,
 ) -> dict[str, object]:
     """The row of one baseline; accuracy is null with a reason where the baseline is not defined for the unit."""
-    shared = {
-        "split": "test",
-        "method": baseline.method,
-        "variant": baseline.variant,
-        "n_labelled": baseline.n_labelled,
-        "fit_id": baseline.fit_id,
-    }
+    shared = {"split": "test", **baseline.keys}
     reason = _why_undefined(baseline, inputs)
     if reason is not None:
         return {**shared, "accuracy": None, "n_examples": 0, "n_shots_used": 0, "reason": reason}
