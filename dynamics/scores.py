@@ -115,8 +115,8 @@ def gap(values: np.ndarray) -> np.ndarray:
 
 
 def mean_gap(values: np.ndarray) -> np.ndarray:
-    """Mean of `gap` over rows: (row, component, label) -> (component,) float64, in logits."""
-    return gap(values).mean(0, dtype=np.float64)
+    """Mean of `gap` over rows: (row, component, label) -> (component,) float32, as it is stored, in logits."""
+    return gap(values).mean(0, dtype=np.float64).astype(np.float32)
 
 
 def score(contributions: np.ndarray, gold: np.ndarray) -> Scores:

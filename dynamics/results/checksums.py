@@ -18,7 +18,7 @@ ROW_GROUP_BYTES = 64 * 2**20
 """Size of a row group before compression: what a streaming reader holds of a table at once."""
 _CONTINUOUS = {
     "contributions": ["contributions.list.element", "full.list.element", "constant.list.element"],
-    "component_scores": ["mean_margin", "label_means.list.element"],
+    "component_scores": ["mean_margin", "label_means.list.element", "mean_gap", "centred_mean_gap"],
     "reweightings": ["weight"],
 }
 """Columns whose values hardly ever repeat; their floats are split by byte."""

@@ -82,11 +82,11 @@ COLUMNS: dict[str, dict[str, tuple[pa.DataType, str]]] = {
             "mean contribution to each label, in logits: the component's part in the full model's label bias",
         ),
         "mean_gap": (
-            pa.float64(),
+            pa.float32(),
             "mean of the largest contribution less the second largest, in logits; of equally accurate components, the "
             "one where it is larger is chosen; null in older results",
         ),
-        "centred_mean_gap": (pa.float64(), "the same of contributions less each label's mean over the scored examples"),
+        "centred_mean_gap": (pa.float32(), "the same of contributions less each label's mean over the scored examples"),
     },
     "prompt_scores": {
         **KEYS,

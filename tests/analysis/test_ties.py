@@ -77,7 +77,7 @@ def test_gaps_are_read_by_prompt_and_component(tied: Path) -> None:
 
 def test_results_without_gaps_take_the_first_component(tied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without = "analysis.reading.gaps.valid_rows"
-    nulls = analysis.load(tied, "component_scores").with_columns(mean_gap=pl.lit(None, pl.Float64))
+    nulls = analysis.load(tied, "component_scores").with_columns(mean_gap=pl.lit(None, pl.Float32))
     monkeypatch.setattr(without, lambda *_: nulls)
     (common,) = all_common_prompts(place(tied))
     accuracies = score_choices(cached_reader(place(tied), common)(common.steps[::-1]), read_design(place(tied), common))
