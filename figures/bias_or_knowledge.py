@@ -100,8 +100,8 @@ def caption(table: pl.DataFrame) -> str:
         top = panel.filter(pl.col("gap").is_not_null()).sort("gap", descending=True).row(0, named=True)
         low, high = (format_number(top[f"remaining_{end}"]) for end in ("low", "high"))
         panels.append(
-            f"{panel_name(panel, table)}: largest gap {format_number(top['gap'])} at step {format_step(top['step'])}, "
-            f"of which {format_number(top['remaining'])} ({low} to {high}) remains"
+            f"{panel_name(panel, table)}: largest gap {format_number(top['gap'])} at step {format_step(top['step'])}; "
+            f"both less their bias {format_number(top['remaining'])} ({low} to {high})"
         )
     return (
         "A label bias is each label's mean logit over the test rows; it is taken off without a gold label. Dotted: "
