@@ -202,7 +202,7 @@ def _onset_columns(
     """The onset of one component's accuracy (step, 1) with the interval of its replicates (step, 1, replicate).
 
     Args:
-        has_fixed_level: whether there is a level where the component does not emerge: half way to luck is none.
+        has_fixed_level: whether there is a level where the component does not emerge: half way to chance is none.
     """
     axis = log2_steps(steps)
     above_level = margins(accuracy)

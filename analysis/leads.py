@@ -196,8 +196,8 @@ def _signs(curves: GroupCurves, own: dict[str, np.ndarray], full: dict[str, np.n
     """Criterion -> (prompt,): 1 where the curve emerges before Full, -1 after, 0 neither."""
     signs = {}
     for criterion in own:
-        mine, others = (isotonic_onset(curves.axis, margins[criterion]).log2 for margins in (own, full))
-        signs[criterion] = (others > mine).astype(int) - (others < mine).astype(int)
+        own_onset, full_onset = (isotonic_onset(curves.axis, margins[criterion]).log2 for margins in (own, full))
+        signs[criterion] = (full_onset > own_onset).astype(int) - (full_onset < own_onset).astype(int)
     return signs
 
 

@@ -119,10 +119,10 @@ def _area_lead(own: Side, other: Side) -> Lead:
     if not own.curve.has_interval:
         return found
     axis = own.curve.axis
-    mine, others = (side.criteria[HALF].margins for side in (own, other))
+    own_margins, other_margins = (side.criteria[HALF].margins for side in (own, other))
 
     def statistic(values: np.ndarray, other_values: np.ndarray) -> np.ndarray:
-        defined = has_crossing(mine(values)) & has_crossing(others(other_values))
+        defined = has_crossing(own_margins(values)) & has_crossing(other_margins(other_values))
         return np.where(defined, area_between(axis, values, other_values), np.nan)
 
     return _with_interval(found, replicate(statistic, own.curve.bootstrap, other.curve.bootstrap))
@@ -149,9 +149,9 @@ def _onset_lead(name: str, own: Side, other: Side) -> Lead:
         onsets = (
             isotonic_onset(axis, side.criteria[name].margins(v)) for side, v in ((own, values), (other, other_values))
         )
-        mine, others = onsets
+        own_onset, other_onset = onsets
         with np.errstate(invalid="ignore"):  # never less never is NaN: not defined
-            return others.log2 - mine.log2
+            return other_onset.log2 - own_onset.log2
 
     replicates = replicate(statistic, own.curve.bootstrap, other.curve.bootstrap)
     return _with_interval(found, replicates, _grid(name, own, other))
@@ -159,25 +159,29 @@ def _onset_lead(name: str, own: Side, other: Side) -> Lead:
 
 def _between_onsets(name: str, own: Side, other: Side) -> Lead:
     axis = own.curve.axis
-    mine, others = (
+    own_onset, other_onset = (
         float(isotonic_onset(axis, side.criteria[name].margins(side.curve.values)).log2) for side in (own, other)
     )
-    for side, onset in ((own, mine), (other, others)):
+    for side, onset in ((own, own_onset), (other, other_onset)):
         if onset == -np.inf:
             return _no_lead(BEFORE.format(side.name))
-    if mine == others == NEVER:
+    if own_onset == other_onset == NEVER:
         return _no_lead(NEITHER)
-    bound = "at least" if others == NEVER else "at most" if mine == NEVER else ""
-    return Lead(float(min(others, axis[-1]) - min(mine, axis[-1])), bound)
+    bound = "at least" if other_onset == NEVER else "at most" if own_onset == NEVER else ""
+    return Lead(float(min(other_onset, axis[-1]) - min(own_onset, axis[-1])), bound)
 
 
 def _grid(name: str, own: Side, other: Side) -> tuple[float, float] | None:
     """The smallest and largest lead with each onset between its two checkpoints; None where one has no such two."""
     axis = own.curve.axis
-    mine, others = (
+    own_bracket, other_bracket = (
         bracket(axis, isotonic_onset(axis, side.criteria[name].margins(side.curve.values))) for side in (own, other)
     )
-    return None if mine is None or others is None else (others[0] - mine[1], others[1] - mine[0])
+    return (
+        None
+        if own_bracket is None or other_bracket is None
+        else (other_bracket[0] - own_bracket[1], other_bracket[1] - own_bracket[0])
+    )
 
 
 def _with_interval(found: Lead, replicates: np.ndarray, grid: tuple[float, float] | None = None) -> Lead:
