@@ -15,6 +15,8 @@ row depends on the other rows, and a balanced set of rows is assumed), or the tr
 import numpy as np
 from scipy.stats import rankdata
 
+from dynamics.scores import labels_outermost
+
 CENTRED, TRAIN_CENTRED = "centred_", "train_centred_"
 """Before the name of a method: from logits less each label's mean over the test rows, or over the training rows."""
 FORMS = ("", CENTRED, TRAIN_CENTRED)
@@ -41,8 +43,9 @@ def centred(logits: np.ndarray, means: np.ndarray | None = None) -> np.ndarray:
         (row, ..., label) float64; 0 where a difference is below `RESOLUTION` times the largest absolute logit of the
         same component.
     """
+    logits = labels_outermost(logits)
     differences = logits - (label_means(logits) if means is None else means)
-    largest = np.abs(logits).max((0, -1), keepdims=True)
+    largest = np.maximum(logits.max((0, -1), keepdims=True), -logits.min((0, -1), keepdims=True))
     differences[np.abs(differences) <= RESOLUTION * largest] = 0
     return differences
 

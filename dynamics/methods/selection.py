@@ -14,10 +14,11 @@ analyses follow the same rule in every replicate, by the gaps in `component_scor
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from dynamics.scores import accuracy, credit, mean_gap
+from dynamics.scores import at_gold, credit, mean_gap
 
 HALVES_SEED = 2406
 SAME_ACCURACY = 1e-9
@@ -52,9 +53,14 @@ class Answers:
         if not np.isfinite(self.credit).all() or (self.gaps is not None and not np.isfinite(self.gaps).all()):
             raise ValueError("credit or gaps hold NaN or infinity; drop such rows before selecting a component")
 
-    def rows(self, index: np.ndarray) -> "Answers":
-        """The examples of a mask, or at some positions; ties among them go by the gaps over all examples."""
-        return Answers(self.credit[index], self.gold[index], self.gaps)
+    @cached_property
+    def correct(self) -> np.ndarray:
+        """(example, component), credit at the gold label."""
+        return at_gold(self.credit, self.gold)
+
+    def components(self, index: np.ndarray) -> "Answers":
+        """The components of a mask, or at some positions."""
+        return Answers(self.credit[:, index], self.gold, None if self.gaps is None else self.gaps[index])
 
 
 @dataclass(frozen=True)
@@ -90,12 +96,12 @@ def answers_of(contributions: np.ndarray, gold: np.ndarray) -> Answers:
 
 def oracle_t1(test: Answers) -> Selected:
     """The best component on these rows."""
-    return _best(accuracy(test.credit, test.gold), test.gaps)
+    return _best(test.correct.mean(0), test.gaps)
 
 
 def oracle_b1(test: Answers) -> Selected:
     """The worst component on these rows."""
-    worst = _best(-accuracy(test.credit, test.gold), test.gaps)
+    worst = _best(-test.correct.mean(0), test.gaps)
     return Selected(worst.component, -worst.accuracy)
 
 
@@ -107,7 +113,7 @@ def heldout_train_rows(train: Answers, test: Answers) -> HeldOut:
             "give the same components and labels"
         )
     best = oracle_t1(train)
-    return HeldOut((best,), float(accuracy(test.credit, test.gold)[best.component]))
+    return HeldOut((best,), float(test.correct[:, best.component].mean()))
 
 
 def heldout_split_half(test: Answers, in_first: np.ndarray) -> HeldOut:
@@ -117,10 +123,10 @@ def heldout_split_half(test: Answers, in_first: np.ndarray) -> HeldOut:
         test: all test rows.
         in_first: (example,) bool, from `balanced_halves`.
     """
-    first, second = test.rows(in_first), test.rows(~in_first)
-    on_first, on_second = heldout_train_rows(first, second), heldout_train_rows(second, first)
-    accuracies = [on_first.accuracy, on_second.accuracy]
-    return HeldOut((*on_first.selected, *on_second.selected), float(np.mean(accuracies)))
+    by_half = [test.correct[half].mean(0) for half in (in_first, ~in_first)]
+    on_first, on_second = (_best(accuracy, test.gaps) for accuracy in by_half)
+    accuracies = [by_half[1][on_first.component], by_half[0][on_second.component]]
+    return HeldOut((on_first, on_second), float(np.mean(accuracies)))
 
 
 def credit_of_halves(test: Answers, in_first: np.ndarray, halves: HeldOut) -> np.ndarray:

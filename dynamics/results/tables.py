@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from dynamics import scores
-from dynamics.label_bias import CENTRED, FORMS, TRAIN_CENTRED, centred, in_form, label_means, macro_auc
+from dynamics.answers import SplitAnswers, answers_by_form
+from dynamics.label_bias import CENTRED, FORMS, TRAIN_CENTRED, label_means, macro_auc
 from dynamics.methods import selection
 from dynamics.methods.fits import Fit, fit_unit
 from dynamics.methods.label_free import BATCH_CALIBRATION, calibrate, prior
@@ -22,11 +23,12 @@ BASE_METHODS = (*(form + choice for form in FORMS for choice in CHOICES), BATCH_
 def unit_tables(unit: UnitArrays) -> dict[str, pa.Table]:
     """The rows of `contributions`, `predictions`, `component_scores` and `prompt_scores`."""
     splits = [split for split in ("train", "test") if split in unit.split]
+    answers = {split: answers_by_form(unit, split) for split in splits}
     return {
         "contributions": _contributions(unit),
-        "predictions": pa.concat_tables([_predictions(unit), _skipped_examples(unit)]),
-        "component_scores": pa.concat_tables([_component_scores(unit, split) for split in splits]),
-        "prompt_scores": _prompt_scores(unit),
+        "predictions": pa.concat_tables([_predictions(unit, answers), _skipped_examples(unit)]),
+        "component_scores": pa.concat_tables([_component_scores(unit, split, answers[split]) for split in splits]),
+        "prompt_scores": _prompt_scores(unit, answers["test"]),
     }
 
 
@@ -38,8 +40,11 @@ def table(name: str, keys: Mapping[str, object], columns: Mapping[str, Sequence 
     assert not unknown, f"{name} has no column {unknown}"
     arrays = []
     for field in schema:
-        value: Any = columns[field.name] if field.name in columns else [keys.get(field.name)] * n_rows
-        arrays.append(value.cast(field.type) if isinstance(value, pa.Array) else pa.array(value, field.type))
+        if field.name in columns:
+            value: Any = columns[field.name]
+            arrays.append(value.cast(field.type) if isinstance(value, pa.Array) else pa.array(value, field.type))
+        else:
+            arrays.append(pa.repeat(pa.scalar(keys.get(field.name), field.type), n_rows))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -76,29 +81,29 @@ def _contributions(unit: UnitArrays) -> pa.Table:
     )
 
 
-def _predictions(unit: UnitArrays) -> pa.Table:
+def _predictions(unit: UnitArrays, answers: Mapping[str, Mapping[str, SplitAnswers]]) -> pa.Table:
     columns = _example_columns(unit)
-    for form, full, contributions in (
-        ("", unit.full, unit.contributions),
-        (CENTRED, _centred_by_split(unit.full, unit.split), _centred_by_split(unit.contributions, unit.split)),
-    ):
-        labels, tied = scores.encode(contributions)
-        full_labels, full_tied = scores.encode(full)
+    for form in ("", CENTRED):
+        by_split = {split: of_split[form] for split, of_split in answers.items()}
+        full_labels, full_tied = _encoded(unit, {name: of.full_credit for name, of in by_split.items()})
+        labels, tied = _encoded(unit, {name: of.components.credit for name, of in by_split.items()})
         columns |= {
             f"{form}full": full_labels,
             f"{form}full_tied": pa.array(full_tied, pa.uint32(), mask=full_tied == 0),
             f"{form}predictions": _lists(labels, pa.uint8()),
-            f"{form}tied": [row.tolist() if row.any() else None for row in tied],
+            f"{form}tied": _lists_or_null(tied, pa.uint32()),
         }
     return table("predictions", unit.keys, columns)
 
 
-def _centred_by_split(logits: np.ndarray, split: Sequence[str]) -> np.ndarray:
-    """Logits (example, ..., label) less each label's mean over the examples of the same split."""
-    values, splits = np.empty(logits.shape), np.asarray(split)
-    for name in set(split):
-        values[splits == name] = centred(logits[splits == name])
-    return values
+def _encoded(unit: UnitArrays, label_credit: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and ties (example, ...) in the order of the unit, from the credit of each split's rows."""
+    shape = (len(unit.split), *next(iter(label_credit.values())).shape[1:-1])
+    labels, tied = np.empty(shape, np.uint8), np.empty(shape, np.uint32)
+    for split, of_split in label_credit.items():
+        rows = np.asarray(unit.split) == split
+        labels[rows], tied[rows] = scores.encode_credit(of_split)
+    return labels, tied
 
 
 def _skipped_examples(unit: UnitArrays) -> pa.Table:
@@ -121,14 +126,11 @@ def _example_columns(unit: UnitArrays) -> dict[str, Sequence | pa.Array]:
     }
 
 
-def _component_scores(unit: UnitArrays, split: str) -> pa.Table:
-    rows = np.asarray(unit.split) == split
-    contributions, gold = unit.contributions[rows], unit.gold[rows]
-    scored, centred_contributions = scores.score(contributions, gold), centred(contributions)
-    train = _train_rows(unit, unit.contributions)
-    by_train = (
-        _accuracy(in_form(contributions, TRAIN_CENTRED, train), gold) if len(train) else [None] * len(scored.accuracy)
-    )
+def _component_scores(unit: UnitArrays, split: str, answers: Mapping[str, SplitAnswers]) -> pa.Table:
+    raw, centred = answers[""], answers[CENTRED]
+    gold = raw.components.gold
+    scored = scores.score(raw.contributions, gold, label_credit=raw.components.credit, gaps=raw.components.gaps)
+    by_train = _component_accuracy(answers[TRAIN_CENTRED]) if TRAIN_CENTRED in answers else None
     return table(
         "component_scores",
         unit.keys,
@@ -144,40 +146,35 @@ def _component_scores(unit: UnitArrays, split: str) -> pa.Table:
             "label_share": _lists(scored.label_share, pa.float64()),
             "label_share_max": scored.label_share.max(-1),
             "entropy": scored.entropy,
-            "n_examples": [int(rows.sum())] * len(unit.components),
-            "centred_accuracy": _accuracy(centred_contributions, gold),
-            "train_centred_accuracy": by_train,
-            "auc": _null_if_nan(macro_auc(contributions, gold)),
-            "label_means": _lists(label_means(contributions), pa.float32()),
+            "n_examples": [len(gold)] * len(unit.components),
+            "centred_accuracy": _component_accuracy(centred),
+            "train_centred_accuracy": [None] * len(unit.components) if by_train is None else by_train,
+            "auc": _null_if_nan(macro_auc(raw.contributions, gold)),
+            "label_means": _lists(label_means(raw.contributions), pa.float32()),
             "mean_gap": scored.mean_gap,
-            "centred_mean_gap": scores.mean_gap(centred_contributions),
+            "centred_mean_gap": centred.components.gaps,
         },
     )
 
 
-def _train_rows(unit: UnitArrays, values: np.ndarray) -> np.ndarray:
-    return values[np.asarray(unit.split) == "train"]
-
-
-def _accuracy(logits: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    return scores.accuracy(scores.credit(logits), gold)
+def _component_accuracy(answers: SplitAnswers) -> np.ndarray:
+    return answers.components.correct.mean(0)
 
 
 def _null_if_nan(values: np.ndarray) -> pa.Array:
     return pa.array(values, pa.float64(), mask=np.isnan(values))
 
 
-def _prompt_scores(unit: UnitArrays) -> pa.Table:
+def _prompt_scores(unit: UnitArrays, answers: Mapping[str, SplitAnswers]) -> pa.Table:
     """The full model, the best and the worst candidate on the test rows themselves, and held-out T1, in every form."""
-    test = np.asarray(unit.split) == "test"
-    rows = [row for form in FORMS for row in _scores_in_form(unit, form, test)]
-    rows.append(_batch_calibration(unit, test))
+    rows = [row for form in FORMS for row in _scores_in_form(unit, form, answers)]
+    rows.append(_batch_calibration(unit, answers[""]))
     assert tuple(row["method"] for row in rows) == BASE_METHODS
     shared = {
         "split": "test",
         "variant": "",
         "n_labelled": 0,
-        "n_examples": int(test.sum()),
+        "n_examples": unit.split.count("test"),
         "n_shots_used": unit.n_shots_used,
     }
     names = dict.fromkeys(name for row in rows for name in row)
@@ -186,26 +183,26 @@ def _prompt_scores(unit: UnitArrays) -> pa.Table:
     )
 
 
-def _scores_in_form(unit: UnitArrays, form: str, test: np.ndarray) -> list[dict[str, object]]:
+def _scores_in_form(unit: UnitArrays, form: str, answers: Mapping[str, SplitAnswers]) -> list[dict[str, object]]:
     """The rows of `CHOICES` from logits as they are, or less each label's mean over the test or the training rows."""
-    candidates = [i for i, c in enumerate(unit.components) if c.is_candidate]
-    names = [unit.components[i].name for i in candidates]
-    raw = {"full": unit.full, "contributions": unit.contributions[:, candidates]}
-    gold, ids = unit.gold[test], np.asarray(unit.example_id)[test]
-    if form == TRAIN_CENTRED and "train" not in unit.split:
+    if form not in answers:
         return [{"method": form + choice, "reason": "no training rows to take means over"} for choice in CHOICES]
-    full, contributions = (in_form(logits[test], form, _train_rows(unit, logits)) for logits in raw.values())
-    answers = selection.answers_of(contributions, gold)
-    best, worst = selection.oracle_t1(answers), selection.oracle_b1(answers)
-    auc = macro_auc(raw["full"][test], gold)
-    own = scores.prediction_columns(full, ids.tolist()) if form == TRAIN_CENTRED else {}
+    own = answers[form]
+    candidates = [i for i, c in enumerate(unit.components) if c.is_candidate]
+    names, of_candidates = (
+        [unit.components[i].name for i in candidates],
+        own.components.components(np.array(candidates)),
+    )
+    best, worst = selection.oracle_t1(of_candidates), selection.oracle_b1(of_candidates)
+    gold, ids = of_candidates.gold, _test_ids(unit)
+    auc = macro_auc(answers[""].full, gold)
     return [
         {
             "method": f"{form}full",
-            "accuracy": float(_accuracy(full, gold)),
+            "accuracy": float(scores.accuracy(own.full_credit, gold)),
             "auc": None if np.isnan(auc) else auc,
-            **({} if form else _full_bias(unit.full[test])),
-            **own,
+            **({} if form else _full_bias(own)),
+            **(scores.prediction_columns(own.full, ids) if form == TRAIN_CENTRED else {}),
         },
         {
             "method": f"{form}oracle_t1",
@@ -223,38 +220,41 @@ def _scores_in_form(unit: UnitArrays, form: str, test: np.ndarray) -> list[dict[
             "method": f"{form}heldout_t1",
             "variant": "split_half",
             "selected_on": "the other half of test",
-            **_split_half(answers, ids, [unit.groups.get(name) for name in ids.tolist()]),
+            **_split_half(of_candidates, ids, [unit.groups.get(name) for name in ids]),
         },
     ]
 
 
-def _full_bias(full: np.ndarray) -> dict[str, object]:
+def _test_ids(unit: UnitArrays) -> list[str]:
+    return [name for name, split in zip(unit.example_id, unit.split, strict=True) if split == "test"]
+
+
+def _full_bias(raw: SplitAnswers) -> dict[str, object]:
     """The full model's label bias on the test rows: mean logits, and shares of predictions."""
-    return {"label_means": label_means(full).tolist(), "label_share": scores.credit(full).mean(0).tolist()}
+    return {"label_means": label_means(raw.full).tolist(), "label_share": raw.full_credit.mean(0).tolist()}
 
 
-def _batch_calibration(unit: UnitArrays, test: np.ndarray) -> dict[str, object]:
-    label_prior = prior(unit.full[test])
-    log_odds = calibrate(unit.full[test], label_prior)
-    ids = np.asarray(unit.example_id)[test].tolist()
-    score = {"accuracy": float(_accuracy(log_odds, unit.gold[test])), **scores.prediction_columns(log_odds, ids)}
+def _batch_calibration(unit: UnitArrays, raw: SplitAnswers) -> dict[str, object]:
+    label_prior = prior(raw.full)
+    log_odds = calibrate(raw.full, label_prior)
     return {
         "method": BATCH_CALIBRATION,
-        **score,
+        "accuracy": float(scores.accuracy(scores.credit(log_odds), raw.components.gold)),
+        **scores.prediction_columns(log_odds, _test_ids(unit)),
         "label_prior": label_prior.tolist(),
-        "n_prior_prompts": int(test.sum()),
+        "n_prior_prompts": len(raw.full),
     }
 
 
-def _split_half(answers: selection.Answers, ids: np.ndarray, groups: list[str | None]) -> dict[str, object]:
+def _split_half(answers: selection.Answers, ids: list[str], groups: list[str | None]) -> dict[str, object]:
     """Held-out T1 on halves of the test rows: accuracy and predictions, or the reason why there are none."""
     if len(answers.gold) < 2:
         return {"reason": f"{len(answers.gold)} test row cannot be halved"}
     if None not in groups and len(set(groups)) == 1:
         return {"reason": f"{len(answers.gold)} test rows of one group cannot be halved"}
-    in_first = selection.balanced_halves(answers.gold, ids, groups)
+    in_first = selection.balanced_halves(answers.gold, np.array(ids), groups)
     halves = selection.heldout_split_half(answers, in_first)
-    predictions = scores.prediction_columns(selection.credit_of_halves(answers, in_first, halves), ids.tolist())
+    predictions = scores.prediction_columns(selection.credit_of_halves(answers, in_first, halves), ids)
     return {"accuracy": halves.accuracy, **predictions}
 
 
@@ -262,3 +262,11 @@ def _lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     """A (row, length) array as a column of lists."""
     flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind)
     return pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1) * values.shape[1], pa.int32()), flat)
+
+
+def _lists_or_null(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """The same with null for rows of zeros."""
+    has_any = (values != 0).sum(1) > 0
+    offsets = np.concatenate([[0], has_any.cumsum() * values.shape[1]])
+    masked = pa.array(offsets, pa.int32(), mask=np.append(~has_any, False))
+    return pa.ListArray.from_arrays(masked, pa.array(values[has_any].reshape(-1), kind))
