@@ -160,7 +160,7 @@ def split_logits(anatomy: Anatomy, projection: UnembeddingProjection, last: Last
     """Contributions (example, component, label) and full label logits (example, label) of one batch, in float32."""
     n_examples, n_layers, _ = last.heads.shape
     scale = anatomy.final_norm.scale(last.residual.float()).view(n_examples, 1, 1, 1)
-    attention = _attention_scale(anatomy, last)
+    attention = attention_scale(anatomy, last)
     heads = last.heads.float().view(n_examples, n_layers, anatomy.n_heads, -1)
     layer = [
         torch.einsum("elhd,lhdy->elhy", heads, projection.heads) / attention,
@@ -206,7 +206,7 @@ def _project(block: Block, direction: Tensor, weight: Tensor) -> Tensor:
     return weight.float() @ (direction if post is None else direction * post.gain.float()[:, None])
 
 
-def _attention_scale(anatomy: Anatomy, last: LastToken) -> Tensor:
+def attention_scale(anatomy: Anatomy, last: LastToken) -> Tensor:
     """The divisor of each block's attention post-norm, 1 where there is none: (example, layer, 1, 1)."""
     if last.projected is None:
         return last.heads.new_ones(len(last.heads), anatomy.n_layers, 1, 1, dtype=torch.float32)

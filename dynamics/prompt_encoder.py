@@ -95,6 +95,19 @@ class PromptEncoder:
                 )
         return [tuple(ids[:-1]) for ids in token_ids]
 
+    def demo_labels(self, demonstrations: Sequence[Row], shared_ids: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """Position in the shared tokens and label of each demonstration's label word.
+
+        The demonstrations up to a label word are tokenised by themselves; the word is their last token. Empty where it
+        is another token at that position of the whole prompt.
+        """
+        filled = [self.template.text.format(**shot.fields, label=self.words[shot.gold]) for shot in demonstrations]
+        texts = [self.template.separator.join(filled[: i + 1]) for i in range(len(filled))]
+        token_ids = self.tokenizer(texts)["input_ids"] if texts else []
+        found = tuple((len(ids) - 1, shot.gold) for ids, shot in zip(token_ids, demonstrations, strict=True))
+        agrees = all(at < len(shared_ids) and shared_ids[at] == self.label_ids[label] for at, label in found)
+        return found if agrees else ()
+
     def begins_with_bos(self, token_ids: Sequence[Sequence[int]]) -> bool:
         """Whether the tokenizer puts its BOS token first, as it does if its model was trained with one.
 

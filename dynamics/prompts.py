@@ -32,6 +32,9 @@ class PromptSet:
             prompt would exceed the context.
         skipped: (split, example_id, gold, reason) of rows that exceed the context even without demonstrations; they
             count as test or training rows, but are not in the arrays above.
+        demo_labels: (demonstration,) position of its label word in `shared_ids`, and the label; empty where some label
+            word is not at the place where the demonstrations up to it end, as a tokenizer may merge it with what
+            follows.
     """
 
     task: str
@@ -49,6 +52,7 @@ class PromptSet:
     bos: bool = False
     n_shots_used: int = 0
     skipped: tuple[tuple[str, str, int, str], ...] = ()
+    demo_labels: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         sizes = {len(self.own_ids), len(self.split), len(self.example_id), len(self.gold)}
@@ -155,6 +159,7 @@ def encode_prompts(
             for row in part
             if row.example_id in fitted.skipped
         ),
+        demo_labels=encoder.demo_labels(fitted.shots, fitted.token_ids[0][:shared]),
     )
 
 

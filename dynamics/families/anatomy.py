@@ -49,16 +49,20 @@ class Block:
     Attributes:
         attention_output: the projection W_O as a module; its input is the heads concatenated in order.
         w_o: (n_heads, d_head, d_model), W_O split by head, so that a head's part is `a_h @ w_o[h]`.
+        w_v: (n_kv_heads, d_model, d_head), W_V split by head; heads that share keys and values share one.
         attention_bias: (d_model,) bias of W_O, or None.
         mlp: the module whose output is added to the residual stream as the MLP part, its own bias included.
+        attention_norm: norm of what attention reads, or None.
         attention_post_norm: RMS norm applied to the projection's output before it is added, or None.
         feed_forward: the MLP itself, where `mlp` is the norm after it; else None.
     """
 
     attention_output: nn.Module
     w_o: Tensor
+    w_v: Tensor
     attention_bias: Tensor | None
     mlp: nn.Module
+    attention_norm: Norm | None = None
     attention_post_norm: Norm | None = None
     feed_forward: nn.Module | None = None
 
@@ -73,6 +77,7 @@ class Anatomy:
         first_block: the first block; its input is the embedding part.
         blocks: all blocks in order.
         final_norm: the norm before the unembedding.
+        embedding: (n_vocab, d_model), of tokens.
         unembedding: (n_vocab, d_model).
         unembedding_bias: (n_vocab,) or None.
     """
@@ -82,6 +87,7 @@ class Anatomy:
     first_block: nn.Module
     blocks: tuple[Block, ...]
     final_norm: Norm
+    embedding: Tensor
     unembedding: Tensor
     unembedding_bias: Tensor | None
 
@@ -160,6 +166,18 @@ def heads_of_rows(weight: Tensor, n_heads: int) -> Tensor:
             f"{width}; only heads of equal width are supported"
         )
     return weight.reshape(n_heads, width // n_heads, d_model)
+
+
+def values_of_linear(weight: Tensor, n_kv_heads: int) -> Tensor:
+    """W_V of an `nn.Linear` (n_kv_heads * d_head, d_model), split by head: (n_kv_heads, d_model, d_head)."""
+    return weight.reshape(n_kv_heads, -1, weight.shape[-1]).transpose(1, 2)
+
+
+def embedding_of(model: PreTrainedModel) -> Tensor:
+    """The weight (n_vocab, d_model) of the token embedding."""
+    embedding = model.get_input_embeddings()
+    assert isinstance(embedding, nn.Embedding)
+    return embedding.weight
 
 
 def unembedding_of(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:

@@ -5,7 +5,16 @@ from collections.abc import Callable
 from torch import nn
 from transformers import LlamaForCausalLM, MistralForCausalLM, Olmo2ForCausalLM
 
-from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, rms_norm, submodule, unembedding_of
+from dynamics.families.anatomy import (
+    Anatomy,
+    Block,
+    embedding_of,
+    heads_of_linear,
+    rms_norm,
+    submodule,
+    unembedding_of,
+    values_of_linear,
+)
 from dynamics.families.rotary import rotary_of
 
 
@@ -19,27 +28,31 @@ def anatomy(model: LlamaForCausalLM | MistralForCausalLM) -> Anatomy:
 
 
 def rms_anatomy(
-    model: LlamaForCausalLM | MistralForCausalLM | Olmo2ForCausalLM, block: Callable[[nn.Module, int], Block]
+    model: LlamaForCausalLM | MistralForCausalLM | Olmo2ForCausalLM, block: Callable[[nn.Module, int, int], Block]
 ) -> Anatomy:
-    """Parts of a model with the modules of Llama; `block` makes a `Block` of a layer and the number of heads."""
+    """Parts of a model with the modules of Llama; `block` makes a `Block` of a layer, its heads and its key heads."""
     backbone = model.model
     unembedding, bias = unembedding_of(model)
+    n_heads, n_kv_heads = model.config.num_attention_heads, model.config.num_key_value_heads
     return Anatomy(
         backbone=backbone,
         rotary=rotary_of(backbone),
         first_block=backbone.layers[0],
-        blocks=tuple(block(layer, model.config.num_attention_heads) for layer in backbone.layers),
+        blocks=tuple(block(layer, n_heads, n_kv_heads or n_heads) for layer in backbone.layers),
         final_norm=rms_norm(backbone.norm),
+        embedding=embedding_of(model),
         unembedding=unembedding,
         unembedding_bias=bias,
     )
 
 
-def _block(layer: nn.Module, n_heads: int) -> Block:
+def _block(layer: nn.Module, n_heads: int, n_kv_heads: int) -> Block:
     o_proj = submodule(layer, "self_attn.o_proj", nn.Linear)
     return Block(
         attention_output=o_proj,
         w_o=heads_of_linear(o_proj.weight, n_heads),
+        w_v=values_of_linear(submodule(layer, "self_attn.v_proj", nn.Linear).weight, n_kv_heads),
         attention_bias=o_proj.bias,
         mlp=layer.get_submodule("mlp"),
+        attention_norm=rms_norm(layer.get_submodule("input_layernorm")),
     )

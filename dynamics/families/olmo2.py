@@ -8,7 +8,7 @@ adds `g * o / s_attn`, and o is the sum of its heads (and of its bias, where the
 from torch import nn
 from transformers import Olmo2ForCausalLM
 
-from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, rms_norm, submodule
+from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, rms_norm, submodule, values_of_linear
 from dynamics.families.llama import rms_anatomy
 
 
@@ -17,11 +17,12 @@ def anatomy(model: Olmo2ForCausalLM) -> Anatomy:
     return rms_anatomy(model, _block)
 
 
-def _block(layer: nn.Module, n_heads: int) -> Block:
+def _block(layer: nn.Module, n_heads: int, n_kv_heads: int) -> Block:
     o_proj = submodule(layer, "self_attn.o_proj", nn.Linear)
     return Block(
         attention_output=o_proj,
         w_o=heads_of_linear(o_proj.weight, n_heads),
+        w_v=values_of_linear(submodule(layer, "self_attn.v_proj", nn.Linear).weight, n_kv_heads),
         attention_bias=o_proj.bias,
         mlp=layer.get_submodule("post_feedforward_layernorm"),
         attention_post_norm=rms_norm(layer.get_submodule("post_attention_layernorm")),

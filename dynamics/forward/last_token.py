@@ -8,7 +8,7 @@ block, W_O and the MLP are computed at the last token only, since the outputs at
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,11 +67,21 @@ def last_token(
 
 
 def last_state(
-    anatomy: Anatomy, token_ids: Sequence[Sequence[int]], prefix: SharedPrefix | None = None, *, pad_id: int = 0
+    anatomy: Anatomy,
+    token_ids: Sequence[Sequence[int]],
+    prefix: SharedPrefix | None = None,
+    *,
+    pad_id: int = 0,
+    inside: AbstractContextManager[None] | None = None,
 ) -> Tensor:
-    """The final norm's output at each example's last token: (example, d_model). Arguments as for `last_token`."""
+    """The final norm's output at each example's last token: (example, d_model).
+
+    Args:
+        anatomy, token_ids, prefix, pad_id: as for `last_token`.
+        inside: entered for the pass, after the hooks that leave one position in the last block.
+    """
     last = _last_positions(anatomy, token_ids)
-    with _only_at(anatomy, last):
+    with _only_at(anatomy, last), inside or nullcontext():
         hidden = hidden_states(anatomy, token_ids, prefix, pad_id=pad_id)
     return hidden[torch.arange(len(last), device=last.device), last]
 
