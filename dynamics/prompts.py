@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from dynamics.controls import NONE, controlled_selection
 from dynamics.errors import PromptError
 from dynamics.identity import short_hash
 from dynamics.partition import Selection, drop_demonstration, select_rows
@@ -96,6 +97,7 @@ def build_prompts(
     n_test: int,
     n_train: int = 0,
     rows: TaskRows | None = None,
+    control: str = NONE,
     max_length: int | None = None,
 ) -> PromptSet:
     """Select rows, and encode their prompts; each prompt is tokenised as one string.
@@ -109,6 +111,7 @@ def build_prompts(
         n_test: test examples, label-balanced; the largest balanced number where the split has fewer.
         n_train: labelled training examples, used for reweighting.
         rows: the task's rows, if they are loaded already.
+        control: one of `dynamics.controls`, for those that change the demonstrations of the selected rows.
         max_length: the model's context in tokens; demonstrations are dropped until the longest prompt fits.
 
     Raises:
@@ -117,6 +120,7 @@ def build_prompts(
     """
     rows = rows or task.load(None)
     chosen = select_rows(task, rows, demo_seed=demo_seed, n_shots=n_shots, n_test=n_test, n_train=n_train)
+    chosen = controlled_selection(task, chosen, control)
     return encode_prompts(
         task, template, tokenizer, chosen, demo_seed=demo_seed, n_shots=n_shots, max_length=max_length
     )

@@ -2,20 +2,30 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, dataclass, field, replace
+from typing import TypeVar
 
 import polars as pl
 
 from dynamics.checkpoints import Checkpoint
 from dynamics.controls import RANDOM_INIT
 from dynamics.errors import StoreError
+from dynamics.mechanisms.settings import Mechanism
 from dynamics.methods.baselines import PromptingBaseline
 from dynamics.methods.fits import Fit
 from dynamics.results.completeness import Lost, find_lost
 from dynamics.results.file_names import Part
-from dynamics.results.store import CELL, FIT, ResultStore, check_identity, read_fits, read_units
+from dynamics.results.store import CELL, FIT, ResultStore, check_identity, read_added, read_fits, read_units
 from jobs.resolving import ResolvedPlan
 from jobs.sweep_plan import SweepPlan
-from jobs.work import CacheSettings, CheckpointWork, MissingBaselines, RetryState, RunSettings, WorkUnit
+from jobs.work import (
+    CacheSettings,
+    CheckpointWork,
+    MissingBaselines,
+    MissingMechanisms,
+    RetryState,
+    RunSettings,
+    WorkUnit,
+)
 
 _PART = {"model": pl.String, "step": pl.Int64, "task": pl.String, "part": pl.String}
 """The columns of `units` that are a `Part`."""
@@ -28,11 +38,13 @@ class MissingWork:
     Attributes:
         units: without a finished row, or in a part whose contributions are lost.
         baselines: units, finished or not, with the baselines that they lack.
+        mechanisms: the same of mechanisms.
         lost: files that committed parts lack, of this plan or another.
     """
 
     units: tuple[WorkUnit, ...]
     baselines: tuple[MissingBaselines, ...] = ()
+    mechanisms: tuple[MissingMechanisms, ...] = ()
     lost: Lost = field(default_factory=Lost)
 
     def finished_without(self, *, label_free: bool) -> set[WorkUnit]:
@@ -50,14 +62,16 @@ def find_missing(resolved: ResolvedPlan, store: ResultStore | None) -> MissingWo
     """
     plan = resolved.plan
     if store is None:
-        return MissingWork(resolved.units, tuple((unit, plan.baselines) for unit in resolved.units if plan.baselines))
+        baselines = tuple((unit, plan.baselines) for unit in resolved.units if plan.baselines)
+        return MissingWork(resolved.units, baselines, tuple(resolved.mechanisms))
     check_identity(store)
     lost = find_lost(store)
     units = missing_units(store, resolved.units, lost.parts)
     check_fits(store, (*plan.fits.all, *plan.baselines))
     without_results = {unit.unit_id for unit in units}
     baselines = missing_baselines(store, resolved.units, plan.baselines, without_results)
-    return MissingWork(tuple(units), tuple(baselines), lost)
+    mechanisms = missing_mechanisms(store, resolved.mechanisms, without_results)
+    return MissingWork(tuple(units), tuple(baselines), tuple(mechanisms), lost)
 
 
 def missing_units(store: ResultStore, units: Sequence[WorkUnit], lost: Collection[Part] = ()) -> list[WorkUnit]:
@@ -126,23 +140,42 @@ def missing_baselines(
     return without_stored([(unit, tuple(baselines)) for unit in units], stored)
 
 
-def without_stored(pairs: Sequence[MissingBaselines], stored: set[tuple[object, ...]]) -> list[MissingBaselines]:
-    """The pairs without the baselines whose (unit_id, fit_id) is stored; units that lack none are left out."""
+def missing_mechanisms(
+    store: ResultStore, requested: Sequence[MissingMechanisms], without_results: Collection[str] = ()
+) -> list[MissingMechanisms]:
+    """The units that lack some of the mechanisms requested for them; arguments as for `missing_baselines`."""
+    if not requested:
+        return []
+    rows = read_added(store).filter(pl.col("unit_id").is_in(list(without_results)).not_())
+    return without_stored(requested, set(rows.iter_rows()))
+
+
+Added = TypeVar("Added", PromptingBaseline, Mechanism)
+
+
+def without_stored(
+    pairs: Sequence[tuple[WorkUnit, tuple[Added, ...]]], stored: set[tuple[object, ...]]
+) -> list[tuple[WorkUnit, tuple[Added, ...]]]:
+    """The pairs without what has its (unit_id, fit_id) stored; units that lack none are left out."""
     remaining = [
-        (unit, tuple(b for b in baselines if (unit.unit_id, b.fit_id) not in stored)) for unit, baselines in pairs
+        (unit, tuple(added for added in requested if (unit.unit_id, added.fit_id) not in stored))
+        for unit, requested in pairs
     ]
-    return [(unit, baselines) for unit, baselines in remaining if baselines]
+    return [(unit, requested) for unit, requested in remaining if requested]
 
 
 def work_by_checkpoint(plan: SweepPlan, missing: MissingWork, run: str = "") -> list[CheckpointWork]:
     """What is missing, by checkpoint, in the order of the units; `run` identifies the sweep."""
     units: dict[Checkpoint, dict[WorkUnit, None]] = {}
-    for unit in (*missing.units, *(unit for unit, _ in missing.baselines)):
+    for unit in (*missing.units, *(unit for unit, _ in (*missing.baselines, *missing.mechanisms))):
         units.setdefault(unit.checkpoint, {})[unit] = None
     without_results = {unit.unit_id for unit in missing.units}
     baselines: dict[Checkpoint, list[MissingBaselines]] = {}
     for unit, lacking in missing.baselines:
         baselines.setdefault(unit.checkpoint, []).append((unit, lacking))
+    mechanisms: dict[Checkpoint, list[MissingMechanisms]] = {}
+    for unit, lacking in missing.mechanisms:
+        mechanisms.setdefault(unit.checkpoint, []).append((unit, lacking))
     settings = {model.id: run_settings(plan, model.id, run) for model in plan.models}
     return [
         CheckpointWork(
@@ -150,6 +183,7 @@ def work_by_checkpoint(plan: SweepPlan, missing: MissingWork, run: str = "") -> 
             tuple(unit for unit in of_checkpoint if unit.unit_id in without_results),
             settings[checkpoint.model],
             tuple(baselines.get(checkpoint, ())),
+            tuple(mechanisms.get(checkpoint, ())),
         )
         for checkpoint, of_checkpoint in units.items()
     ]

@@ -41,6 +41,8 @@ def lines(report: Preflight) -> Iterator[str]:
         yield f"  and {report.n_baselines} passes over units' test rows, for Standard and PromptS"
     if report.n_prior_prompts:
         yield f"  and up to {report.n_prior_prompts} prompts without content, for label-free calibrations"
+    if report.n_mechanism_passes:
+        yield f"  and {report.n_mechanism_passes} passes over units' prompts, for attention and ablations"
     for model in report.models:
         yield _model_line(model, [c for c in report.checkpoints if c.model == model.model])
     for checkpoint in report.checkpoints:

@@ -64,7 +64,8 @@ class Preflight:
     """What a sweep would do.
 
     `n_baselines` counts the (unit, setting) pairs of Standard and PromptS that are not done, each a pass over a unit's
-    test rows; `n_prior_prompts` the prompts of label-free calibrations that are not done, a few for each unit.
+    test rows; `n_prior_prompts` the prompts of label-free calibrations that are not done, a few for each unit;
+    `n_mechanism_passes` the passes over a unit's prompts for attention and ablations that are not done.
     `download_bytes` counts equal files once and leaves out what the cache has. `api_calls` are those that a
     sweep makes from now on, since listings of commits are kept; `file_requests` is an upper bound. The limits are the
     Hub's, in 5 minutes.
@@ -77,6 +78,7 @@ class Preflight:
     n_done: int
     n_baselines: int
     n_prior_prompts: int
+    n_mechanism_passes: int
     download_bytes: int
     peak_disk_bytes: int
     contributions_bytes: int
@@ -133,6 +135,7 @@ def preflight(
         n_done=len(resolved.units) - len(missing.units),
         n_baselines=sum(not baseline.is_label_free for baseline in baselines),
         n_prior_prompts=sum(baseline.n_prior_prompts for baseline in baselines),
+        n_mechanism_passes=sum(m.n_passes for _, of_unit in missing.mechanisms for m in of_unit),
         download_bytes=sum(_to_fetch(needed).values()),
         peak_disk_bytes=peak_disk(plan, works),
         contributions_bytes=sum(n * sizes[unit.task].n_labels * 4 for unit, n in n_predictions.items()),

@@ -46,6 +46,8 @@ def say_missing(resolved: ResolvedPlan, missing: MissingWork) -> None:
     for label_free, what in ((False, "Standard or PromptS for some K"), (True, "a label-free calibration")):
         if late := missing.finished_without(label_free=label_free):
             typer.echo(f"{len(late)} units that are done lack {what}")
+    if late := {unit for unit, _ in missing.mechanisms} - set(missing.units):
+        typer.echo(f"{len(late)} units that are done lack a mechanism")
 
 
 def say_restored(n_lost: int) -> None:

@@ -6,11 +6,20 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from dynamics.checkpoints import Checkpoint, find_checkpoints, random_init
-from dynamics.controls import NONE, RANDOM_INIT, SHUFFLED_LABELS, control_name
+from dynamics.controls import (
+    ABSTRACT_LABELS,
+    NONE,
+    OF_DEMONSTRATIONS,
+    RANDOM_INIT,
+    SHUFFLED_LABELS,
+    abstract_template,
+    control_name,
+)
 from dynamics.errors import PlanError
 from dynamics.hub.errata import QUARANTINED
+from dynamics.mechanisms.settings import Mechanism
 from dynamics.results.schema import PLANNED
-from dynamics.tasks import Task
+from dynamics.tasks import Task, Template
 from jobs.sweep_plan import ModelPlan, StepRange, SweepPlan, TaskPlan
 from jobs.work import WorkUnit
 
@@ -38,9 +47,30 @@ class ResolvedPlan:
         return [checkpoint for checkpoint in self.checkpoints if checkpoint not in running]
 
     def table(self) -> pa.Table:
-        """The units with their keys and the ids of their fits and baselines; schema `PLANNED`."""
-        fit_ids = [setting.fit_id for setting in (*self.plan.fits.all, *self.plan.baselines)]
-        return pa.Table.from_pylist([{**unit.keys, "fit_ids": fit_ids} for unit in self.units], schema=PLANNED)
+        """The units with their keys and the ids of their fits, baselines and mechanisms; schema `PLANNED`."""
+        of_all = [setting.fit_id for setting in (*self.plan.fits.all, *self.plan.baselines)]
+        measured = dict(self.mechanisms)
+        rows = [
+            {**unit.keys, "fit_ids": of_all + [mechanism.fit_id for mechanism in measured.get(unit, ())]}
+            for unit in self.units
+        ]
+        return pa.Table.from_pylist(rows, schema=PLANNED)
+
+    @property
+    def mechanisms(self) -> list[tuple[WorkUnit, tuple[Mechanism, ...]]]:
+        """The units with the mechanisms to measure on them; those of checkpoints are on the first unit of each."""
+        requested, seen = [], set[tuple[object, ...]]()
+        for unit in self.units:
+            weights = (unit.checkpoint, unit.control, unit.dtype)
+            own = tuple(
+                mechanism
+                for mechanism in self.plan.measured
+                if not (mechanism.is_of_checkpoint and weights in seen)
+                and not (mechanism.needs_demonstrations and unit.n_shots == 0)
+            )
+            seen.add(weights)
+            requested += [(unit, own)] if own else []
+        return requested
 
 
 def resolve_plan(plan: SweepPlan) -> ResolvedPlan:
@@ -77,7 +107,16 @@ def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint]) -> list[WorkUnit]
     tasks = [(entry, *_task_and_hash(plan, entry)) for entry in plan.tasks]
     units = [
         WorkUnit(
-            checkpoint, task.name, task_hash, template, seed, n_shots, entry.n_test, entry.n_train, plan.dtype, control
+            checkpoint,
+            task.name,
+            task_hash,
+            _template(plan, task, template, control, seed),
+            seed,
+            n_shots,
+            entry.n_test,
+            entry.n_train,
+            plan.dtype,
+            control,
         )
         for checkpoint in checkpoints
         for entry, task, task_hash in tasks
@@ -85,6 +124,7 @@ def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint]) -> list[WorkUnit]
         for template in (task.templates if entry.templates == "all" else map(task.template, entry.templates))
         for n_shots in entry.n_shots
         for seed in entry.seeds
+        if n_shots > 0 or not control.startswith(OF_DEMONSTRATIONS)
     ]
     by_cell = {unit.cell: unit for unit in units}
     if len(by_cell) < len(units):
@@ -112,8 +152,16 @@ def _controls(plan: SweepPlan, checkpoint: Checkpoint) -> list[str]:
     """Values of the `control` column of a checkpoint's units; random weights are a control already."""
     if checkpoint.init_seed is not None:
         return [control_name(RANDOM_INIT, checkpoint.init_seed)]
-    shuffle_seeds = plan.seeds_of_controls if SHUFFLED_LABELS in plan.controls else ()
-    return [NONE, *(control_name(SHUFFLED_LABELS, seed) for seed in shuffle_seeds)]
+    kinds = [kind for kind in (SHUFFLED_LABELS, *OF_DEMONSTRATIONS) if kind in plan.controls]
+    return [NONE, *(control_name(kind, seed) for kind in kinds for seed in plan.seeds_of_controls)]
+
+
+def _template(plan: SweepPlan, task: Task, template: Template, control: str, demo_seed: int) -> Template:
+    """The template of a unit, with other label words under `abstract_labels`."""
+    kind, _, seed = control.partition("-")
+    if kind != ABSTRACT_LABELS:
+        return template
+    return abstract_template(task, template, plan.abstract_label_words, demo_seed, int(seed))
 
 
 def _task_and_hash(plan: SweepPlan, entry: TaskPlan) -> tuple[Task, str]:

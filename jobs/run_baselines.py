@@ -13,7 +13,7 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from dynamics.controls import controlled_rows
+from dynamics.controls import controlled_rows, controlled_selection
 from dynamics.identity import short_hash
 from dynamics.methods.baselines import PROMPT_SELECTION, PromptingBaseline
 from dynamics.methods.content_free import FieldTexts, calibration_scores, texts_by_field
@@ -144,7 +144,7 @@ def _run_unit(
 
 def _prompt_inputs(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, settings: RunSettings) -> PromptInputs:
     """The unit's own rows, of which demonstrations and training rows are those that fit its context."""
-    task, template = settings.tasks[unit.task], unit.template.name
+    task, template = unit.task_of(settings.tasks[unit.task]), unit.template.name
     selection = select_rows(
         task,
         controlled_rows(task, rows, unit.control),
@@ -153,6 +153,7 @@ def _prompt_inputs(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, setti
         n_test=unit.n_test,
         n_train=unit.n_train,
     )
+    selection = controlled_selection(task, selection, unit.control)
     selection = fitting_rows(
         task, template, opened.tokenizer, selection, demo_seed=unit.demo_seed, max_length=opened.max_length
     )

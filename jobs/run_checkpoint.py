@@ -29,6 +29,7 @@ from jobs.derive import add_fits
 from jobs.open_checkpoint import OpenCheckpoint, open_checkpoint
 from jobs.outcomes import VERSIONS, Outcome, record_failures
 from jobs.run_baselines import run_baselines
+from jobs.run_mechanisms import run_mechanisms
 from jobs.work import CheckpointWork, RunSettings, WorkUnit
 
 
@@ -60,7 +61,8 @@ def run_checkpoint(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
         # a part for each control: a task's ten controls in one part would take ten times the memory
         for _, units in groupby(work.units, key=lambda unit: (unit.task, unit.control)):
             outcomes += _run_task(opened, list(units), work, store)
-        return outcomes + record_failures(store, work, run_baselines(opened, work, store))
+        added = run_baselines(opened, work, store) + run_mechanisms(opened, work, store)
+        return outcomes + record_failures(store, work, added)
 
 
 def _run_task(
@@ -114,7 +116,7 @@ def _run_unit(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, settings: 
     """Build the prompts, run and split them, check the split and score it."""
     task = settings.tasks[unit.task]
     prompts = build_prompts(
-        task,
+        unit.task_of(task),
         unit.template.name,
         opened.tokenizer,
         demo_seed=unit.demo_seed,
@@ -122,6 +124,7 @@ def _run_unit(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, settings: 
         n_test=unit.n_test,
         n_train=unit.n_train,
         rows=rows,
+        control=unit.control,
         max_length=opened.max_length,
     )
     started = time.perf_counter()

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.errors import PlanError, unknown
+from dynamics.mechanisms.settings import ABLATION, Mechanism
 from dynamics.methods.baselines import CHECKPOINT, PROMPT_SELECTION, STANDARD, PromptingBaseline, encoder_hash
 from dynamics.methods.descent import FitSettings
 from dynamics.methods.fits import Fit, heldout_fits
@@ -216,6 +217,13 @@ class FitPlan(_Strict):
         return (*fits, *heldout_fits(fits))
 
 
+class AblationPlan(_Strict):
+    """How `mechanisms = ["ablation"]` ablates: k of the best and of the worst components, by their mean or by zero."""
+
+    k: Annotated[int, Field(ge=1)] = 5
+    replacement: Literal["mean", "zero"] = "mean"
+
+
 class Limits(_Strict):
     """How many failures and retries a sweep allows.
 
@@ -277,10 +285,15 @@ class SweepPlan(_Strict):
     """Whether Standard and PromptS run too, with the K of `fits`."""
     label_free_calibration: bool = False
     """Whether contextual and domain-context calibration run too: a few prompts without content for each unit."""
-    controls: tuple[Literal["random_init", "shuffled_labels"], ...] = ()
+    mechanisms: tuple[Literal["sequences", "copying", "label_attention", "ablation"], ...] = ()
+    """Mechanisms measured beside the decomposition; `dynamics.mechanisms` explains them."""
+    ablation: AblationPlan = AblationPlan()
+    controls: tuple[Literal["random_init", "shuffled_labels", "permuted_demonstrations", "abstract_labels"], ...] = ()
     """Controls run beside the checkpoints; `dynamics.controls` explains them."""
     control_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
     """Seeds of every control; 10 means seeds 0 to 9."""
+    abstract_label_words: tuple[Annotated[str, Field(min_length=1)], ...] = ("A", "B", "C", "D", "E", "F", "G", "H")
+    """Words without a meaning for the tasks, of which `abstract_labels` draws."""
     encoder: LocalPath | None = None
     """Folder of a sentence encoder that finds PromptS's nearest examples, instead of the checkpoint itself."""
     data: LocalPath | None = None
@@ -353,6 +366,14 @@ class SweepPlan(_Strict):
         """
         label_free = tuple(PromptingBaseline(method, 0) for method in LABEL_FREE if self.label_free_calibration)
         return (*self._with_labels, *label_free)
+
+    @property
+    def measured(self) -> tuple[Mechanism, ...]:
+        """The mechanisms with their settings."""
+        return tuple(
+            Mechanism(name, self.ablation.k, self.ablation.replacement) if name == ABLATION else Mechanism(name)
+            for name in dict.fromkeys(self.mechanisms)
+        )
 
     @property
     def _with_labels(self) -> tuple[PromptingBaseline, ...]:

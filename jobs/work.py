@@ -9,6 +9,7 @@ from dynamics.checkpoints import Checkpoint
 from dynamics.controls import NONE
 from dynamics.errors import UserError
 from dynamics.identity import METHOD_VERSION, identity_hash
+from dynamics.mechanisms.settings import Mechanism
 from dynamics.methods.baselines import PromptingBaseline
 from dynamics.methods.fits import Fit
 from dynamics.partition import PARTITION_SEED
@@ -75,6 +76,12 @@ class WorkUnit:
             }
         )
 
+    def task_of(self, task: Task) -> Task:
+        """The task with this unit's template, whose label words a control may have replaced."""
+        return replace(
+            task, templates=tuple(self.template if t.name == self.template.name else t for t in task.templates)
+        )
+
     def __str__(self) -> str:
         control = "" if self.control in (NONE, self.checkpoint.revision) else f" {self.control}"
         return f"{self.checkpoint}{control} {self.task}/{self.template.name} seed {self.demo_seed} {self.n_shots}-shot"
@@ -82,6 +89,10 @@ class WorkUnit:
 
 MissingBaselines = tuple[WorkUnit, tuple[PromptingBaseline, ...]]
 """A unit, and the baselines that its results lack."""
+
+
+MissingMechanisms = tuple[WorkUnit, tuple[Mechanism, ...]]
+"""A unit, and the mechanisms that its results lack."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +167,7 @@ class CheckpointWork:
         checkpoint: on disk, or on the Hub and fetched first.
         units: those without results.
         baselines: those to run, of units with or without results.
+        mechanisms: those to measure, of units with or without results.
         settings: how they run.
         retries: attempts so far.
         fetch_error: why its files could not be fetched; None where they were, or need not be.
@@ -165,13 +177,14 @@ class CheckpointWork:
     units: tuple[WorkUnit, ...]
     settings: RunSettings
     baselines: tuple[MissingBaselines, ...] = ()
+    mechanisms: tuple[MissingMechanisms, ...] = ()
     retries: RetryState = field(default_factory=RetryState)
     fetch_error: UserError | None = None
 
     @property
     def all_units(self) -> tuple[WorkUnit, ...]:
         """Every unit for which something is computed."""
-        return tuple(dict.fromkeys((*self.units, *(unit for unit, _ in self.baselines))))
+        return tuple(dict.fromkeys((*self.units, *(unit for unit, _ in (*self.baselines, *self.mechanisms)))))
 
     def only(self, unit_ids: set[str]) -> "CheckpointWork":
         """The same work on some of its units."""
@@ -179,4 +192,5 @@ class CheckpointWork:
             self,
             units=tuple(unit for unit in self.units if unit.unit_id in unit_ids),
             baselines=tuple((unit, missing) for unit, missing in self.baselines if unit.unit_id in unit_ids),
+            mechanisms=tuple((unit, missing) for unit, missing in self.mechanisms if unit.unit_id in unit_ids),
         )

@@ -1,14 +1,15 @@
 """Causal effect of components: what the full model answers when they write their mean over the unit's rows, or nothing.
 
-A contribution to a logit is a direct effect. With m the margin of a row (gold label's logit less the largest other), for
-a component c of contribution g_c,
+A contribution to a logit is a direct effect. With m the margin of a row (gold label's logit less the largest other),
+for a component c of contribution g_c,
 
-    direct effect  mean over rows of m(full) - m(full - g_c + mean of g_c)   later layers and the norm's scale as they were
+    direct effect  mean over rows of m(full) - m(full - g_c + mean of g_c)
     total effect   mean over rows of m(full) - m(full model run again with c's output replaced)
 
-Both are positive where the component helps. Where later components make up for an ablated one, the total effect is the
-smaller: `self-repair = direct - total` (Rushing and Nanda, arXiv 2402.15390). Mean ablation replaces a component's output
-at the last token by its mean over all rows of the unit, zero ablation by zero; direct effects are relative to the same.
+In the first, later layers and the norm's scale stay as they were. Both are positive where the component helps. Where
+later components make up for an ablated one, the total effect is the smaller: `self-repair = direct - total` (Rushing
+and Nanda, arXiv 2402.15390). Mean ablation replaces a component's output at the last token by its mean over all rows of
+the unit, zero ablation by zero; direct effects are relative to the same.
 """
 
 from collections.abc import Sequence

@@ -2,10 +2,11 @@
 
 With the norms' gains folded in and their scales left out, a head that attends to token s only adds to the logit of t
 
-    W[s, t] = e_s W_V W_O u_t,   e_s the embedding less its mean times the attention norm's gain, u_t as in decomposition
+    W[s, t] = e_s W_V W_O u~_t
 
-`copying` is `sum Re(l) / sum |l|` over the eigenvalues of this (n_vocab, n_vocab) matrix, between -1 and 1: positive for
-heads that raise the logits of the tokens they attend to, negative for those that lower them (Elhage et al. 2021, A
+with e_s the embedding less its mean times the attention norm's gain, and u~_t as in `dynamics.decomposition`. `copying`
+is `sum Re(l) / sum |l|` over the eigenvalues of this (n_vocab, n_vocab) matrix, between -1 and 1: positive for heads
+that raise the logits of the tokens they attend to, negative for those that lower them (Elhage et al. 2021, A
 Mathematical Framework for Transformer Circuits). Its non-zero eigenvalues are those of the (d_head, d_head) matrix
 `W_O (U^T E) W_V`, so it is never built. `copying_rank` is the share of the vocabulary whose logit is below that of the
 token itself, a mean over drawn tokens: 1/2 where the head has nothing to do with it.

@@ -1,15 +1,15 @@
 """Attention on random tokens that are repeated once: previous-token, duplicate-token and induction heads.
 
-The input is [BOS, r_1 .. r_n, r_1 .. r_n] with r drawn uniformly from the vocabulary, BOS where the config has one. With
-A the attention weights of a head and t a query position,
+The input is [BOS, r_1 .. r_n, r_1 .. r_n] with r drawn uniformly from the vocabulary, BOS where the config has one.
+With A the attention weights of a head and t a query position,
 
     previous_token   mean over t >= 1            of A[t, t - 1]
     duplicate_token  mean over the second half   of A[t, t - n]      the same token before
     prefix_matching  mean over the second half   of A[t, t - n + 1]  the token after the same token before: induction
 
-(Olsson et al., arXiv 2209.11895: a head with a high prefix-matching score is an induction head if it also copies.) A mean
-over the queries that have such a position is 1 for a perfect head. `chance` is what a head that attends to all earlier
-positions alike has, the mean of 1 / (t + 1) over the same queries.
+(Olsson et al., arXiv 2209.11895: a head with a high prefix-matching score is an induction head if it also copies.) A
+mean over the queries that have such a position is 1 for a perfect head. `chance` is what a head that attends to all
+earlier positions alike has, the mean of 1 / (t + 1) over the same queries.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ import pyarrow as pa
 from dynamics.atomic_write import TEMPORARY
 from dynamics.errors import StoreError
 from dynamics.results.checksums import encode
-from dynamics.results.file_names import parse_file
+from dynamics.results.file_names import OPTIONAL, parse_file
 from dynamics.results.marker import MARKER, Marker, write_marker
 from dynamics.results.places import Entry, Place, delete, entries, exists, names, place, put, read
 from dynamics.results.scanning import read_files
@@ -122,7 +122,7 @@ def _rows(store: ResultStore, table: str, files: Sequence[Entry], units: pl.Data
     ]
     rows = pl.concat(rows_by_file) if rows_by_file else read_files(store.root, [], table)
     missing = set(units["unit_id"]) - set(rows["unit_id"].unique())
-    if missing and table != "reweightings":
+    if missing and table not in OPTIONAL:
         raise StoreError(
             f"{table} lacks the rows of {len(missing)} finished units, the first is {min(missing)}; "
             "`python -m jobs.verify OUT` names their parts and what to do"

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from dynamics.results.audit.problems import Removal
-from dynamics.results.file_names import FITTED, Part
+from dynamics.results.file_names import ADDED, FITTED, OPTIONAL, Part
 from dynamics.results.places import Place
 from dynamics.results.schema import TABLES
 from dynamics.results.store import ResultStore, files_with_weights, parts, read_units, table_files
 
-_OWN = [table for table in TABLES if table not in ("units", "reweightings")]
+_OWN = [table for table in TABLES if table not in ("units", *OPTIONAL)]
 """Tables in which every part has a file of its own."""
 
 
@@ -65,7 +65,8 @@ def _parts_that_skip(store: ResultStore) -> set[Part]:
 def _lost_fits(store: ResultStore) -> list[tuple[Part, str | None]]:
     """Parts and sets of fits with a file that is cut off, or with weights that are lost."""
     scores, weights = (table_files(store, table) for table in FITTED)
-    cut = {(part, fits) for _, part, fits, is_cut in [*scores, *weights] if is_cut and fits}
+    added = [file for table in ADDED for file in table_files(store, table)]
+    cut = {(part, fits) for _, part, fits, is_cut in [*scores, *weights, *added] if is_cut and fits}
     stored = {(part, fits) for _, part, fits, _ in weights}
     unweighted = [file for file in scores if file[2] and not file[3] and file[1:3] not in stored]
     fitted = files_with_weights(store, [entry for entry, *_ in unweighted])

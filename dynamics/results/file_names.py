@@ -18,9 +18,14 @@ from dynamics.results.places import Entry, Place
 
 FITTED = ("prompt_scores", "reweightings")
 """Tables to which fits add rows."""
+ADDED = ("mechanisms", "ablations")
+"""Tables of which a part has rows only where a plan requests them, in files of their own as fits are."""
+OPTIONAL = ("reweightings", *ADDED)
+"""Tables in which a part need not have a file."""
 _PART_NAME = {
     "units": re.compile(r".+-[0-9a-f]{16}\.parquet"),
     **dict.fromkeys(FITTED, re.compile(r".+-[0-9a-f]{16}(\.[0-9a-f]{8})?\.parquet")),
+    **dict.fromkeys(ADDED, re.compile(r".+-[0-9a-f]{16}\.[0-9a-f]{8}\.parquet")),
 }
 
 

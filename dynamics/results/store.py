@@ -18,6 +18,8 @@ from dynamics.errors import StoreError, unknown
 from dynamics.identity import IDENTITY_VERSION
 from dynamics.results.checksums import encode
 from dynamics.results.file_names import (
+    ADDED,
+    OPTIONAL,
     Part,
     cut_off,
     is_part_file,
@@ -147,7 +149,7 @@ def write_fits(store: ResultStore, part: Part, fits: str, tables: Mapping[str, p
     Args:
         part: the part.
         fits: name of this set of fits, a hash of their ids.
-        tables: rows of `prompt_scores`, and of `reweightings` where weights were fitted.
+        tables: rows of `prompt_scores`, and of `reweightings` where weights were fitted; or of one of `ADDED`.
     """
     for name in sorted(tables, reverse=True):
         if len(tables[name]):  # no weights were fitted: a file without rows could be lost without a trace
@@ -264,15 +266,33 @@ def read_fits(store: ResultStore) -> pl.DataFrame:
         return rows.collect()
 
 
+def read_added(store: ResultStore) -> pl.DataFrame:
+    """unit_id and fit_id of what is stored for finished units in the tables of `ADDED`, from whole files.
+
+    Raises:
+        StoreError: a file is damaged.
+    """
+    done = set() if store.compacted else set(parts(store))
+    rows = []
+    for table in ADDED:
+        if store.compacted:
+            files = part_files(store, table)
+        else:
+            files = [entry for entry, part, _, cut in table_files(store, table) if part in done and not cut]
+        with explained(store.root):
+            rows.append(scan_files(store.root, files, table).select("unit_id", "fit_id").unique().collect())
+    return pl.concat(rows)
+
+
 def _committed_files(store: ResultStore, table: str, committed: list[Part]) -> list[Entry]:
     """The files of a table that belong to committed parts.
 
     Raises:
-        StoreError: a part has no file of its own; only `reweightings` may lack one.
+        StoreError: a part has no file of its own; only in tables of `OPTIONAL` may one be lacking.
     """
     files = [(entry, *parse_file(entry)) for entry in part_files(store, table)]
     missing = set(committed) - {part for _, part, fits in files if fits is None}
-    if missing and table != "reweightings":
+    if missing and table not in OPTIONAL:
         raise StoreError(
             f"{store.root / table} lacks {len(missing)} of {len(committed)} parts that `units` names; "
             "copy the folder again, or give the same sweep command again"

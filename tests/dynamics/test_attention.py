@@ -39,12 +39,14 @@ def test_weights_of_a_ragged_batch_after_a_shared_prefix_are_those_of_eager(name
         seen = last_token(parts, OWN, prefix)
     torch.testing.assert_close(seen.residual, last_token(parts, OWN, prefix).residual, rtol=1e-5, atol=1e-5)
     assert sorted(found) == [0, 1]
+    width = max(map(len, OWN))
     for i, ids in enumerate(OWN):
         for layer, expected in enumerate(eager(model, (*SHARED, *ids))):
-            own = found[layer][i]
-            n = min(own.shape[-1], expected.shape[-1])  # a window's cache holds the last keys only; a batch has pads
-            seen_keys = own[:, : len(ids) - len(OWN[2])] if len(ids) < len(OWN[2]) else own
-            torch.testing.assert_close(seen_keys[:, -n:], expected[:, -1, -seen_keys.shape[-1] :][:, -n:], rtol=0, atol=1e-5)
+            weights = found[layer][i]
+            dropped = len(SHARED) + width - weights.shape[-1]  # a sliding window's cache holds the last keys only
+            own = weights[:, : len(SHARED) + len(ids) - dropped]  # after them there are pads
+            torch.testing.assert_close(own, expected[:, -1, dropped:], rtol=0, atol=1e-5)
+            assert not weights[:, own.shape[-1] :].any()
 
 
 @pytest.mark.parametrize("name", VARIANTS)

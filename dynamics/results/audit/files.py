@@ -11,6 +11,7 @@ from dynamics.errors import first_line
 from dynamics.gate import TOLERANCE
 from dynamics.results.audit.problems import REPAIR, Problem, Removal
 from dynamics.results.checksums import damage_of, footer_metadata
+from dynamics.results.file_names import OPTIONAL
 from dynamics.results.places import Entry, open_file, read
 from dynamics.results.schema import KEYS, SCHEMA_VERSION, TABLES
 from dynamics.results.store import FIT
@@ -50,6 +51,14 @@ FACTS: dict[str, dict[str, pl.Expr]] = {
     "reweightings": {
         "distinct": pl.struct("fit_id", "component").n_unique(),
         "fit_ids": pl.col("fit_id").drop_nulls().unique().sort(),
+    },
+    "mechanisms": {
+        "distinct": pl.struct("fit_id", "measure", "component").n_unique(),
+        "fit_ids": pl.col("fit_id").unique().sort(),
+    },
+    "ablations": {
+        "distinct": pl.struct("fit_id", "selection", "components").n_unique(),
+        "fit_ids": pl.col("fit_id").unique().sort(),
     },
 }
 """Table -> facts on each unit in a file, beside its number of `rows`."""
@@ -104,7 +113,7 @@ def _inspect(table: str, entry: Entry, part: Removal | None, file: pq.ParquetFil
     if misplaced := _misplaced(rows, part):
         return Inspected(table, entry, part, None, (Problem("misplaced", str(entry.place), misplaced, REPAIR, part),))
     faults: list[tuple[str, str]] = []
-    if len(rows) == 0 and table != "reweightings":
+    if len(rows) == 0 and table not in OPTIONAL:
         faults.append(("missing rows", "no rows"))
     if table == "contributions" and not quick:
         faults += [("values", text) for text in _wrong_values(file)]

@@ -11,7 +11,7 @@ from dynamics.errors import StoreError
 from dynamics.results.audit.files import Inspected, inspect
 from dynamics.results.audit.problems import REPAIR, RESUME, Audit, Problem, Remark, Removal
 from dynamics.results.audit.units import check_commits, check_names, check_plans, check_tables, committed
-from dynamics.results.file_names import FITTED, is_part_file, parse_file, part_path
+from dynamics.results.file_names import ADDED, FITTED, is_part_file, parse_file, part_path
 from dynamics.results.marker import MARKER, read_marker
 from dynamics.results.metadata import read_plans
 from dynamics.results.places import Entry, Place, delete, entries
@@ -82,7 +82,7 @@ def _files_of(store: ResultStore, removal: Removal) -> Iterator:
     """The files of a removal, in the order of deletion."""
     part = removal.part
     stem = f"{part.task}-{part.name}" + (f".{removal.fits}" if removal.fits else "")
-    for table in FITTED if removal.fits else ("units", *(name for name in TABLES if name != "units")):
+    for table in (*FITTED, *ADDED) if removal.fits else ("units", *(name for name in TABLES if name != "units")):
         folder = part_path(store.root, table, part).parent
         for entry in entries(folder, "*.parquet"):
             has_name = entry.place.name == f"{stem}.parquet"

@@ -8,7 +8,7 @@ from dynamics.gate import FORWARD_TOLERANCE, TOLERANCE
 from dynamics.results.audit.files import Inspected, no_facts
 from dynamics.results.audit.fits import check_fits
 from dynamics.results.audit.problems import RESUME, Problem, by_part
-from dynamics.results.file_names import part_id
+from dynamics.results.file_names import ADDED, OPTIONAL, part_id
 from dynamics.results.metadata import PLAN_REMEDY, SavedPlan
 from dynamics.results.schema import TABLES
 from dynamics.results.store import CELL
@@ -89,7 +89,7 @@ def check_tables(units: pl.DataFrame, files: Sequence[Inspected]) -> list[Proble
         joined = done.filter(pl.col("part").is_in(skip).not_()).join(rows, on=on, how="left")
         duplicate = joined.filter(pl.col("rows") > pl.col("distinct"))
         problems += by_part(duplicate, "duplicate rows", f"have duplicate rows in {table}")
-        if table != "reweightings":
+        if table not in OPTIONAL:
             missing = joined.filter(pl.col("rows").is_null())
             problems += by_part(missing, "missing rows", f"have no rows in {table}")
         if (expected := _EXPECTED.get(table)) is not None:
@@ -102,8 +102,8 @@ def check_plans(plans: Sequence[SavedPlan], units: pl.DataFrame, files: Sequence
     """Problems of planned units and fits that are not finished, and plans whose files are lost or changed."""
     done = units.filter(pl.col("status") == "done").select("unit_id").unique()
     failed = units.filter(pl.col("status") != "done").select("unit_id").unique()
-    scores = facts_of(files, "prompt_scores")
-    fits = scores.select("unit_id", "fit_ids").explode("fit_ids").drop_nulls().unique()
+    stored = [facts_of(files, table).select("unit_id", "fit_ids") for table in ("prompt_scores", *ADDED)]
+    fits = pl.concat(stored).explode("fit_ids").drop_nulls().unique()
     problems = []
     for plan in plans:
         problems += [Problem("plan", "plans", what, PLAN_REMEDY) for what in plan.problems]
@@ -116,7 +116,7 @@ def check_plans(plans: Sequence[SavedPlan], units: pl.DataFrame, files: Sequence
         counts = [
             ("missing units", undone.height - n_failed, "planned units are missing"),
             ("failed units", n_failed, "planned units failed; `python -m jobs.status OUT` says why"),
-            ("fits", n_unfitted, "units lack fits or baselines that the plan requests"),
+            ("fits", n_unfitted, "units lack fits, baselines or mechanisms that the plan requests"),
         ]
         problems += [Problem(kind, f"plan {plan.name}", f"{n} {what}", RESUME) for kind, n, what in counts if n]
     return problems
