@@ -1,0 +1,159 @@
+"""Rows of the tables `mechanisms` and `ablations` from what was measured on a unit."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from transformers import PreTrainedModel
+
+from dynamics import scores
+from dynamics.components import Component
+from dynamics.decomposition import Decomposition
+from dynamics.label_bias import centred
+from dynamics.mechanisms.ablation import Ablated, ablate, effect, mean_written
+from dynamics.mechanisms.copying import copying_scores
+from dynamics.mechanisms.head_scores import HeadScores
+from dynamics.mechanisms.label_attention import label_attention_scores
+from dynamics.mechanisms.sequences import sequence_scores
+from dynamics.mechanisms.settings import ABLATION, COPYING, N_RANDOM, SEQUENCES, Mechanism
+from dynamics.methods import selection
+from dynamics.prompts import PromptSet
+from dynamics.results.tables import table
+
+SINGLE, TOP, BOTTOM, RANDOM, NOTHING = "single", "top", "bottom", "random", "none"
+RANDOM_SEED = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What mechanisms are measured on.
+
+    Attributes:
+        model: in eval mode.
+        vocabulary: ids of the tokenizer's tokens, without special ones.
+        prompts, split: of one unit, and their decomposition.
+        token_budget: padded tokens per batch, None to fit free memory.
+    """
+
+    model: PreTrainedModel
+    vocabulary: Sequence[int]
+    prompts: PromptSet
+    split: Decomposition
+    token_budget: int | None
+
+
+def mechanism_table(measured: Measured, mechanism: Mechanism, keys: Mapping[str, object]) -> pa.Table:
+    """The rows of one mechanism of a unit."""
+    if mechanism.name == ABLATION:
+        rows = list(_ablations(measured, mechanism))
+    else:
+        rows = [row for scored in _head_scores(measured, mechanism) for row in _rows_of(scored)]
+    columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+    return table(mechanism.table, keys, {**columns, "fit_id": [mechanism.fit_id] * len(rows)})
+
+
+def _head_scores(measured: Measured, mechanism: Mechanism) -> list[HeadScores]:
+    if mechanism.name == SEQUENCES:
+        return sequence_scores(measured.model, measured.vocabulary, token_budget=measured.token_budget)
+    if mechanism.name == COPYING:
+        return copying_scores(measured.model, measured.vocabulary)
+    predicted = measured.split.full.argmax(-1)
+    return label_attention_scores(measured.model, measured.prompts, predicted, token_budget=measured.token_budget)
+
+
+def _rows_of(scored: HeadScores) -> Iterator[dict[str, object]]:
+    for (layer, head), value in np.ndenumerate(scored.values):
+        yield {
+            "measure": scored.measure,
+            "component": Component("head", layer, head).name,
+            "layer": layer,
+            "head": head,
+            "value": float(value),
+            "sd": None if scored.sd is None else float(scored.sd[layer, head]),
+            "n": scored.n,
+            "chance": scored.chance,
+        }
+
+
+def _ablations(measured: Measured, mechanism: Mechanism) -> Iterator[dict[str, object]]:
+    """The full model as it is, then without each set, then without each component of them alone."""
+    prompts, split = measured.prompts, measured.split
+    test = np.array([name == "test" for name in prompts.split])
+    gold, ids = np.array(prompts.gold)[test], [name for name, own in zip(prompts.example_id, test, strict=True) if own]
+    full = split.full[test]
+
+    def row(selected: str, ablated: Ablated | None) -> dict[str, object]:
+        logits = full if ablated is None else ablated.full[test]
+        direct, total = (
+            (None, None) if ablated is None else (effect(gold, full, ablated.direct[test]), effect(gold, full, logits))
+        )
+        names = () if ablated is None else ablated.components
+        return {
+            "selection": selected,
+            "components": " ".join(component.name for component in names),
+            "n_components": len(names),
+            "replacement": mechanism.replacement,
+            "accuracy": float(scores.accuracy(scores.credit(logits), gold)),
+            "centred_accuracy": float(scores.accuracy(scores.credit(centred(logits)), gold)),
+            "mean_margin": float(scores.margin(logits.astype(np.float64), gold).mean()),
+            "direct_effect": None if direct is None else float(direct.mean()),
+            "total_effect": None if total is None else float(total.mean()),
+            "self_repair_sd": None if direct is None or total is None else float((direct - total).std(ddof=1)),
+            **scores.prediction_columns(logits, ids),
+            "n_examples": len(gold),
+        }
+
+    yield row(NOTHING, None)
+    chosen = choose_sets(measured, mechanism.k)
+    if not chosen:
+        return
+    written = mean_written(measured.model, prompts, token_budget=measured.token_budget)
+
+    def run(components: Sequence[Component]) -> Ablated:
+        return ablate(
+            measured.model,
+            prompts,
+            split,
+            components,
+            written,
+            replacement=mechanism.replacement,
+            token_budget=measured.token_budget,
+        )
+
+    for name, components in chosen:
+        yield row(name, run(components))
+    first_random = next(i for i, (name, _) in enumerate(chosen) if name.startswith(RANDOM))
+    singles = dict.fromkeys(c for _, components in chosen[: first_random + 1] for c in components)
+    for component in sorted(singles):
+        yield row(SINGLE, run([component]))
+
+
+def choose_sets(measured: Measured, k: int) -> list[tuple[str, tuple[Component, ...]]]:
+    """The best and the worst k components on the training rows, and `N_RANDOM` drawn from the others.
+
+    Ties go by the rule of `dynamics.methods.selection`. k is at most a third of the heads and MLPs. Empty where there
+    are no training rows to choose on.
+    """
+    split = measured.split
+    train = np.array([name == "train" for name in measured.prompts.split])
+    candidates = [i for i, component in enumerate(split.components) if component.is_candidate]
+    k = min(k, len(candidates) // 3)
+    if not train.any() or k == 0:
+        return []
+    answers = selection.answers_of(split.contributions[train][:, candidates], np.array(measured.prompts.gold)[train])
+    assert answers.gaps is not None
+    accuracy, order = answers.correct.mean(0), np.arange(len(candidates))
+    best_first = np.lexsort((order, -answers.gaps, -accuracy))
+    worst_first = np.lexsort((order, -answers.gaps, accuracy))
+    best = best_first[:k]
+    worst = np.array([i for i in worst_first if i not in best])[:k]
+    others = np.array([i for i in order if i not in {*best, *worst}])
+    rng = np.random.default_rng(RANDOM_SEED)
+    drawn = [rng.choice(others, k, replace=False) for _ in range(N_RANDOM)]  # few others: some may be equal
+
+    def components(index: np.ndarray) -> tuple[Component, ...]:
+        return tuple(split.components[candidates[i]] for i in sorted(index.tolist()))
+
+    sets = [(TOP, components(best)), (BOTTOM, components(worst))]
+    return sets + [(f"{RANDOM}-{i}", components(index)) for i, index in enumerate(drawn)]

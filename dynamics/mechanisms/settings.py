@@ -1,0 +1,58 @@
+"""Settings of mechanisms that a plan requests: which is measured, how, and what it costs. No torch."""
+
+from dataclasses import dataclass
+
+from dynamics.identity import METHOD_VERSION, identity_hash
+
+SEQUENCES, COPYING, LABEL_ATTENTION, ABLATION = "sequences", "copying", "label_attention", "ablation"
+NAMES = (SEQUENCES, COPYING, LABEL_ATTENTION, ABLATION)
+OF_CHECKPOINTS = (SEQUENCES, COPYING)
+"""Mechanisms that need no prompts: measured once for a checkpoint, with the keys of one of its units."""
+N_RANDOM = 5
+"""Random sets of components that are ablated as a null of the best and the worst."""
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """One mechanism as it is measured.
+
+    Attributes:
+        name: one of `NAMES`.
+        k: for ablation, how many of the best and of the worst components are ablated; else 0.
+        replacement: for ablation, `mean` or `zero`; else empty.
+    """
+
+    name: str
+    k: int = 0
+    replacement: str = ""
+
+    @property
+    def fit_id(self) -> str:
+        """Hash (16 hex) of the settings; with a unit's id it identifies its rows."""
+        return identity_hash({"mechanism": self, "method_version": METHOD_VERSION})
+
+    @property
+    def table(self) -> str:
+        """The result table of its rows."""
+        return "ablations" if self.name == ABLATION else "mechanisms"
+
+    @property
+    def is_of_checkpoint(self) -> bool:
+        """Whether it is measured once for a checkpoint, not for every unit."""
+        return self.name in OF_CHECKPOINTS
+
+    @property
+    def needs_demonstrations(self) -> bool:
+        """Whether units without demonstrations have none of it."""
+        return self.name == LABEL_ATTENTION
+
+    @property
+    def n_passes(self) -> int:
+        """Passes over a unit's prompts, beside the one that decomposes them; 0 for those of checkpoints.
+
+        Ablation makes one pass for the means, one for each of the sets, and one for each component alone of the best,
+        the worst and the first random set.
+        """
+        if self.name == ABLATION:
+            return 1 + 2 + N_RANDOM + 3 * self.k
+        return int(not self.is_of_checkpoint)
