@@ -78,9 +78,8 @@ class WorkUnit:
 
     def task_of(self, task: Task) -> Task:
         """The task with this unit's template, whose label words a control may have replaced."""
-        return replace(
-            task, templates=tuple(self.template if t.name == self.template.name else t for t in task.templates)
-        )
+        templates = (self.template if other.name == self.template.name else other for other in task.templates)
+        return replace(task, templates=tuple(templates))
 
     def __str__(self) -> str:
         control = "" if self.control in (NONE, self.checkpoint.revision) else f" {self.control}"

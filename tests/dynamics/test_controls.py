@@ -10,8 +10,14 @@ import pytest
 import torch
 
 from dynamics.checkpoints import Checkpoint, check_init, find_checkpoints, random_init
-from dynamics.controls import control_name, controlled_rows, shuffled_labels
-from dynamics.errors import CheckpointError
+from dynamics.controls import (
+    abstract_template,
+    control_name,
+    controlled_rows,
+    controlled_selection,
+    shuffled_labels,
+)
+from dynamics.errors import CheckpointError, PromptError
 from dynamics.loading import load_model
 from dynamics.partition import select_rows
 from dynamics.tasks import Row, Task, TaskRows, Template
@@ -139,3 +145,31 @@ def test_without_the_package_that_makes_them_there_are_no_random_weights(
     monkeypatch.setattr("dynamics.checkpoints.version", missing)
     with pytest.raises(CheckpointError, match=r"the version of torch, which is not installed here; install it, or"):
         random_init(checkpoint, 0)
+
+
+def test_permuted_demonstrations_have_other_labels_and_the_rest_stays() -> None:
+    task = replace(LENDER, n_labels=3, label_words=("a", "b", "c"))
+    rows = TaskRows(*(tuple(Row(f"{p}-{i}", {"text": "x"}, i % 3) for i in range(90)) for p in ("pool", "test")))
+    chosen = select_rows(task, rows, demo_seed=0, n_shots=6, n_test=30, n_train=6)
+    shifts = []
+    for seed in range(3):
+        permuted = controlled_selection(task, chosen, control_name("permuted_demonstrations", seed))
+        assert (permuted.train, permuted.test) == (chosen.train, chosen.test)
+        moved = {(a.gold, b.gold) for a, b in zip(chosen.demonstrations, permuted.demonstrations, strict=True)}
+        assert len(moved) == 3, "one label became several, or several one"
+        assert all(own != other for own, other in moved)
+        shifts.append(moved)
+    assert shifts[0] != shifts[1]
+    assert shifts[0] == shifts[2]
+    assert controlled_selection(task, chosen, "shuffled_labels-0") is chosen
+
+
+def test_abstract_label_words_are_drawn_by_seed_and_too_few_are_refused() -> None:
+    words = ("x", "y", "z", "w")
+    template = LENDER.templates[0]
+    drawn = {seed: abstract_template(LENDER, template, words, seed, 0).label_words for seed in range(20)}
+    assert all(own is not None and set(own) < set(words) and len(set(own)) == 2 for own in drawn.values())
+    assert len(set(drawn.values())) > 4
+    assert drawn[0] == abstract_template(LENDER, template, words, 0, 0).label_words
+    with pytest.raises(PromptError, match="has 2 labels and abstract_label_words has 1 words"):
+        abstract_template(LENDER, template, ("x",), 0, 0)

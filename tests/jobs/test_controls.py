@@ -141,7 +141,7 @@ def test_a_plan_counts_controls_before_it_runs(tmp_path: Path, suite_folder: Pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"controls": ["random"]}, "controls.0 = 'random': Input should be 'random_init' or 'shuffled_labels'"),
+        ({"controls": ["random"]}, "controls.0 = 'random': Input should be 'random_init', 'shuffled_labels',"),
         ({"controls": ["random_init"], "control_seeds": -1}, "control_seeds"),
         ({"controls": ["shuffled_labels"], "control_seeds": [1, 1]}, "has tiny step 0 shuffled_labels-1"),
         ({"control": ["random_init"]}, "unknown key 'control'; did you mean 'controls'?"),
@@ -204,3 +204,27 @@ def test_a_random_checkpoint_is_that_of_the_plans_first_step(suite_folder: Path)
     first, second = find_checkpoints("tiny", None, suite_folder)
     assert random_init(first, 0).setup_hash == first.setup_hash
     assert random_init(first, 0).content_hash == random_init(second, 0).content_hash
+
+
+def test_controls_of_demonstrations_change_demonstrations_alone(tmp_path: Path, suite_folder: Path) -> None:
+    """Test rows stay; permuted demonstrations keep label words, abstract labels replace them; none without shots."""
+    changes = {
+        "controls": ["permuted_demonstrations", "abstract_labels"],
+        "abstract_label_words": ["red", "blue", "green"],
+        "tasks": [{"name": "sentiment", "templates": ["plain"], "demo_seeds": 3, "n_shots": [0, 4], "n_test": 12}],
+    }
+    swept = run(write_plan(tmp_path / "plan.toml", suite_folder, **changes), tmp_path / "out")
+    assert swept.exit_code == 0, swept.output
+    units = rows(tmp_path / "out", "units").filter(step=0)
+    assert set(units.filter(n_shots=0)["control"]) == {"none"}
+    four = units.filter(n_shots=4)
+    words = {control: set(of["label_words"]) for (control,), of in four.group_by("control")}
+    assert words["permuted_demonstrations-0"] == words["none"]
+    assert all(set(pair.split()) < {"red", "blue", "green"} for pair in words["abstract_labels-0"])
+    assert four["forward_id"].n_unique() == four["unit_id"].n_unique() == 9
+    gold = rows(tmp_path / "out", "predictions").filter(step=0, n_shots=4)
+    by_control = {
+        control: of.sort("demo_seed", "split", "example_id")["gold"].to_list()
+        for (control,), of in gold.group_by("control")
+    }
+    assert len({tuple(labels) for labels in by_control.values()}) == 1
