@@ -31,6 +31,8 @@ RANDOM_INIT = "random_init"
 SHUFFLED_LABELS = "shuffled_labels"
 PERMUTED_DEMONSTRATIONS = "permuted_demonstrations"
 ABSTRACT_LABELS = "abstract_labels"
+SHUFFLED_DEMONSTRATIONS = "shuffled_demonstrations"
+"""The labels of the demonstrations permuted among them; for function vectors, no control of its own."""
 OF_DEMONSTRATIONS = (PERMUTED_DEMONSTRATIONS, ABSTRACT_LABELS)
 """Controls that change what demonstrations say."""
 
@@ -47,8 +49,11 @@ def controlled_rows(task: Task, rows: TaskRows, control: str) -> TaskRows:
 
 
 def controlled_selection(task: Task, selection: Selection, control: str) -> Selection:
-    """The rows of a prompt set: with other labels in the demonstrations under `permuted_demonstrations`."""
+    """The rows of a prompt set: with other labels in the demonstrations, under the controls that say so."""
     kind, _, seed = control.partition("-")
+    if kind == SHUFFLED_DEMONSTRATIONS:
+        shuffled = _permuted(selection.demonstrations, task_rng(task, "shuffled demonstrations", int(seed)))
+        return replace(selection, demonstrations=shuffled)
     if kind != PERMUTED_DEMONSTRATIONS:
         return selection
     shift = 1 + int(seed) % (task.n_labels - 1)

@@ -10,13 +10,13 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from dynamics.controls import controlled_rows
+from dynamics.controls import SHUFFLED_DEMONSTRATIONS, control_name, controlled_rows
 from dynamics.decomposition import decompose
 from dynamics.gate import check_unit
 from dynamics.identity import short_hash
 from dynamics.mechanisms.rows import Measured, mechanism_table
 from dynamics.mechanisms.settings import Mechanism
-from dynamics.prompts import build_prompts
+from dynamics.prompts import PromptSet, build_prompts
 from dynamics.results.file_names import Part
 from dynamics.results.store import ResultStore, finished_units, write_fits
 from dynamics.tasks import TaskRows
@@ -74,23 +74,30 @@ def _run_unit(
     settings: RunSettings,
 ) -> list[tuple[str, pa.Table]]:
     """Table and rows of each mechanism of a unit."""
-    prompts = build_prompts(
-        unit.task_of(settings.tasks[unit.task]),
-        unit.template.name,
-        opened.tokenizer,
-        demo_seed=unit.demo_seed,
-        n_shots=unit.n_shots,
-        n_test=unit.n_test,
-        n_train=unit.n_train,
-        rows=rows,
-        control=unit.control,
-        max_length=opened.max_length,
-    )
+
+    def prompts_of(n_test: int, n_train: int, control: str) -> PromptSet:
+        return build_prompts(
+            unit.task_of(settings.tasks[unit.task]),
+            unit.template.name,
+            opened.tokenizer,
+            demo_seed=unit.demo_seed,
+            n_shots=unit.n_shots,
+            n_test=n_test,
+            n_train=n_train,
+            rows=rows,
+            control=control,
+            max_length=opened.max_length,
+        )
+
+    def shuffled(n_prompts: int) -> PromptSet:
+        return prompts_of(min(n_prompts, unit.n_test), 0, control_name(SHUFFLED_DEMONSTRATIONS, unit.demo_seed))
+
+    prompts = prompts_of(unit.n_test, unit.n_train, unit.control)
     split = decompose(opened.model, prompts, token_budget=settings.token_budget, projections=opened.projections)
     check_unit(split.error, split.forward_error, unit.dtype)
     special = set(opened.tokenizer.all_special_ids)
     vocabulary = [i for i in range(min(len(opened.tokenizer), opened.model.config.vocab_size)) if i not in special]
-    measured = Measured(opened.model, vocabulary, prompts, split, settings.token_budget)
+    measured = Measured(opened.model, vocabulary, prompts, split, shuffled, settings.token_budget)
     return [(m.table, mechanism_table(measured, m, unit.keys)) for m in mechanisms]
 
 

@@ -285,7 +285,7 @@ class SweepPlan(_Strict):
     """Whether Standard and PromptS run too, with the K of `fits`."""
     label_free_calibration: bool = False
     """Whether contextual and domain-context calibration run too: a few prompts without content for each unit."""
-    mechanisms: tuple[Literal["sequences", "copying", "label_attention", "ablation"], ...] = ()
+    mechanisms: tuple[Literal["sequences", "copying", "label_attention", "ablation", "function_vectors"], ...] = ()
     """Mechanisms measured beside the decomposition; `dynamics.mechanisms` explains them."""
     ablation: AblationPlan = AblationPlan()
     controls: tuple[Literal["random_init", "shuffled_labels", "permuted_demonstrations", "abstract_labels"], ...] = ()

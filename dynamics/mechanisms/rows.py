@@ -1,6 +1,6 @@
 """Rows of the tables `mechanisms` and `ablations` from what was measured on a unit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,19 @@ from dynamics.decomposition import Decomposition
 from dynamics.label_bias import centred
 from dynamics.mechanisms.ablation import Ablated, ablate, effect, mean_written
 from dynamics.mechanisms.copying import copying_scores
+from dynamics.mechanisms.function_vectors import function_vector_scores
 from dynamics.mechanisms.head_scores import HeadScores
 from dynamics.mechanisms.label_attention import label_attention_scores
 from dynamics.mechanisms.sequences import sequence_scores
-from dynamics.mechanisms.settings import ABLATION, COPYING, N_RANDOM, SEQUENCES, Mechanism
+from dynamics.mechanisms.settings import (
+    ABLATION,
+    COPYING,
+    FUNCTION_VECTORS,
+    N_FUNCTION_VECTOR_PROMPTS,
+    N_RANDOM,
+    SEQUENCES,
+    Mechanism,
+)
 from dynamics.methods import selection
 from dynamics.prompts import PromptSet
 from dynamics.results.tables import table
@@ -33,6 +42,7 @@ class Measured:
         model: in eval mode.
         vocabulary: ids of the tokenizer's tokens, without special ones.
         prompts, split: of one unit, and their decomposition.
+        shuffled: makes prompts of the unit's first test rows whose demonstrations have shuffled labels.
         token_budget: padded tokens per batch, None to fit free memory.
     """
 
@@ -40,6 +50,7 @@ class Measured:
     vocabulary: Sequence[int]
     prompts: PromptSet
     split: Decomposition
+    shuffled: Callable[[int], PromptSet]
     token_budget: int | None
 
 
@@ -58,6 +69,10 @@ def _head_scores(measured: Measured, mechanism: Mechanism) -> list[HeadScores]:
         return sequence_scores(measured.model, measured.vocabulary, token_budget=measured.token_budget)
     if mechanism.name == COPYING:
         return copying_scores(measured.model, measured.vocabulary)
+    if mechanism.name == FUNCTION_VECTORS:
+        written = mean_written(measured.model, measured.prompts, token_budget=measured.token_budget)
+        shuffled = measured.shuffled(N_FUNCTION_VECTOR_PROMPTS)
+        return function_vector_scores(measured.model, shuffled, written, token_budget=measured.token_budget)
     predicted = measured.split.full.argmax(-1)
     return label_attention_scores(measured.model, measured.prompts, predicted, token_budget=measured.token_budget)
 

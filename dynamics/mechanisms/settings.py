@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 from dynamics.identity import METHOD_VERSION, identity_hash
 
-SEQUENCES, COPYING, LABEL_ATTENTION, ABLATION = "sequences", "copying", "label_attention", "ablation"
-NAMES = (SEQUENCES, COPYING, LABEL_ATTENTION, ABLATION)
+SEQUENCES, COPYING, LABEL_ATTENTION = "sequences", "copying", "label_attention"
+ABLATION, FUNCTION_VECTORS = "ablation", "function_vectors"
+NAMES = (SEQUENCES, COPYING, LABEL_ATTENTION, ABLATION, FUNCTION_VECTORS)
 OF_CHECKPOINTS = (SEQUENCES, COPYING)
 """Mechanisms that need no prompts: measured once for a checkpoint, with the keys of one of its units."""
+N_FUNCTION_VECTOR_PROMPTS = 25
+"""Prompts with shuffled demonstrations that every head's mean output is put into."""
 N_RANDOM = 5
 """Random sets of components that are ablated as a null of the best and the worst."""
 
@@ -44,14 +47,15 @@ class Mechanism:
     @property
     def needs_demonstrations(self) -> bool:
         """Whether units without demonstrations have none of it."""
-        return self.name == LABEL_ATTENTION
+        return self.name in (LABEL_ATTENTION, FUNCTION_VECTORS)
 
     @property
     def n_passes(self) -> int:
         """Passes over a unit's prompts, beside the one that decomposes them; 0 for those of checkpoints.
 
         Ablation makes one pass for the means, one for each of the sets, and one for each component alone of the best,
-        the worst and the first random set.
+        the worst and the first random set. Function vectors make one for the means, and one for each head on
+        `N_FUNCTION_VECTOR_PROMPTS` prompts, which are not counted here.
         """
         if self.name == ABLATION:
             return 1 + 2 + N_RANDOM + 3 * self.k

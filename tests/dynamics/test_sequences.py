@@ -5,7 +5,14 @@ import pytest
 from transformers import GPT2LMHeadModel
 
 from dynamics.mechanisms.sequences import DUPLICATE, PREFIX, PREVIOUS, repeated_tokens, sequence_scores
-from tests.hand_built import N_TOKENS, attend_after_duplicate, attend_to_duplicate, attend_to_previous, blank, write_head
+from tests.hand_built import (
+    N_TOKENS,
+    attend_after_duplicate,
+    attend_to_duplicate,
+    attend_to_previous,
+    blank,
+    write_head,
+)
 from tests.models import VARIANTS, perturbed
 
 VOCABULARY = range(1, N_TOKENS)
