@@ -9,6 +9,7 @@ import analysis
 from dynamics.errors import PlanError, StoreError, unknown
 from dynamics.results.places import Place, put
 from figures import (
+    ablations,
     bias_or_knowledge,
     churn,
     component_heatmap,
@@ -18,9 +19,11 @@ from figures import (
     contrast,
     controls,
     diamond,
+    direct_total,
     emergence,
     label_bias,
     leads,
+    mechanisms,
     onsets,
     paper_dynamics,
     refit_null,
@@ -58,6 +61,9 @@ FIGURES: dict[str, FigureSpec] = {
     "churn": churn.FIGURE,
     "survival": survival.FIGURE,
     "weights": weights.FIGURE,
+    "mechanisms": mechanisms.FIGURE,
+    "ablations": ablations.FIGURE,
+    "direct_total": direct_total.FIGURE,
     "transfer": transfer.FIGURE,
     "transfer_weights": transfer_weights.FIGURE,
     "scaling": scaling.FIGURE,

@@ -24,8 +24,8 @@ from transformers import PreTrainedModel
 from dynamics.families import anatomy as find_anatomy
 from dynamics.families.anatomy import Anatomy, Block
 from dynamics.mechanisms.head_scores import HeadScores
+from dynamics.mechanisms.measures import COPYING, COPYING_RANK
 
-COPYING, COPYING_RANK = "copying", "copying_rank"
 N_TOKENS, SEED = 64, 0
 """Tokens drawn for the rank."""
 

@@ -25,9 +25,8 @@ from dynamics.forward.last_token import last_state
 from dynamics.forward.prefix import SharedPrefix
 from dynamics.forward.prompt_passes import run_prompts
 from dynamics.mechanisms.head_scores import HeadScores
+from dynamics.mechanisms.measures import FUNCTION_VECTOR, FUNCTION_VECTOR_LOG
 from dynamics.prompts import PromptSet
-
-FUNCTION_VECTOR, FUNCTION_VECTOR_LOG = "function_vector", "function_vector_log"
 
 
 def function_vector_scores(

@@ -36,11 +36,17 @@ from dynamics.forward.last_token import last_token
 from dynamics.forward.prefix import SharedPrefix
 from dynamics.forward.prompt_passes import run_prompts
 from dynamics.mechanisms.head_scores import HeadScores
+from dynamics.mechanisms.measures import (
+    DEMO_TEXT,
+    FIRST,
+    GOLD,
+    LABEL_ATTENTION,
+    LABEL_COPYING,
+    OF_LABELS,
+    PREDICTED,
+    QUERY,
+)
 from dynamics.prompts import PromptSet
-
-DEMO_TEXT, QUERY, FIRST, LABEL_COPYING = "demo_text_attention", "query_attention", "first_attention", "label_copying"
-LABELS, GOLD, PREDICTED = "label_attention", "gold_attention", "predicted_attention"
-MEASURES = (LABELS, GOLD, PREDICTED, DEMO_TEXT, QUERY, FIRST, LABEL_COPYING)
 
 
 def label_attention_scores(
@@ -61,13 +67,13 @@ def label_attention_scores(
     per_label, rest = label_attention(model, prompts, token_budget=token_budget)
     per_label, rest = per_label[test], rest[test]
     values = {
-        LABELS: per_label.sum(-1),
+        LABEL_ATTENTION: per_label.sum(-1),
         GOLD: _less_others(per_label, np.array(prompts.gold)[test]),
         PREDICTED: _less_others(per_label, predicted[test]),
         **{name: rest[..., i] for i, name in enumerate((DEMO_TEXT, QUERY, FIRST, LABEL_COPYING))},
     }
     n = int(test.sum())
-    return [HeadScores(name, values[name].mean(0), values[name].std(0, ddof=n > 1), n) for name in MEASURES]
+    return [HeadScores(name, values[name].mean(0), values[name].std(0, ddof=n > 1), n) for name in OF_LABELS]
 
 
 def label_attention(

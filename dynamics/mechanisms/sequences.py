@@ -24,10 +24,10 @@ from dynamics.forward.attention import LayerAttention, observed
 from dynamics.forward.batching import budget_for
 from dynamics.forward.last_token import hidden_states
 from dynamics.mechanisms.head_scores import HeadScores
+from dynamics.mechanisms.measures import DUPLICATE, PREFIX, PREVIOUS
 
 N_SEQUENCES, LENGTH, SEED = 50, 50, 0
 """Sequences, and random tokens in each before they are repeated."""
-PREVIOUS, DUPLICATE, PREFIX = "previous_token", "duplicate_token", "prefix_matching"
 
 
 def repeated_tokens(
