@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynamics.mechanisms.measures import DUPLICATE, LABEL_ATTENTION, LABEL_COPYING, PREFIX, PREVIOUS
-from figures.captions import format_number, join_panels, panel_name
+from figures.captions import format_number, join_panels, join_words, panel_name
 from figures.layout import column_pages
 from figures.spec import FigureSpec
 from figures.style import CURVES, PANEL, Look
@@ -110,12 +110,9 @@ def caption(table: pl.DataFrame) -> str:
             f"{panel_name(panel, table)}: {top['component']} copies by {format_number(top['value'])} logits, "
             f"{bottom['component']} by {format_number(bottom['value'])}"
         )
-    sequences = (
-        f" On repeated random tokens the best heads reach {format_number(best[PREVIOUS])} (previous token), "
-        f"{format_number(best[PREFIX])} (induction) and {format_number(best[DUPLICATE])} (earlier copy)."
-        if best
-        else ""
-    )
+    words = {PREVIOUS: "previous token", PREFIX: "induction", DUPLICATE: "earlier copy"}
+    reached = [f"{format_number(best[measure])} ({word})" for measure, word in words.items() if measure in best]
+    sequences = f" On repeated random tokens the best heads reach {join_words(reached)}." if reached else ""
     at_last = f" At the last step: {join_panels(ends)}." if ends else ""
     return (
         "Mean attention weights of heads, means over prompts; label copying is what a head adds to the labels that it "

@@ -11,6 +11,7 @@ import pytest
 import analysis
 from dynamics.results.file_names import Part, part_id
 from dynamics.results.schema import KEYS
+from dynamics.results.places import Place
 from dynamics.results.store import ResultStore, read_units, write_fits
 from dynamics.results.tables import table
 from figures import ablations, direct_total, mechanisms
@@ -68,7 +69,7 @@ def add_rows(store: ResultStore, name: str, unit: dict[str, object], rows: list[
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """Six steps, three demonstration seeds; prefix matching is stored with one unit of each checkpoint."""
     store = new_store(tmp_path_factory.mktemp("planted") / "out")
     for step in STEPS:
@@ -80,7 +81,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store.root
 
 
-def test_scores_are_means_over_prompts_and_those_of_checkpoints_have_no_task(planted: Path) -> None:
+def test_scores_are_means_over_prompts_and_those_of_checkpoints_have_no_task(planted: Place) -> None:
     scored = analysis.run("mechanisms", planted)
     label = scored.filter(measure="label_attention", component="L1H1", step=4).row(0, named=True)
     assert (label["task"], label["n_prompts"], label["value"]) == ("sst2", 3, pytest.approx(0.91))
@@ -91,7 +92,7 @@ def test_scores_are_means_over_prompts_and_those_of_checkpoints_have_no_task(pla
     assert set(prefix["threshold"]) == {0.3}
 
 
-def test_onsets_lie_between_the_checkpoints_around_them_and_what_does_not_change_has_none(planted: Path) -> None:
+def test_onsets_lie_between_the_checkpoints_around_them_and_what_does_not_change_has_none(planted: Place) -> None:
     onsets = analysis.run("mechanism_onsets", planted)
     label = onsets.filter(measure="label_attention", component="L1H1").row(0, named=True)
     assert (label["step_before"], label["step_after"], label["n_seeds"]) == (2, 4, 3)
@@ -107,7 +108,7 @@ def test_onsets_lie_between_the_checkpoints_around_them_and_what_does_not_change
     assert onsets.filter(component="L0H0", measure="prefix_matching")["passes"].to_list() == [False]
 
 
-def test_ablated_sets_are_compared_with_the_whole_model_on_the_same_prompts(planted: Path) -> None:
+def test_ablated_sets_are_compared_with_the_whole_model_on_the_same_prompts(planted: Place) -> None:
     lost = analysis.run("ablations", planted).filter(step=16)
     assert dict(lost.select("selection", pl.col("lost").round(6)).iter_rows()) == {
         "bottom": -0.1,
@@ -122,7 +123,7 @@ def test_ablated_sets_are_compared_with_the_whole_model_on_the_same_prompts(plan
     assert top["accuracy"] == pytest.approx(0.85 - 0.3)
 
 
-def test_self_repair_is_direct_less_total_with_an_interval_over_seeds(planted: Path) -> None:
+def test_self_repair_is_direct_less_total_with_an_interval_over_seeds(planted: Place) -> None:
     effect = analysis.run("direct_total", planted).filter(step=16)
     rows = {row["component"]: row for row in effect.iter_rows(named=True)}
     assert rows["L0H0"]["self_repair"] == pytest.approx(1.0 - 0.7)
@@ -132,7 +133,7 @@ def test_self_repair_is_direct_less_total_with_an_interval_over_seeds(planted: P
     assert rows["L0H0"]["direct_effect_high"] == pytest.approx(1.0)
 
 
-def test_figures_draw_what_the_tables_hold(planted: Path) -> None:
+def test_figures_draw_what_the_tables_hold(planted: Place) -> None:
     for spec, name in ((mechanisms, "mechanisms"), (ablations, "ablations"), (direct_total, "direct_total")):
         drawn = analysis.run(name, planted)
         assert name in spec.draw(drawn)
