@@ -10,8 +10,8 @@ import pytest
 
 import analysis
 from dynamics.results.file_names import Part, part_id
-from dynamics.results.schema import KEYS
 from dynamics.results.places import Place
+from dynamics.results.schema import KEYS
 from dynamics.results.store import ResultStore, read_units, write_fits
 from dynamics.results.tables import table
 from figures import ablations, direct_total, mechanisms
