@@ -50,14 +50,14 @@ def caption(table: pl.DataFrame) -> str:
     for panel in table.filter(selection="top").partition_by(PANEL, maintain_order=True):
         row = panel.sort("lost", descending=True).row(0, named=True)
         panels.append(
-            f"{panel_name(panel, table)}: most is lost at step {row['step']}, {format_number(row['lost'])} as it is and "
-            f"{format_number(row['centred_lost'])} less label bias"
+            f"{panel_name(panel, table)}: most is lost at step {row['step']}, {format_number(row['lost'])} as it is "
+            f"and {format_number(row['centred_lost'])} less label bias"
         )
     replacement = "their means over the unit's rows" if table["replacement"][0] == "mean" else "zero"
     return (
         f"Outputs of components at the last token are replaced by {replacement}, and later layers computed anew; "
-        "accuracy of the full model before less after, shaded 95 % over demonstration seeds. Where something is lost as "
-        f"it is and nothing less label bias, the components moved the bias. {join_panels(panels)}."
+        "accuracy of the full model before less after, shaded 95 % over demonstration seeds. Where something is lost "
+        f"as it is and nothing less label bias, the components moved the bias. {join_panels(panels)}."
     )
 
 
