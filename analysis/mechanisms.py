@@ -97,15 +97,17 @@ def mechanism_onsets(results: Place) -> pl.DataFrame:
 
 
 def _rows(results: Place) -> pl.DataFrame:
-    """Rows of `mechanisms`; scores of checkpoints without the task of the unit that they are stored with, once each."""
+    """Rows of `mechanisms` of the prompts that every step has; scores of checkpoints once each, without a task."""
     rows = valid_rows(results, "mechanisms").select(
         *GROUP, "step", "template", "demo_seed", "measure", "component", "layer", "head", "value", "chance"
     )
     table = rows.collect(engine="streaming")
     of_checkpoint = pl.col("measure").is_in(OF_CHECKPOINTS)
+    n_steps = pl.col("step").n_unique()
+    at_every_step = n_steps.over(*GROUP, "measure", "template", "demo_seed") == n_steps.over(*GROUP, "measure")
     once = table.filter(of_checkpoint).unique(["model", "dtype", "control", "step", "measure", "component"])
     without = once.with_columns(task=pl.lit(""), n_shots=None, template=pl.lit(""), demo_seed=0)
-    return pl.concat([table.filter(~of_checkpoint), without.cast(table.schema)])  # pyright: ignore[reportArgumentType]
+    return pl.concat([table.filter(~of_checkpoint, at_every_step), without.cast(table.schema)])  # pyright: ignore[reportArgumentType]
 
 
 def _onset(keys: dict[str, object], curve: pl.DataFrame) -> dict[str, object]:

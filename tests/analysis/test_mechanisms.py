@@ -108,6 +108,17 @@ def test_onsets_lie_between_the_checkpoints_around_them_and_what_does_not_change
     assert onsets.filter(component="L0H0", measure="prefix_matching")["passes"].to_list() == [False]
 
 
+def test_a_prompt_that_some_step_lacks_is_in_no_mean(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "out")
+    for step, seeds in ((1, (0, 1)), (2, (0,))):
+        for seed in seeds:
+            add_unit(store, answering([0.5] * 10, GOLD, seed), GOLD, step=step, demo_seed=seed)
+    for unit in read_units(store).iter_rows(named=True):
+        add_rows(store, "mechanisms", unit, list(scores(unit["step"], unit["demo_seed"])))
+    scored = analysis.run("mechanisms", store.root).filter(measure="label_attention", component="L1H1")
+    assert scored.select("n_prompts", "value").rows() == [(1, 0.1), (1, 0.1)]
+
+
 def test_ablated_sets_are_compared_with_the_whole_model_on_the_same_prompts(planted: Place) -> None:
     lost = analysis.run("ablations", planted).filter(step=16)
     assert dict(lost.select("selection", pl.col("lost").round(6)).iter_rows()) == {
