@@ -27,11 +27,13 @@ _LEGEND = {
     "grid_limited": "grid-limited: half of the checkpoints give another lead",
 }
 MAX_ROWS = 28
+OVER_OWN_FULL = (pl.col("over") == "Full") & (pl.col("over_centred") == pl.col("centred"))
+"""Leads over Full in the curve's own form."""
 
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
     """One panel per curve, a row per task and number of shots: its lead over the full model in doublings."""
-    leads = table.filter(pl.col("criterion").is_in(list(CRITERIA)))
+    leads = table.filter(OVER_OWN_FULL, pl.col("criterion").is_in(list(CRITERIA)))
     names = partial(panel_title, name_model=has_several_models(table))
     rows = leads.select(PANEL).unique().sort(PANEL).iter_rows(named=True)
     positions = {names(row): i for i, row in enumerate(rows)}
@@ -99,7 +101,9 @@ def _plot_lead(axes: Axes, row: dict[str, Any], y: float, color: str) -> None:
 
 def caption(table: pl.DataFrame) -> str:
     """Leads of held-out T1 by area, whether the grid limits them, and what they are over templates."""
-    rows = table.filter(curve="Held-out T1", criterion="area", template="").sort(PANEL, maintain_order=True)
+    rows = table.filter(OVER_OWN_FULL, curve="Held-out T1", criterion="area", template="").sort(
+        PANEL, maintain_order=True
+    )
     forms = {False: "", True: ", both less their label bias"}
     leads = [
         f"{panel_title(row, name_model=has_several_models(table))}{forms[row['centred']]}: {_lead(row)}"

@@ -84,6 +84,7 @@ def lead_row(**columns: object) -> dict[str, object]:
     """A row of `leads`: .5 doublings by area, all templates, unless told otherwise."""
     defaults = {"curve": "Held-out T1", "template": "", "criterion": "area", "lead": 0.5, "low": 0.25, "high": 1.0}
     defaults |= {"bound": "", "reason": "", "undefined": 0.0, "grid_limited": False, "n_templates": 3}
+    defaults |= {"over": "Full", "over_centred": False, "over_variant": "", "over_n_labelled": 0}
     defaults |= {"templates_low": None, "templates_high": None}
     return {**GROUP, **FIT, **defaults, **columns}
 
