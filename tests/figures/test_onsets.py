@@ -89,38 +89,77 @@ def lead_row(**columns: object) -> dict[str, object]:
     return {**GROUP, **FIT, **defaults, **columns}
 
 
-def leads_of(*rows: dict[str, object]) -> tuple[Axes, str]:
+def leads_of(*rows: dict[str, object], picture: str = "leads") -> tuple[Axes, str]:
     table = pl.DataFrame(list(rows), infer_schema_length=None)
-    (axes,) = leads.draw(table)["leads"].axes
+    (axes,) = leads.draw(table)[picture].axes
     return axes, leads.caption(table)
 
 
-def test_a_lead_is_a_head_and_a_bound_an_arrow() -> None:
-    half = lead_row(criterion="half", lead=0.75, low=0.5, high=None)
-    null = lead_row(criterion="null", lead=3.0, low=2.0, high=4.0, bound="at least")
-    axes, _ = leads_of(lead_row(), half, null)
-    assert heads(axes) == {-0.27: (0.5, "s"), 0.0: (0.75, "o"), 0.27: (3.0, ">")}
-    assert bars(axes, -0.27) == [[0.25, 1.0]]
-    assert bars(axes, 0.0) == [[0.5, pytest.approx(axes.get_xlim()[1])]]
+def colours(axes: Axes) -> dict[float, object]:
+    """y -> colour of single points."""
+    single = [line for line in axes.lines if len(np.asarray(line.get_xdata())) == 1]
+    return {round(float(np.asarray(point.get_ydata())[0]), 2): point.get_color() for point in single}
+
+
+def test_a_lead_is_a_head_and_a_bound_an_arrow_in_the_picture_of_its_criterion() -> None:
+    half = lead_row(criterion="half", lead=0.75, low=0.5, high=None, bound="at least")
+    by_picture = {"leads": (0.5, "o"), "leads_half": (0.75, ">")}
+    drawn = {picture: leads_of(lead_row(), half, picture=picture)[0] for picture in by_picture}
+    assert {picture: heads(axes) for picture, axes in drawn.items()} == {
+        picture: {-0.27: head} for picture, head in by_picture.items()
+    }
+    assert bars(drawn["leads"], -0.27) == [[0.25, 1.0]]
+    assert bars(drawn["leads_half"], -0.27) == [[0.5, pytest.approx(drawn["leads_half"].get_xlim()[1])]]
     axes, caption = leads_of(lead_row(low=None, high=None, undefined=None))
     assert bars(axes, -0.27) == []
-    assert "t, 4-shot: .50 (… to …)" in caption
+    assert "t, 4-shot: over Full .50 (… to …)" in caption
+
+
+def test_leads_with_and_without_label_bias_are_told_apart() -> None:
+    without = {"over_centred": True, "lead": -0.5}
+    both = {"centred": True, "over_centred": True, "lead": -0.25}
+    bias = lead_row(curve="Full", centred=True, lead=1.5)
+    axes, caption = leads_of(lead_row(), lead_row(**without), lead_row(**both), bias)
+    assert heads(axes) == {-0.27: (0.5, "o"), 0.0: (-0.5, "^"), 0.27: (-0.25, "s"), 4.0: (1.5, "D")}
+    assert len(set(colours(axes).values())) == 4
+    assert "over Full less its label bias −.50 (.25 to 1.00), both less their label bias −.25" in caption
+    assert "Full less its label bias over Full 1.50" in caption
+
+
+def test_t1_chosen_on_its_own_rows_is_faint_and_last() -> None:
+    axes, _ = leads_of(lead_row(), lead_row(curve="T1"))
+    opacity = {
+        round(float(np.asarray(line.get_ydata())[0]), 2): line.get_alpha()
+        for line in axes.lines
+        if len(line.get_xdata()) == 1
+    }
+    assert opacity[-0.27] == 1
+    assert opacity[5.73] < 0.5
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert (names[0], names[-1]) == ("Held-out T1", "T1: optimistic bound")
+
+
+def test_comp_rw_over_calib_has_a_row_of_its_own() -> None:
+    fits = {"curve": "COMP RW", "variant": "default", "n_labelled": 24}
+    axes, _ = leads_of(
+        lead_row(**fits), lead_row(**fits, over="Calib+", lead=0.1), lead_row(**{**fits, "n_labelled": 12}, lead=9.0)
+    )
+    assert heads(axes) == {1.73: (0.5, "o"), 4.73: (0.1, "o")}
 
 
 def test_a_lead_that_the_grid_limits_is_crossed_out_and_named() -> None:
     axes, caption = leads_of(lead_row(grid_limited=True))
     assert heads(axes)[-0.27] == (0.5, "x")
     assert "grid_limited" in [line.get_label() for line in axes.lines]
-    assert "t, 4-shot: .50 (.25 to 1.00; grid-limited)" in caption
-    assert "grid_limited" not in [line.get_label() for line in leads_of(lead_row())[0].lines]
+    assert "over Full .50 (.25 to 1.00; grid-limited)" in caption
 
 
 def test_templates_are_ticks_and_three_are_called_few() -> None:
     single = [lead_row(template=name, lead=lead) for name, lead in (("a", 0.1), ("b", 0.9))]
     axes, caption = leads_of(lead_row(templates_low=-0.5, templates_high=1.5), *single)
-    (ticks,) = [line for line in axes.lines if line.get_label() == "template"]
-    assert np.asarray(ticks.get_xdata()).tolist() == [0.1, 0.9]
-    assert len([line for line in axes.lines if line.get_marker() == "s" and len(np.asarray(line.get_xdata()))]) == 1
+    ticks = [line for line in axes.lines if line.get_label() == "template"]
+    assert sorted(float(np.asarray(tick.get_xdata())[0]) for tick in ticks) == [0.1, 0.9]
+    assert len([line for line in axes.lines if line.get_marker() == "o" and len(np.asarray(line.get_xdata()))]) == 1
     assert "over 3 templates, which are few, −.50 to 1.50" in caption
     many = lead_row(templates_low=-0.5, templates_high=1.5, n_templates=8)
     assert "over 8 templates −.50 to 1.50" in leads_of(many)[1]
@@ -128,7 +167,9 @@ def test_templates_are_ticks_and_three_are_called_few() -> None:
 
 def test_a_lead_that_is_not_there_says_why() -> None:
     none = lead_row(lead=None, low=None, high=None, bound="undefined", reason="neither emerges")
-    assert "t, 4-shot: none: neither emerges" in leads_of(none, lead_row(criterion="half"))[1]
+    axes, caption = leads_of(none, lead_row(curve="COMP RW"))
+    assert "t, 4-shot: over Full none (neither emerges)" in caption
+    assert [(text.get_text(), text.get_position()[1]) for text in axes.texts] == [("no lead", -0.27)]
 
 
 def test_components_are_in_the_order_of_their_onsets() -> None:
