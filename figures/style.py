@@ -83,6 +83,11 @@ ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0
 """Widths in inches."""
 
 
+def faint(look: Look) -> Look:
+    """The look of a curve that is an optimistic bound."""
+    return {**look, "alpha": FAINT, "linewidth": 0.9}
+
+
 def rc_params() -> dict[Any, Any]:
     """Settings for `matplotlib.rc_context`; with them the same input gives the same bytes of SVG."""
     return {
