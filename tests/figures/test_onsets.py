@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from analysis.scaling import SCHEMA, n_parameters
 from figures import component_onsets, leads, onsets, scaling
-from figures.style import CURVES
+from figures.style import CURVES, FAINT
 
 GROUP = {"model": "m", "dtype": "float32", "control": "none", "task": "t", "n_shots": 4}
 FIT = {"centred": False, "variant": "", "n_labelled": 0}
@@ -43,7 +43,6 @@ def test_an_onset_is_a_head_with_its_interval() -> None:
     assert heads(axes)[-0.16] == (3.0, "o")
     assert bars(axes, -0.16) == [[2.0, 4.0]]
     assert bars(axes, 0.84) == [[4.0, axes.get_xlim()[1]]]
-    assert "T1 step 8 (4 to 16)" in onsets.caption(table)
     assert "Full step 32 (16 to …)" in onsets.caption(table)
 
 
@@ -59,25 +58,36 @@ def test_the_bracket_is_a_thin_line_to_the_edge_where_it_has_no_end() -> None:
 @pytest.mark.parametrize(
     ("censored", "marker", "side", "words"),
     [
-        ("never", ">", 1, "T1 never"),
-        ("falls", ">", 1, "T1 rises and falls"),
-        ("before", "<", 0, "T1 before the first step"),
+        ("never", ">", 1, "Full never"),
+        ("falls", ">", 1, "Full rises and falls"),
+        ("before", "<", 0, "Full before the first step"),
     ],
 )
 def test_what_lies_outside_the_steps_is_an_arrow(censored: str, marker: str, side: int, words: str) -> None:
-    table = pl.DataFrame([row(t=None, low=None, high=None, censored=censored)], infer_schema_length=None)
+    table = pl.DataFrame([row(curve="Full", t=None, low=None, high=None, censored=censored)], infer_schema_length=None)
     table = table.with_columns(pl.col("t", "low", "high").cast(pl.Float64))
     (axes,) = onsets.draw(table)["onsets"].axes
     assert heads(axes)[-0.16] == (axes.get_xlim()[side], marker)
     assert words in onsets.caption(table)
 
 
-def test_fits_are_told_apart_by_name() -> None:
-    fits = [row(curve="COMP RW", variant=v, n_labelled=k) for v in ("default", "official_code") for k in (12, 24)]
-    (axes,) = onsets.draw(pl.DataFrame(fits))["onsets"].axes
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert len(set(names)) == 4
-    assert "COMP RW, official code, K = 24" in names
+def test_each_curve_has_a_row_in_both_forms_and_t1_is_faint_and_last() -> None:
+    curves = ("T1", "Full", "Last-T1", "Held-out T1")
+    rows = [row(curve=curve, centred=form, t=2.0 if form else 8.0) for curve in curves for form in (False, True)]
+    fits = [row(curve="COMP RW", variant="default", n_labelled=k, t=float(k)) for k in (32, 16)]
+    table = pl.DataFrame(rows + fits, infer_schema_length=None)
+    (axes,) = onsets.draw(table)["onsets"].axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "T1, less label bias", "T1", "COMP RW", "Held-out T1, less label bias", "Held-out T1",
+        "Full, less label bias", "Full",
+    ]  # fmt: skip
+    assert [round(x) for x, _ in heads(axes).values()] == [1, 3, 5, 1, 3, 1, 3]
+    opaque = {line.get_alpha() for line in axes.lines if line.get_color() == CURVES["Full"]["color"]}
+    faint = {line.get_alpha() for line in axes.lines if line.get_color() == CURVES["T1"]["color"]}
+    assert max(faint) == FAINT < max(opaque) == 1
+    assert "Full step 8 (4 to 16), Held-out T1 step 8 (4 to 16), Full less its label bias step 2" in onsets.caption(
+        table
+    )
 
 
 def lead_row(**columns: object) -> dict[str, object]:
@@ -134,7 +144,7 @@ def test_t1_chosen_on_its_own_rows_is_faint_and_last() -> None:
         if len(line.get_xdata()) == 1
     }
     assert opacity[-0.27] == 1
-    assert opacity[5.73] < 0.5
+    assert opacity[5.73] == FAINT
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert (names[0], names[-1]) == ("Held-out T1", "T1: optimistic bound")
 
