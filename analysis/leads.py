@@ -6,12 +6,11 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from analysis.reading.answers import split_prompt
 from analysis.reading.groups import GROUP, Schema
-from analysis.statistics.compared_curves import POOLED, ComparedCurve, Pair, compared_curve, pairs_of
+from analysis.statistics.compared_curves import ComparedCurve, Pair, compared_curve, pairs_of
 from analysis.statistics.component_choice import CALIB, FULL
 from analysis.statistics.curve_table import CurveTable, Row
-from analysis.statistics.curves import CURVE, CURVE_SCHEMA, Curve, GroupCurves
+from analysis.statistics.curves import CURVE, CURVE_SCHEMA, POOLED, Curve, GroupCurves
 from analysis.statistics.lead import AREA, Lead, is_grid_limited, lead, lead_alone, lead_names
 from analysis.statistics.onset import CONFIDENCE
 
@@ -80,7 +79,7 @@ def rows(curves: GroupCurves) -> Iterator[Row]:
         n_seeds_ahead, n_seeds_behind: the same with one vote per demonstration seed. All of them share the test rows,
         so they are counts and no test. Null where a criterion is not for single prompts.
     """
-    templates = _templates(curves)
+    templates = curves.templates
 
     def compared(curve: Curve) -> ComparedCurve:
         return compared_curve(curve, curves.common.steps, templates)
@@ -123,12 +122,6 @@ def over_templates(leads: Sequence[Lead], *, has_interval: bool) -> Row:
     }
 
 
-def _templates(curves: GroupCurves) -> dict[str, tuple[int, ...] | None]:
-    """Template -> its prompts; all of them first."""
-    by_name = {split_prompt(curves.common.prompts[prompts[0]])[0]: prompts for prompts in curves.design.templates}
-    return {POOLED: None, **by_name}
-
-
 def _key(curve: Curve) -> tuple[object, ...]:
     return tuple(curve.keys.values())
 
@@ -136,7 +129,7 @@ def _key(curve: Curve) -> tuple[object, ...]:
 def _pair_rows(
     curves: GroupCurves,
     pair: Pair,
-    templates: dict[str, tuple[int, ...] | None],
+    templates: dict[str, tuple[int, ...]],
     own: ComparedCurve,
     other: ComparedCurve,
 ) -> Iterator[Row]:
@@ -149,7 +142,7 @@ def _pair_rows(
             if name in other.sides and (by_template or name == POOLED)
         }
         for name, found in leads.items():
-            prompts = templates[name] or range(len(curves.common.prompts))
+            prompts = templates[name]
             halves = zip(own.halves.get(name, ()), other.halves.get(name, ()), strict=True)
             yield {
                 **curves.keys(pair.curve),

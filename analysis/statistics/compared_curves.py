@@ -12,9 +12,6 @@ from analysis.statistics.lead import EVERY_SECOND, THE_OTHERS, Side, side
 from analysis.statistics.mean_curve import mean_curve
 from analysis.statistics.onset import isotonic_onset, log2_steps
 
-POOLED = ""
-"""In place of a template: all prompts."""
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -70,19 +67,17 @@ def pairs_of(curve: Curve, curves: Sequence[Curve]) -> list[Pair]:
     return pairs
 
 
-def compared_curve(
-    curve: Curve, steps: Sequence[int], templates: Mapping[str, tuple[int, ...] | None]
-) -> ComparedCurve:
+def compared_curve(curve: Curve, steps: Sequence[int], templates: Mapping[str, tuple[int, ...]]) -> ComparedCurve:
     """A curve with its sides.
 
     Args:
-        templates: name -> its prompts; None for all.
+        templates: name -> its prompts, all prompts first.
     """
     has_values = ~np.isnan(curve.values[0])
     sides = {
         name: side(_in_words(curve), mean_curve(curve, steps, prompts))
         for name, prompts in templates.items()
-        if prompts is None or has_values[list(prompts)].any()
+        if has_values[list(prompts)].any()
     }
     halves = {
         name: tuple(one.at(some) for some in (EVERY_SECOND, THE_OTHERS))
