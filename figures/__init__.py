@@ -28,6 +28,7 @@ from figures import (
     reweighting_gain,
     scaling,
     seed_matching,
+    seed_onsets,
     seed_spread,
     sensitivity,
     survival,
@@ -64,6 +65,7 @@ FIGURES: dict[str, FigureSpec] = {
     "transfer_weights": transfer_weights.FIGURE,
     "scaling": scaling.FIGURE,
     "seed_spread": seed_spread.FIGURE,
+    "seed_onsets": seed_onsets.FIGURE,
     "seed_matching": seed_matching.FIGURE,
     "paper_dynamics": paper_dynamics.FIGURE,
 }
