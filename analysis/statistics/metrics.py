@@ -120,4 +120,8 @@ def _margins(logits: np.ndarray) -> np.ndarray:
 def _ranks(logits: np.ndarray) -> np.ndarray:
     """Ranks of the rows by each label's logit less the row's mean, ties at their mean rank: (row, ..., label)."""
     scores = centred(logits)
-    return rankdata(scores - scores.mean(-1, keepdims=True), axis=0)
+    scores -= scores.mean(-1, keepdims=True)
+    if scores.shape[-1] > 2:
+        return rankdata(scores, axis=0)
+    first = rankdata(scores[..., 0], axis=0)
+    return np.stack([first, len(scores) + 1 - first], -1)  # what one of two labels gains, the other loses
