@@ -106,4 +106,5 @@ FIGURE = FigureSpec(
     draw=draw,
     caption=caption,
     missing="These results hold no contributions of all prompts at every step; sweep again, with the same command.",
+    only_by_name=True,
 )
