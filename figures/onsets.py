@@ -55,11 +55,11 @@ def _panel(axes: Axes, panel: pl.DataFrame) -> None:
                 own = {**marker, "color": look["color"], "alpha": alpha}
                 plot_lollipop(axes, row, height, own, hollow=criterion == "half")
     label_criteria(axes)
-    axes.set_yticks(range(len(curves)), [_name(curve) for curve in curves], fontsize=6.5)
+    axes.set_yticks(range(len(curves)), [form_name(curve) for curve in curves], fontsize=6.5)
     axes.set_ylim(-0.6, len(curves) - 0.4)
 
 
-def _name(curve: pl.DataFrame) -> str:
+def form_name(curve: pl.DataFrame) -> str:
     """`Full`, `T1, less label bias`."""
     return curve["curve"][0] + (", less label bias" if curve["centred"][0] else "")
 
