@@ -17,18 +17,21 @@ import numpy as np
 import polars as pl
 
 from analysis.reading.groups import GROUP, GROUP_SCHEMA, Schema
-from analysis.statistics.bootstrap import replicate
+from analysis.statistics.bootstrap import Bootstrap, replicate
 from analysis.statistics.component_choice import B1, CALIB, FULL
 from analysis.statistics.curve_table import CurveTable, Row
 from analysis.statistics.curves import Curve, GroupCurves
 from analysis.statistics.onset import CONFIDENCE, TOLERANCE, interval
 
+Columns = dict[str, np.ndarray]
+"""Column -> (step,)."""
 PARTS = ("gap", "bias", "remaining", "own_bias", "raw_remaining")
 SCHEMA: Schema = {
     **GROUP_SCHEMA,
     "curve": pl.String,
     "variant": pl.String,
     "n_labelled": pl.Int64,
+    "template": pl.String,
     "selected_on": pl.String,
     "step": pl.Int64,
     "tokens_seen": pl.Int64,
@@ -46,39 +49,55 @@ def rows(curves: GroupCurves) -> Iterator[Row]:
     """The differences at every step, for every curve but B1; of Calib+, which has no logits to centre, the raw ones.
 
     Yields:
-        One row per (model, dtype, control, task, n_shots, curve, variant, n_labelled, step): accuracies full,
-        centred_full, raw and centred (of the curve), means over prompts; gap, bias, remaining, own_bias as above, and
-        raw_remaining, the raw curve less centred Full; each with its 95 % bootstrap interval (_low, _high) and the band
-        that holds over all steps at once with 95 % (_band_low, _band_high: the interval of the largest standardised
-        change at any step), null where a curve's intervals are not known to cover; selected_on, tokens_seen, resampled,
-        n_prompts, n_seeds, n_examples, chance. No rows where the results lack centred answers: `jobs.derive` adds them.
+        One row per (model, dtype, control, task, n_shots, curve, variant, n_labelled, template, step), `template` empty
+        for the means over all prompts: accuracies full, centred_full, raw and centred (of the curve), means over
+        prompts; gap, bias, remaining, own_bias as above, and raw_remaining, the raw curve less centred Full; each with
+        its 95 % bootstrap interval (_low, _high) and the band that holds over all steps at once with 95 % (_band_low,
+        _band_high: the interval of the largest standardised change at any step; of one template for that template
+        alone), null where a curve's intervals are not known to cover; selected_on, tokens_seen, resampled, n_prompts,
+        n_seeds, n_examples, chance. No rows where the results lack centred answers: `jobs.derive` adds them.
     """
     by_form = {(curve.name, curve.variant, curve.n_labelled, curve.centred): curve for curve in curves.curves}
     full, centred_full = (by_form.get((FULL, "", 0, centred)) for centred in (False, True))
     if full is None or centred_full is None:
         return
-    for (name, variant, n_labelled, is_centred), curve in by_form.items():
-        centred = by_form.get((name, variant, n_labelled, True))
-        if not is_centred and name not in (FULL, B1) and (centred is not None or name == CALIB):
-            yield from _rows(curves, (full, centred_full), curve, centred)
+    for template, prompts in curves.templates.items():
+        fulls = full.of_prompts(prompts).bootstrap, centred_full.of_prompts(prompts).bootstrap
+        bias = _difference("bias", fulls[1], fulls[0])
+        for (name, variant, n_labelled, is_centred), curve in by_form.items():
+            centred = by_form.get((name, variant, n_labelled, True))
+            if is_centred or name in (FULL, B1) or (centred is None and name != CALIB):
+                continue
+            of_template = curve.of_prompts(prompts)
+            centred_means = None if centred is None else centred.of_prompts(prompts).bootstrap
+            if not np.isnan(of_template.values).all():
+                shared = {"template": template, **curves.common.group.keys}
+                yield from (shared | row for row in _rows(curves, fulls, of_template, centred_means, bias))
 
 
-BIAS_OR_KNOWLEDGE = CurveTable(rows, SCHEMA, [*GROUP, "curve", "variant", "n_labelled", "step"])
+ORDER = [*GROUP, "curve", "variant", "n_labelled", "template", "step"]
+BIAS_OR_KNOWLEDGE = CurveTable(rows, SCHEMA, ORDER)
 
 
-def _rows(curves: GroupCurves, fulls: tuple[Curve, Curve], curve: Curve, centred: Curve | None) -> Iterator[Row]:
-    full, centred_full = fulls
-    pairs = {"gap": (curve, full), "bias": (centred_full, full), "raw_remaining": (curve, centred_full)}
+def _rows(
+    curves: GroupCurves, fulls: tuple[Bootstrap, Bootstrap], curve: Curve, centred: Bootstrap | None, bias: Columns
+) -> Iterator[Row]:
+    """The rows of one curve, all of these curves being of the same prompts.
+
+    Args:
+        fulls: Full, raw and centred.
+        curve, centred: the curve as it is, and its mean where it is centred.
+        bias: columns of the difference of `fulls`, the same for all curves.
+    """
+    (full, centred_full), raw = fulls, curve.bootstrap
+    pairs = {"gap": (raw, full), "raw_remaining": (raw, centred_full)}
     if centred is not None:
-        pairs |= {"remaining": (centred, centred_full), "own_bias": (centred, curve)}
-    columns = {
-        name: values
-        for part, (more, less) in pairs.items()
-        for name, values in _difference(part, more, less, has_interval=curve.has_interval).items()
-    }
+        pairs |= {"remaining": (centred, centred_full), "own_bias": (centred, raw)}
+    columns = dict(bias)
+    for part, (more, less) in pairs.items():
+        columns |= _difference(part, more, less, has_interval=curve.has_interval)
     for i, step in enumerate(curves.common.steps):
         yield {
-            **curves.common.group.keys,
             "curve": curve.name,
             "variant": curve.variant,
             "n_labelled": curve.n_labelled,
@@ -87,23 +106,23 @@ def _rows(curves: GroupCurves, fulls: tuple[Curve, Curve], curve: Curve, centred
             "tokens_seen": curves.tokens_seen[i],
             "full": full.mean[i],
             "centred_full": centred_full.mean[i],
-            "raw": curve.mean[i],
+            "raw": raw.mean[i],
             "centred": None if centred is None else centred.mean[i],
             **{name: values[i] for name, values in columns.items()},
             "resampled": curves.design.resampled,
             "n_prompts": int((~np.isnan(curve.values[i])).sum()),
-            "n_seeds": curves.design.n_seeds,
+            "n_seeds": len(np.unique(curve.seed_of)),
             "n_examples": len(curves.common.example_id),
             "chance": curves.design.chance,
         }
 
 
-def _difference(part: str, more: Curve, less: Curve, *, has_interval: bool) -> dict[str, np.ndarray]:
+def _difference(part: str, more: Bootstrap, less: Bootstrap, *, has_interval: bool = True) -> Columns:
     """Columns (step,) of the paired difference of two curves."""
     difference = more.mean - less.mean
     if not has_interval:
         return {part: difference}
-    replicates = replicate(np.subtract, more.bootstrap, less.bootstrap)
+    replicates = replicate(np.subtract, more, less)
     low, high = interval(replicates)
     half_width = _simultaneous(replicates)
     return {

@@ -12,6 +12,7 @@ import polars as pl
 from analysis.bias_or_knowledge import BIAS_OR_KNOWLEDGE
 from analysis.emergence import EMERGENCE
 from analysis.false_emergence import FALSE_EMERGENCE
+from analysis.grid_thinning import GRID_THINNING
 from analysis.leads import LEADS
 from analysis.onsets import ONSETS
 from analysis.reading.result_tables import valid_rows
@@ -23,6 +24,7 @@ TABLES: dict[str, CurveTable] = {
     "bias_or_knowledge": BIAS_OR_KNOWLEDGE,
     "emergence": EMERGENCE,
     "false_emergence": FALSE_EMERGENCE,
+    "grid_thinning": GRID_THINNING,
     "leads": LEADS,
     "onsets": ONSETS,
 }

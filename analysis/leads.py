@@ -6,31 +6,22 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from analysis.reading.answers import split_prompt
 from analysis.reading.groups import GROUP, Schema
-from analysis.statistics.component_choice import B1, FULL
-from analysis.statistics.criteria import prompt_margins
+from analysis.statistics.compared_curves import ComparedCurve, Pair, compared_curve, pairs_of
+from analysis.statistics.component_choice import CALIB, FULL
 from analysis.statistics.curve_table import CurveTable, Row
-from analysis.statistics.curves import CURVE, CURVE_SCHEMA, Curve, GroupCurves
-from analysis.statistics.lead import (
-    EVERY_SECOND,
-    THE_OTHERS,
-    Lead,
-    Side,
-    is_grid_limited,
-    lead,
-    lead_alone,
-    lead_names,
-    side,
-)
-from analysis.statistics.mean_curve import mean_curve
-from analysis.statistics.onset import CONFIDENCE, isotonic_onset
+from analysis.statistics.curves import CURVE, CURVE_SCHEMA, POOLED, Curve, GroupCurves
+from analysis.statistics.lead import AREA, Lead, is_grid_limited, lead, lead_alone, lead_names
+from analysis.statistics.onset import CONFIDENCE
 
 MIN_TEMPLATES = 3
 """Fewer templates have no interval: Student's t with 1 degree of freedom is 12.7 standard errors wide on each side."""
-POOLED = ""
 SCHEMA: Schema = {
     **CURVE_SCHEMA,
+    "over": pl.String,
+    "over_centred": pl.Boolean,
+    "over_variant": pl.String,
+    "over_n_labelled": pl.Int64,
     "template": pl.String,
     "selected_on": pl.String,
     "criterion": pl.String,
@@ -60,42 +51,50 @@ SCHEMA: Schema = {
 
 
 def rows(curves: GroupCurves) -> Iterator[Row]:
-    """Lead of every curve over Full, positive where Full is later: by every criterion of onsets, and by area.
+    """Lead of a curve over another, positive where the other is later: by every criterion of onsets, and by area.
 
-    The formulae are in `analysis.statistics.lead`: by a criterion, `log2(onset of Full) - log2(onset of the curve)`; by
-    `area`, the area between the two curves, each as a share of its own rise, over log2 of steps.
-
-    Raw curves are compared with raw Full, centred ones with centred Full.
+    The formulae are in `analysis.statistics.lead`: by a criterion, `log2(onset of the other) - log2(onset of the
+    curve)`; by `area`, the area between the two curves, each as a share of its own rise, over log2 of steps. Compared
+    are (`analysis.statistics.compared_curves`): every curve with Full in its own form, raw or centred; every raw curve
+    with centred Full, which needs no label; COMP RW with Calib+, which is fitted to the same labels; centred Full with
+    raw Full, Calib+ and raw COMP RW.
 
     Yields:
-        One row per (model, dtype, control, task, n_shots, curve, centred, variant, n_labelled, template, criterion).
-        `template` is empty for the mean over all prompts. lead, in doublings; bound (empty; `at least` where Full never
-        emerges, `at most` where the curve never does, the lead then being counted to the last checkpoint; `undefined`
-        where there is no lead, for the `reason` given: neither emerges, or one is above its level before the first
-        checkpoint); low, high: 95 % bootstrap interval, both curves from the same replicates and, by onsets, never
-        narrower than the two checkpoints around each crossing allow; null where it has no end, and where the interval
-        of the criterion or curve is not known to cover; undefined: share of replicates without a lead, left out of the
-        interval, null where no interval is given; lead_every_second, lead_others: the lead from every second checkpoint
-        alone, and from the others alone; null where there is none or only a bound; grid_limited: whether these two are
-        further apart than the interval is wide, or one is null (null where there is no interval to compare with);
-        resampled. With templates as random as prompts, in rows of all prompts: templates_lead, the mean over the
-        n_templates templates' own leads, templates_low and templates_high, its 95 % interval, Student's t over
+        One row per (model, dtype, control, task, n_shots, curve, centred, variant, n_labelled, over, over_centred,
+        over_variant, over_n_labelled, template, criterion): `over` and the columns that begin with it are the other
+        curve. `template` is empty for the mean over all prompts; single templates have leads by every criterion over
+        Full in the curve's own form, by area over other curves. lead, in doublings; bound (empty; `at least` where the
+        other never emerges, `at most` where the curve never does, the lead then being counted to the last checkpoint;
+        `undefined` where there is no lead, for the `reason` given: neither emerges, or one is above its level before
+        the first checkpoint); low, high: 95 % bootstrap interval, both curves from the same replicates and, by onsets,
+        never narrower than the two checkpoints around each crossing allow; null where it has no end, and where the
+        interval of the criterion or curve is not known to cover; undefined: share of replicates without a lead, left
+        out of the interval, null where no interval is given; lead_every_second, lead_others: the lead from every second
+        checkpoint alone, and from the others alone; null where there is none or only a bound; grid_limited: whether
+        these two are further apart than the interval is wide, or one is null (null where there is no interval to
+        compare with); resampled. With templates as random as prompts, in rows of all prompts: templates_lead, the mean
+        over the n_templates templates' own leads, templates_low and templates_high, its 95 % interval, Student's t over
         templates (three are few: 4.3 standard errors each way), null for the `templates_reason` given. n_prompts,
         n_ahead, n_behind, n_undecided: prompts whose single curve emerges before, after, or neither; n_seeds,
         n_seeds_ahead, n_seeds_behind: the same with one vote per demonstration seed. All of them share the test rows,
         so they are counts and no test. Null where a criterion is not for single prompts.
     """
-    templates = _templates(curves)
-    for full in (curve for curve in curves.curves if curve.name == FULL):
-        full_sides = {name: _side(curves, full, prompts) for name, prompts in templates.items()}
-        full_prompts = prompt_margins(full)
-        for curve in curves.curves:
-            if curve.name not in (FULL, B1) and curve.centred == full.centred:
-                signs = _signs(curves, prompt_margins(curve), full_prompts)
-                yield from _curve_rows(curves, curve, templates, full_sides, signs)
+    templates = curves.templates
+
+    def compared(curve: Curve) -> ComparedCurve:
+        return compared_curve(curve, curves.common.steps, templates)
+
+    often = {_key(curve): compared(curve) for curve in curves.curves if curve.name in (FULL, CALIB)}
+    for curve in curves.curves:
+        pairs = pairs_of(curve, curves.curves)
+        known = often if _key(curve) in often or not pairs else {**often, _key(curve): compared(curve)}
+        for pair in pairs:
+            yield from _pair_rows(curves, pair, templates, known[_key(pair.curve)], known[_key(pair.over)])
 
 
-LEADS = CurveTable(rows, SCHEMA, [*GROUP, *CURVE, "template", "criterion"])
+OVER = ["over", "over_centred", "over_variant", "over_n_labelled"]
+"""Columns that identify the curve that another is compared with, in the order of `CURVE`."""
+LEADS = CurveTable(rows, SCHEMA, [*GROUP, *CURVE, *OVER, "template", "criterion"])
 
 
 def over_templates(leads: Sequence[Lead], *, has_interval: bool) -> Row:
@@ -123,53 +122,47 @@ def over_templates(leads: Sequence[Lead], *, has_interval: bool) -> Row:
     }
 
 
-def _templates(curves: GroupCurves) -> dict[str, tuple[int, ...] | None]:
-    """Template -> its prompts; all of them first."""
-    by_name = {split_prompt(curves.common.prompts[prompts[0]])[0]: prompts for prompts in curves.design.templates}
-    return {POOLED: None, **by_name}
+def _key(curve: Curve) -> tuple[object, ...]:
+    return tuple(curve.keys.values())
 
 
-def _side(curves: GroupCurves, curve: Curve, prompts: Sequence[int] | None) -> Side:
-    name = "the full model" if curve.name == FULL else "the curve"
-    return side(name, mean_curve(curve, curves.common.steps, prompts))
-
-
-def _curve_rows(
+def _pair_rows(
     curves: GroupCurves,
-    curve: Curve,
-    templates: dict[str, tuple[int, ...] | None],
-    full_sides: dict[str, Side],
-    signs: dict[str, np.ndarray],
+    pair: Pair,
+    templates: dict[str, tuple[int, ...]],
+    own: ComparedCurve,
+    other: ComparedCurve,
 ) -> Iterator[Row]:
-    has_values = ~np.isnan(curve.values[0])
-    sides = {
-        name: _side(curves, curve, prompts)
-        for name, prompts in templates.items()
-        if prompts is None or has_values[list(prompts)].any()
-    }
-    halves = {
-        name: [(own.at(some), full_sides[name].at(some)) for some in (EVERY_SECOND, THE_OTHERS)]
-        for name, own in sides.items()
-        if len(own.curve.steps) > 1
-    }
-    for criterion in lead_names(sides[POOLED], full_sides[POOLED]):
-        leads = {name: lead(criterion, own, full_sides[name]) for name, own in sides.items()}
-        has_interval = not np.isnan(leads[POOLED].undefined)
-        by_template = over_templates(
-            [found for name, found in leads.items() if name != POOLED], has_interval=has_interval
-        )
+    signs = _signs(own.prompt_onsets, other.prompt_onsets)
+    for criterion in lead_names(own.sides[POOLED], other.sides[POOLED]):
+        by_template = pair.is_over_own_full or criterion == AREA
+        leads = {
+            name: lead(criterion, one, other.sides[name])
+            for name, one in own.sides.items()
+            if name in other.sides and (by_template or name == POOLED)
+        }
         for name, found in leads.items():
-            prompts = templates[name] or range(len(has_values))
+            prompts = templates[name]
+            halves = zip(own.halves.get(name, ()), other.halves.get(name, ()), strict=True)
             yield {
-                **curves.keys(curve),
+                **curves.keys(pair.curve),
+                **dict(zip(OVER, _key(pair.over), strict=True)),
                 "template": name,
-                "selected_on": curve.selected_on,
+                "selected_on": pair.curve.selected_on,
                 "criterion": criterion,
-                **_lead_columns(found, [lead_alone(criterion, *half) for half in halves.get(name, ())]),
+                **_lead_columns(found, [lead_alone(criterion, *half) for half in halves]),
                 "resampled": curves.design.resampled,
-                **({"n_templates": len(leads) - 1, **by_template} if name == POOLED else {}),
+                **(_templates_columns(leads, len(templates) - 1, by_template=by_template) if name == POOLED else {}),
                 **_counts(curves.design.seed_of[list(prompts)], signs.get(criterion), prompts),
             }
+
+
+def _templates_columns(leads: dict[str, Lead], n_templates: int, *, by_template: bool) -> Row:
+    if not by_template:
+        return {"n_templates": n_templates, "templates_reason": "single templates are compared with this curve by area"}
+    has_interval = not np.isnan(leads[POOLED].undefined)
+    of_templates = [found for name, found in leads.items() if name != POOLED]
+    return {"n_templates": len(of_templates), **over_templates(of_templates, has_interval=has_interval)}
 
 
 def _lead_columns(found: Lead, halves: Sequence[Lead]) -> Row:
@@ -192,13 +185,9 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _signs(curves: GroupCurves, own: dict[str, np.ndarray], full: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Criterion -> (prompt,): 1 where the curve emerges before Full, -1 after, 0 neither."""
-    signs = {}
-    for criterion in own:
-        own_onset, full_onset = (isotonic_onset(curves.axis, margins[criterion]).log2 for margins in (own, full))
-        signs[criterion] = (full_onset > own_onset).astype(int) - (full_onset < own_onset).astype(int)
-    return signs
+def _signs(own: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Criterion -> (prompt,): 1 where the curve emerges before the other, -1 after, 0 neither."""
+    return {name: (other[name] > own[name]).astype(int) - (other[name] < own[name]).astype(int) for name in own}
 
 
 def _counts(seed_of: np.ndarray, signs: np.ndarray | None, prompts: Sequence[int]) -> Row:

@@ -10,6 +10,7 @@ import polars as pl
 
 from analysis.curve_tables import curve_table
 from analysis.reading.groups import GROUP, GROUP_SCHEMA, Schema, groups
+from analysis.statistics.component_choice import FULL
 from dynamics.results.places import Place
 
 CURVE = ["curve", "centred", "variant", "n_labelled", "criterion"]
@@ -44,10 +45,11 @@ def scaling(results: Place) -> pl.DataFrame:
 
     Returns:
         One row per (model, dtype, control, task, n_shots, curve, centred, variant, n_labelled, criterion):
-        n_parameters; lead over Full in doublings with lead_low, lead_high, bound and grid_limited (null for Full
-        itself); onset in steps with onset_low, onset_high and censored (null by `area`, which has no onset);
-        tokens_per_step, and the onset in tokens (`onset_tokens`, `_low`, `_high`; null where the suite's tokens are not
-        known); last_step. The columns mean what they do in `leads` and `onsets`; leads are those of all templates.
+        n_parameters; lead in doublings over Full in the curve's own form, raw or centred, with lead_low, lead_high,
+        bound and grid_limited (null for Full itself); onset in steps with onset_low, onset_high and censored (null by
+        `area`, which has no onset); tokens_per_step, and the onset in tokens (`onset_tokens`, `_low`, `_high`; null
+        where the suite's tokens are not known); last_step. The columns mean what they do in `leads` and `onsets`; leads
+        are those of all templates.
         Empty with fewer than two sizes.
     """
     models = sorted({group.model for group in groups(results)})
@@ -58,7 +60,8 @@ def scaling(results: Place) -> pl.DataFrame:
     if sizes["n_parameters"].n_unique() < 2:
         return pl.DataFrame(schema=SCHEMA)
     key = [*GROUP, *CURVE]
-    leads = curve_table("leads", results).filter(template="")
+    own_full = (pl.col("over") == FULL) & (pl.col("over_centred") == pl.col("centred"))
+    leads = curve_table("leads", results).filter(own_full, template="")
     leads = leads.select(*key, "lead", "bound", "grid_limited", lead_low="low", lead_high="high")
     onsets = curve_table("onsets", results).rename({"t": "onset", "low": "onset_low", "high": "onset_high"})
     ratio = (pl.col("tokens_seen") / pl.col("step")).filter(pl.col("step") > 0).max().over("model")

@@ -80,11 +80,6 @@ def fit_name(curve: str, variant: str, n_labelled: int) -> str:
     return ", ".join(filter(None, parts))
 
 
-def curve_name(curve: str, centred: bool, variant: str, n_labelled: int) -> str:
-    """`COMP RW, default, K = 24`, `Full, centred`."""
-    return fit_name(curve, variant, n_labelled) + (", centred" if centred else "")
-
-
 def missing_checkpoints(table: pl.DataFrame) -> str:
     """A sentence on the checkpoints that a table lacks since they are flagged; empty where there are none."""
     if not {"flagged", "model", "step"} <= set(table.columns):

@@ -96,13 +96,26 @@ def overview(checkpoints: pl.DataFrame) -> list[tuple[str, str]]:
 
 
 def report_table(name: str, heading: str, table: pl.DataFrame) -> ReportTable:
-    """A table as the page shows it: numbers to four digits, constant columns in one line above."""
+    """A table as the page shows it: numbers to four digits, constant columns in one line above.
+
+    Of one that is too long, without the rows of single templates if it has those of all prompts beside them.
+    """
+    constants, varying = _constant_and_varying(table)
+    if not _fits(varying) and "template" in table.columns and "" in table["template"]:
+        constants, varying = _constant_and_varying(table.filter(template="").drop("template"))
+        constants = ", ".join(filter(None, [constants, f"all prompts (rows of single templates: {name}.csv)"]))
+    rows = [[_cell(value) for value in row] for row in varying.iter_rows()] if _fits(varying) else []
+    return ReportTable(name, heading, constants, varying.columns, rows, len(varying) if rows else len(table))
+
+
+def _constant_and_varying(table: pl.DataFrame) -> tuple[str, pl.DataFrame]:
+    """The columns that are the same in all rows, as one line, and a table of the others."""
     constant = [column for column in table.columns if len(table) > 1 and table[column].n_unique() == 1]
-    constants = ", ".join(f"{column} = {_text(table[column][0])}" for column in constant)
-    varying = table.drop(constant)
-    fits = varying.height * varying.width <= MAX_CELLS
-    rows = [[_cell(value) for value in row] for row in varying.iter_rows()] if fits else []
-    return ReportTable(name, heading, constants, varying.columns, rows, len(table))
+    return ", ".join(f"{column} = {_text(table[column][0])}" for column in constant), table.drop(constant)
+
+
+def _fits(table: pl.DataFrame) -> bool:
+    return table.height * table.width <= MAX_CELLS
 
 
 def _tables(results: Place, out: Place) -> list[ReportTable]:

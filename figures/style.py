@@ -33,6 +33,9 @@ VARIANT_LOOKS: dict[str, Look] = {
 """How a variant differs from its method's own look; one that a plan defines looks like `default`."""
 """Okabe-Ito colours, which colour-blind readers can tell apart; markers and dashes for print without colour."""
 
+FAINT = 0.4
+"""Opacity of T1 and B1, which are chosen on the test rows that they are scored on: optimistic bounds."""
+
 KINDS: dict[str, Look] = {
     "good": {"color": "#D55E00", "marker": "^", "linestyle": "-"},
     "bad": {"color": "#7F7F7F", "marker": "v", "linestyle": (0, (1, 1.2))},
@@ -78,6 +81,11 @@ PANEL = ["model", "dtype", "control", "task", "n_shots"]
 NULL_COLOUR = "#BBBBBB"
 ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0
 """Widths in inches."""
+
+
+def faint(look: Look) -> Look:
+    """The look of a curve that is an optimistic bound."""
+    return {**look, "alpha": FAINT, "linewidth": 0.9}
 
 
 def rc_params() -> dict[Any, Any]:

@@ -199,7 +199,7 @@ def read_answers(
         steps = common.steps if common else rows.select(pl.col("step").unique().sort()).collect()["step"].to_list()
     if common is not None:
         rows = rows.filter(PROMPT.is_in(common.prompts), pl.col("example_id").is_in(common.example_id))
-    for step, of_step in _read_steps(rows, steps):
+    for step, of_step in read_steps(rows, steps):
         shared = _shared_by_all_prompts(of_step)
         if len(shared):
             answers = _step_answers(shared, group, step)
@@ -245,7 +245,7 @@ def cached_reader(results: Place, common: CommonPrompts, *, centred: bool = Fals
     return read
 
 
-def _read_steps(rows: pl.LazyFrame, steps: Sequence[int]) -> Iterator[tuple[int, pl.DataFrame]]:
+def read_steps(rows: pl.LazyFrame, steps: Sequence[int]) -> Iterator[tuple[int, pl.DataFrame]]:
     """Each step's rows; the first step alone, then as many at once as `READ_BYTES` holds: opening files takes time."""
     remaining, n_at_once = list(steps), 1
     while remaining:

@@ -17,6 +17,7 @@ from analysis.reading.answers import (
     cached_reader,
     has_centred_answers,
     read_answers,
+    split_prompt,
 )
 from analysis.reading.groups import GROUP_SCHEMA, Schema
 from analysis.reading.task_facts import seeds_draw_words
@@ -46,6 +47,8 @@ CURVE_SCHEMA: Schema = {
 }
 """Columns that identify a curve."""
 CURVE = [name for name in CURVE_SCHEMA if name not in GROUP_SCHEMA]
+POOLED = ""
+"""In place of a template: all prompts."""
 LEVEL = 0.01
 """Probability that a curve of permuted labels exceeds its band at any step."""
 
@@ -115,8 +118,10 @@ class Curve:
         return bootstrap(self.mean, by_seed, resampled)
 
     def of_prompts(self, prompts: Sequence[int]) -> "Curve":
-        """The same of some prompts; `shuffled`, which is kept as a mean over all of them, is empty."""
+        """The same of some prompts, itself of all; `shuffled`, kept as a mean over all of them, is empty of some."""
         index = list(prompts)
+        if index == list(range(len(self.seed_of))):
+            return self
         return replace(
             self,
             values=self.values[:, index],
@@ -148,6 +153,13 @@ class GroupCurves:
     def axis(self) -> np.ndarray:
         """(step,) in log2."""
         return log2_steps(self.common.steps)
+
+    @property
+    def templates(self) -> dict[str, tuple[int, ...]]:
+        """Template -> indices of its prompts; all of them first, as `POOLED`."""
+        prompts = self.common.prompts
+        by_name = {split_prompt(prompts[of_template[0]])[0]: of_template for of_template in self.design.templates}
+        return {POOLED: tuple(range(len(prompts))), **by_name}
 
     def keys(self, curve: Curve) -> dict[str, object]:
         """The columns of `CURVE_SCHEMA`."""

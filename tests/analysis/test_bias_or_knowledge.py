@@ -1,5 +1,6 @@
 """Knowledge told from label bias: planted components that know more than the full model, and some that only look so."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,12 @@ import polars as pl
 import pytest
 
 import analysis
+from analysis.bias_or_knowledge import rows as difference_rows
+from analysis.statistics.curve_accuracies import design_of
+from analysis.statistics.curves import GroupCurves, component_curves
 from figures import bias_or_knowledge
+from tests.learning import STEPS as SIMULATED_STEPS
+from tests.learning import Design, reader, simulate
 from tests.stores import COMPONENTS, add_unit, new_store
 
 STEPS = (0, 1, 2, 4, 8)
@@ -43,7 +49,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def late(planted: Path, task: str, curve: str) -> pl.DataFrame:
-    return analysis.run("bias_or_knowledge", planted).filter(pl.col("step") >= 2, task=task, curve=curve)
+    return analysis.run("bias_or_knowledge", planted).filter(pl.col("step") >= 2, task=task, curve=curve, template="")
 
 
 @pytest.mark.parametrize("curve", ["T1", "Held-out T1", "Cross-seed T1"])
@@ -64,7 +70,7 @@ def test_a_component_that_knows_what_the_model_does_not_is_found(planted: Path, 
 
 
 def test_the_parts_sum_to_the_gap_and_follow_from_the_curves(planted: Path) -> None:
-    table = analysis.run("bias_or_knowledge", planted)
+    table = analysis.run("bias_or_knowledge", planted).filter(template="")
     sums = table["bias"] + table["remaining"] - table["own_bias"]
     assert (sums - table["gap"]).abs().max() < 1e-9
     curves = analysis.run("emergence", planted)
@@ -78,7 +84,7 @@ def test_the_parts_sum_to_the_gap_and_follow_from_the_curves(planted: Path) -> N
 
 
 def test_the_band_over_all_steps_holds_the_interval_of_each(planted: Path) -> None:
-    table = analysis.run("bias_or_knowledge", planted).filter(curve="Held-out T1")
+    table = analysis.run("bias_or_knowledge", planted).filter(curve="Held-out T1", template="")
     width = table["remaining_high"] - table["remaining_low"]
     band = table["remaining_band_high"] - table["remaining_band_low"]
     assert (band >= 0.95 * width).all()
@@ -89,8 +95,53 @@ def test_the_figure_draws_every_chosen_curve_and_says_what_remains(planted: Path
     table = analysis.run("bias_or_knowledge", planted)
     pictures = bias_or_knowledge.draw(table)
     assert list(pictures) == ["bias_or_knowledge", "bias_or_knowledge_held_out_t1", "bias_or_knowledge_t1"]
-    rows = table.filter(task="bias", curve="Cross-seed T1").sort("step")
+    rows = table.filter(task="bias", curve="Cross-seed T1", template="").sort("step")
     below = pictures["bias_or_knowledge"].axes[2]
     (line,) = [line for line in below.lines if line.get_label() == "remaining"]
     assert np.asarray(line.get_ydata()).tolist() == pytest.approx(rows["remaining"].to_list()[1:])
     assert "Cross-seed T1: bias, 4-shot: largest gap" in bias_or_knowledge.caption(table)
+
+
+def test_each_template_has_the_differences_of_results_with_it_alone() -> None:
+    design = Design(n_seeds=3, n_examples=100)
+    answers = simulate(design, seed=3)
+    alone = replace(design.common, prompts=design.common.prompts[3:6])
+    of_one = {step: one.of_prompts(alone.prompts) for step, one in answers.items()}
+    every, single = (
+        list(
+            difference_rows(
+                with_centred(component_curves(reader(given), common, design_of(given[SIMULATED_STEPS[0]], n=300)))
+            )
+        )
+        for given, common in ((answers, design.common), (of_one, alone))
+    )
+    assert {row["template"] for row in every} == {"", "t0", "t1", "t2"}
+    expected = [{**row, "template": "t1"} for row in single if row["template"] == ""]
+    found = [row for row in every if row["template"] == "t1"]
+    assert len(found) == len(expected) > 0
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine == pytest.approx(theirs, nan_ok=True)
+    assert {row["n_prompts"] for row in every} == {3, 9}
+
+
+def with_centred(curves: GroupCurves) -> GroupCurves:
+    """The same with centred curves, which are T1 in place of Full and Full in place of every other."""
+    by_name = {curve.name: curve for curve in curves.curves}
+    centred = [replace(by_name["T1" if name == "Full" else "Full"], name=name, centred=True) for name in by_name]
+    return replace(curves, curves=curves.curves + tuple(centred))
+
+
+def test_the_last_picture_has_a_row_per_template(planted: Path) -> None:
+    table = analysis.run("bias_or_knowledge", planted)
+    one = table.filter(pl.col("template") != "")
+    other = one.with_columns(template=pl.lit("second"), remaining=-pl.col("remaining"))
+    two = pl.concat([table, other])
+    figure = bias_or_knowledge.draw(two)["bias_or_knowledge_templates"]
+    assert [axes.texts[0].get_text() for axes in figure.axes] == ["paper", "paper", "second", "second"]
+    for axes, sign in ((figure.axes[0], 1), (figure.axes[2], -1)):
+        rows = one.filter(task="bias", curve="Cross-seed T1").sort("step")
+        (line,) = [line for line in axes.lines if line.get_label() == "remaining"]
+        assert np.asarray(line.get_ydata()).tolist() == pytest.approx((sign * rows["remaining"][1:]).to_list())
+    drawn, before = (bias_or_knowledge.draw(shown)["bias_or_knowledge"].axes for shown in (two, table))
+    assert [len(axes.lines) for axes in drawn] == [len(axes.lines) for axes in before]
+    assert "with the band of one template above 0, for the last time, paper (step 8: " in bias_or_knowledge.caption(two)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 import analysis
@@ -26,7 +27,9 @@ def test_every_curve_of_every_sized_model_has_its_tokens(tmp_path: Path) -> None
     beside = table.join(analysis.run("onsets", store.root), on=key).drop_nulls("onset")
     assert beside["onset"].to_list() == beside["t"].to_list()
     assert beside["onset_tokens"].to_list() == pytest.approx((beside["t"] * 1000).to_list())
-    leads = analysis.run("leads", store.root).filter(template="")
+    own_full = (pl.col("over") == "Full") & (pl.col("over_centred") == pl.col("centred"))
+    leads = analysis.run("leads", store.root).filter(own_full, template="")
+    assert not table.select(key).is_duplicated().any()
     ahead = table.join(leads, on=key, suffix="_there").drop_nulls("lead")
     assert ahead["lead"].to_list() == ahead["lead_there"].to_list()
     assert ahead.select("lead_low", "lead_high").rows() == ahead.select("low", "high").rows()

@@ -4,29 +4,51 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from typer.testing import CliRunner
 
 import analysis
 from figures import component_heatmap, emergence
 from figures.__main__ import app
 from figures.layout import panel_grid
-from figures.style import CURVES, KINDS, ONE_COLUMN, PAIRS, TWO_COLUMNS
-from figures.training_axis import format_step, set_step_axis, step_position
+from figures.style import CURVES, FAINT, KINDS, ONE_COLUMN, PAIRS, TWO_COLUMNS
+from figures.training_axis import format_step, largest_fit, set_step_axis, step_position
+
+
+def points(axes: Axes, curve: str) -> dict[float, float]:
+    """x -> y of a curve's markers."""
+    lines = [line for line in axes.lines if line.get_color() == CURVES[curve]["color"] and line.get_marker() != "None"]
+    return {float(x): float(y) for line in lines for x, y in zip(*line.get_data(), strict=True)}
 
 
 def test_emergence_draws_the_means_it_was_given(results: Path) -> None:
     table = analysis.run("emergence", results)
-    axes = emergence.draw(table)["emergence"].axes
-    assert len(axes) == table.select("task", "n_shots").n_unique()
-    panel = table.filter(task="sentiment", centred=False)
-    assert axes[0].get_title(loc="left") == "sentiment, 4-shot (6 prompts)"
-    for curve in emergence.ORDER:
-        look = CURVES[curve]
-        lines = [line for line in axes[0].lines if line.get_color() == look["color"] and line.get_marker() != "None"]
-        points = {float(x): float(y) for line in lines for x, y in zip(*line.get_data(), strict=True)}
-        expected = panel.filter(curve=curve).sort("step")
-        assert sorted(points) == sorted(step_position(expected["step"].to_numpy()).tolist())
-        assert [points[x] for x in sorted(points)] == pytest.approx(expected["mean"].to_list())
+    pictures = emergence.draw(table)
+    raw, centred = pictures["emergence"].axes[::2]
+    paper = pictures["emergence_paper"].axes[0]
+    assert len(pictures["emergence_paper"].axes) == table.select("task", "n_shots").n_unique()
+    for axes in (raw, paper):
+        assert axes.get_title(loc="left") == "sentiment, 4-shot (6 prompts)"
+    assert (raw.get_ylabel(), centred.get_ylabel()) == ("as they are", "less label bias")
+    for axes, curves, form in (
+        (raw, emergence.HEADLINE, False),
+        (centred, emergence.HEADLINE, True),
+        (paper, emergence.ORDER, False),
+    ):
+        for curve in curves:
+            rows = largest_fit(table.filter(task="sentiment", centred=form, curve=curve)).sort("step")
+            expected = dict(zip(step_position(rows["step"].to_numpy()).tolist(), rows["mean"], strict=True))
+            assert points(axes, curve) == pytest.approx(expected)
+            assert bool(expected) == (curve not in ("COMP RW", "Calib+"))
+
+
+def test_optimistic_bounds_are_faint_and_named(results: Path) -> None:
+    pictures = emergence.draw(analysis.run("emergence", results))
+    for picture, shown in (("emergence", {"T1"}), ("emergence_paper", {"T1", "B1"})):
+        lines = [line for line in pictures[picture].axes[0].lines if line.get_label() in CURVES]
+        assert {str(line.get_label()) for line in lines if line.get_alpha() == FAINT} == shown
+        texts = [text.get_text() for text in pictures[picture].legends[0].get_texts()]
+        assert sum("T1: " in text and "an optimistic bound" in text for text in texts) == 1
 
 
 def test_heatmap_rows_are_components_from_the_first_layer_up(results: Path) -> None:

@@ -118,6 +118,16 @@ def test_a_table_gives_constants_once_and_leaves_out_long_tables() -> None:
     assert (long.rows, long.length) == ([], report.MAX_CELLS + 1)
 
 
+def test_a_long_table_is_shown_without_the_rows_of_single_templates() -> None:
+    n = report.MAX_CELLS // 3
+    by_template = pl.DataFrame({"template": [""] * n + ["a"] * n, "x": range(2 * n), "y": range(2 * n)})
+    shown = report.report_table("t", "T", by_template)
+    assert (shown.columns, shown.length, len(shown.rows)) == (["x", "y"], n, n)
+    assert shown.constant == "all prompts (rows of single templates: t.csv)"
+    short = report.report_table("t", "T", by_template.gather_every(4))
+    assert (short.columns, short.length, short.constant) == (["template", "x", "y"], n // 2, "")
+
+
 def test_results_without_any_finished_unit_are_an_error(tmp_path: Path) -> None:
     new_store(tmp_path / "out")
     ended = CliRunner().invoke(app, ["--results", str(tmp_path / "out")])
