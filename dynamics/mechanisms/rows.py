@@ -11,7 +11,7 @@ from dynamics import scores
 from dynamics.components import Component
 from dynamics.decomposition import Decomposition
 from dynamics.label_bias import centred
-from dynamics.mechanisms.ablation import Ablated, ablate, effect, mean_written
+from dynamics.mechanisms.ablation import Ablated, ablate, effect, mean_outputs
 from dynamics.mechanisms.copying import copying_scores
 from dynamics.mechanisms.function_vectors import function_vector_scores
 from dynamics.mechanisms.head_scores import HeadScores
@@ -70,7 +70,7 @@ def _head_scores(measured: Measured, mechanism: Mechanism) -> list[HeadScores]:
     if mechanism.name == COPYING:
         return copying_scores(measured.model, measured.vocabulary)
     if mechanism.name == FUNCTION_VECTORS:
-        written = mean_written(measured.model, measured.prompts, token_budget=measured.token_budget)
+        written = mean_outputs(measured.model, measured.prompts, token_budget=measured.token_budget).written
         shuffled = measured.shuffled(N_FUNCTION_VECTOR_PROMPTS)
         return function_vector_scores(measured.model, shuffled, written, token_budget=measured.token_budget)
     predicted = measured.split.full.argmax(-1)
@@ -123,7 +123,7 @@ def _ablations(measured: Measured, mechanism: Mechanism) -> Iterator[dict[str, o
     chosen = choose_sets(measured, mechanism.k)
     if not chosen:
         return
-    written = mean_written(measured.model, prompts, token_budget=measured.token_budget)
+    means = mean_outputs(measured.model, prompts, token_budget=measured.token_budget)
 
     def run(components: Sequence[Component]) -> Ablated:
         return ablate(
@@ -131,7 +131,7 @@ def _ablations(measured: Measured, mechanism: Mechanism) -> Iterator[dict[str, o
             prompts,
             split,
             components,
-            written,
+            means,
             replacement=mechanism.replacement,
             token_budget=measured.token_budget,
         )

@@ -27,9 +27,11 @@ DEMO_LABELS = ((1, 0), (3, 1), (5, 0), (7, 0))
 
 
 def few_shot() -> PromptSet:
-    """Four demonstrations of a text and a label word each, then a text and a cue; two test rows after a training row."""
+    """Four demonstrations of a text and a label word, then a text and a cue; two test rows after a training row."""
     words = {0: NO, 1: YES}
-    shared = tuple(token for text, (_, label) in zip(TEXTS, DEMO_LABELS, strict=False) for token in (text, words[label]))
+    shared = tuple(
+        token for text, (_, label) in zip(TEXTS, DEMO_LABELS, strict=False) for token in (text, words[label])
+    )
     return PromptSet(
         task="built",
         template="text label",
