@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dynamics.command_line import command, user_errors_exit_2
+from dynamics.mechanisms.settings import N_FUNCTION_VECTOR_PROMPTS
 from dynamics.results.places import exists, place
 from dynamics.results.store import open_store
 from jobs.preflight import CheckpointReport, ModelReport, Preflight, preflight
@@ -42,7 +43,10 @@ def lines(report: Preflight) -> Iterator[str]:
     if report.n_prior_prompts:
         yield f"  and up to {report.n_prior_prompts} prompts without content, for label-free calibrations"
     if report.n_mechanism_passes:
-        yield f"  and {report.n_mechanism_passes} passes over units' prompts, for attention and ablations"
+        yield f"  and up to {report.n_mechanism_passes} passes over units' prompts, for mechanisms"
+    if report.n_function_vector_passes:
+        each = f"{N_FUNCTION_VECTOR_PROMPTS} prompts each, for function vectors"
+        yield f"  and {report.n_function_vector_passes} passes over {each}"
     for model in report.models:
         yield _model_line(model, [c for c in report.checkpoints if c.model == model.model])
     for checkpoint in report.checkpoints:

@@ -48,12 +48,13 @@ class ModelReport:
     """One model: its size, and the memory of a worker: with a checkpoint open, for a batch, and for splitting it.
 
     A batch has the plan's token budget; with `auto`, that of a CPU (on a GPU a batch fills half of the free memory).
-    Without a config.json (a GGUF file) `n_components` is 0: it is not known before the file is opened.
+    Without a config.json (a GGUF file) `n_components` and `n_heads` are 0: not known before the file is opened.
     """
 
     model: str
     n_checkpoints: int
     n_components: int
+    n_heads: int
     worker_bytes: int
     batch_bytes: int = 0
     decomposition_bytes: int = 0
@@ -65,7 +66,8 @@ class Preflight:
 
     `n_baselines` counts the (unit, setting) pairs of Standard and PromptS that are not done, each a pass over a unit's
     test rows; `n_prior_prompts` the prompts of label-free calibrations that are not done, a few for each unit;
-    `n_mechanism_passes` the passes over a unit's prompts for attention and ablations that are not done.
+    `n_mechanism_passes` the most passes over a unit's prompts for mechanisms that are not done, with one for each unit
+    that decomposes it (again), and `n_function_vector_passes` those over a few prompts.
     `download_bytes` counts equal files once and leaves out what the cache has. `api_calls` are those that a
     sweep makes from now on, since listings of commits are kept; `file_requests` is an upper bound. The limits are the
     Hub's, in 5 minutes.
@@ -79,6 +81,7 @@ class Preflight:
     n_baselines: int
     n_prior_prompts: int
     n_mechanism_passes: int
+    n_function_vector_passes: int
     download_bytes: int
     peak_disk_bytes: int
     contributions_bytes: int
@@ -123,6 +126,7 @@ def preflight(
     sizes = _task_sizes(plan)
     models = tuple(_model(plan, m, resolved.running, sizes) for m in dict.fromkeys(c.model for c in resolved.running))
     n_components = {model.model: model.n_components for model in models}
+    n_heads = {model.model: model.n_heads for model in models}
     timing = measure(works, plan.dtype) if timed else None
     has_token = bool(settings().token)
     baselines = [baseline for _, of_unit in missing.baselines for baseline in of_unit]
@@ -135,7 +139,14 @@ def preflight(
         n_done=len(resolved.units) - len(missing.units),
         n_baselines=sum(not baseline.is_label_free for baseline in baselines),
         n_prior_prompts=sum(baseline.n_prior_prompts for baseline in baselines),
-        n_mechanism_passes=sum(m.n_passes for _, of_unit in missing.mechanisms for m in of_unit),
+        n_mechanism_passes=sum(
+            1 + sum(mechanism.n_passes(unit.n_train) for mechanism in of_unit) for unit, of_unit in missing.mechanisms
+        ),
+        n_function_vector_passes=sum(
+            mechanism.n_short_passes(n_heads[unit.checkpoint.model])
+            for unit, of_unit in missing.mechanisms
+            for mechanism in of_unit
+        ),
         download_bytes=sum(_to_fetch(needed).values()),
         peak_disk_bytes=peak_disk(plan, works),
         contributions_bytes=sum(n * sizes[unit.task].n_labels * 4 for unit, n in n_predictions.items()),
@@ -245,7 +256,7 @@ def _model(
     largest = max(weight_bytes(c) for c in of_model)
     if of_model[0].weights == "gguf":
         unpacked = 8 * largest  # 4-bit weights become float32
-        return ModelReport(model, len(of_model), 0, unpacked + WORKER_OVERHEAD)
+        return ModelReport(model, len(of_model), 0, 0, unpacked + WORKER_OVERHEAD)
     first = of_model[0]
     folder = fetch_setup(first.remote) if first.remote else first.folder
     config = read_json(folder or Path(), "config.json")
@@ -263,7 +274,8 @@ def _model(
         n_batch=min(n_examples, budget // SHORT_PROMPT),
     )
     batch = batch_bytes(shape, plan.dtype, budget)
-    return ModelReport(model, len(of_model), shape.n_components, int(worker), batch, added)
+    n_heads = shape.n_layers * shape.n_heads
+    return ModelReport(model, len(of_model), shape.n_components, n_heads, int(worker), batch, added)
 
 
 def _task_sizes(plan: SweepPlan) -> dict[str, TaskSize]:

@@ -78,7 +78,9 @@ def write_plan(path: Path, folder: Path, **changes: object) -> Path:
 
 def _toml(content: dict[str, object]) -> list[str]:
     """Just enough TOML for plans: scalars and lists first, then tables and arrays of tables."""
-    tables = {key: value for key, value in content.items() if isinstance(value, list) and isinstance(value[0], dict)}
+    tables = {
+        key: value for key, value in content.items() if isinstance(value, list) and value and isinstance(value[0], dict)
+    }
     single = {key: value for key, value in content.items() if isinstance(value, dict)}
     lines = [f"{key} = {_value(value)}" for key, value in content.items() if key not in {**tables, **single}]
     headed = [(f"[{key}]", entry) for key, entry in single.items()]

@@ -3,10 +3,11 @@
 A contribution to a logit is a direct effect. With m the margin of a row (gold label's logit less the largest other),
 for a component c of contribution g_c,
 
-    direct effect  mean over rows of m(full) - m(full - g_c + mean of g_c)
+    direct effect  mean over rows of m(full) - m(full - g_c + g'_c)   g'_c the contribution of what replaces c's output
     total effect   mean over rows of m(full) - m(full model run again with c's output replaced)
 
-In the first, later layers and the norm's scale stay as they were. Both are positive where the component helps. Where
+In the first, later layers and the norm's scale stay as they were, so that a component which writes the same vector at
+every row has neither effect by its mean, whatever the scales. Both are positive where the component helps. Where
 later components make up for an ablated one, the total effect is the smaller: `self-repair = direct - total` (Rushing
 and Nanda, arXiv 2402.15390). Mean ablation replaces a component's output at the last token by its mean over all rows of
 the unit, zero ablation by zero; direct effects are relative to the same.
@@ -21,7 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dynamics.components import Component
-from dynamics.decomposition import Decomposition, label_rows
+from dynamics.decomposition import Decomposition, attention_scale, label_rows, unembedding_projection
 from dynamics.families import anatomy as find_anatomy
 from dynamics.families.anatomy import Anatomy
 from dynamics.forward.intervention import Written, replaced
@@ -51,16 +52,37 @@ class Ablated:
     direct: np.ndarray
 
 
-def mean_written(model: PreTrainedModel, prompts: PromptSet, *, token_budget: int | None = None) -> Written:
-    """The mean over all rows of what heads and MLPs write at the last token, in float32."""
+@dataclass(frozen=True)
+class MeanOutputs:
+    """Means over all rows of a unit of what heads and MLPs write at the last token, in float32.
+
+    Attributes:
+        written: the means.
+        contributions: (example, candidate, label) of the means at each row's own scale of the norms; candidates are the
+            heads and MLPs in the order of the component axis.
+    """
+
+    written: Written
+    contributions: np.ndarray
+
+
+def mean_outputs(model: PreTrainedModel, prompts: PromptSet, *, token_budget: int | None = None) -> MeanOutputs:
+    """What heads and MLPs write at the last token, a mean over all rows of a prompt set; one pass over it."""
     parts = find_anatomy(model)
 
-    def run(token_ids: Sequence[Sequence[int]], prefix: SharedPrefix | None) -> tuple[Tensor, Tensor]:
+    def run(token_ids: Sequence[Sequence[int]], prefix: SharedPrefix | None) -> tuple[Tensor, ...]:
         state = last_token(parts, token_ids, prefix)
-        return state.heads.float(), state.mlps.float()
+        scale = parts.final_norm.scale(state.residual.float())
+        return state.heads.float(), state.mlps.float(), scale, attention_scale(parts, state)
 
-    heads, mlps = run_prompts(model, parts, prompts, run, token_budget)
-    return Written(*(values.mean(0, dtype=torch.float64).float().to(parts.device) for values in (heads, mlps)))
+    heads, mlps, scale, attention = run_prompts(model, parts, prompts, run, token_budget)
+    written = Written(*(values.mean(0, dtype=torch.float64).float().to(parts.device) for values in (heads, mlps)))
+    projection = unembedding_projection(parts, prompts.label_ids)
+    by_head = written.heads.view(*projection.heads.shape[:3])
+    of_heads = torch.einsum("lhd,lhdy->lhy", by_head, projection.heads).cpu() / attention
+    of_mlps = (written.mlps @ projection.direction).cpu().unsqueeze(1).expand(len(scale), -1, -1, -1)
+    contributions = torch.cat([of_heads, of_mlps], 2).flatten(1, 2) / scale.unsqueeze(-1)
+    return MeanOutputs(written, contributions.double().numpy())
 
 
 def ablate(
@@ -68,7 +90,7 @@ def ablate(
     prompts: PromptSet,
     split: Decomposition,
     components: Sequence[Component],
-    written: Written,
+    means: MeanOutputs,
     *,
     replacement: str = MEAN,
     token_budget: int | None = None,
@@ -80,15 +102,17 @@ def ablate(
         prompts: token ids.
         split: their decomposition.
         components: heads and MLPs to replace, together.
-        written: from `mean_written`; with `zero`, only its shapes are used.
+        means: from `mean_outputs`; with `zero`, only their shapes are used.
         replacement: `mean` or `zero`.
         token_budget: padded tokens per batch, None to fit free memory.
     """
     parts = find_anatomy(model)
+    written = means.written
     by = written if replacement == MEAN else Written(*(torch.zeros_like(v) for v in (written.heads, written.mlps)))
     chosen = [split.components.index(component) for component in components]
     own = split.contributions[:, chosen].astype(np.float64)
-    instead = own.mean(0, keepdims=True) if replacement == MEAN else 0.0
+    candidates = [component for component in split.components if component.is_candidate]
+    instead = means.contributions[:, [candidates.index(c) for c in components]] if replacement == MEAN else 0.0
     return Ablated(
         components=tuple(components),
         replacement=replacement,

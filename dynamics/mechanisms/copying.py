@@ -52,12 +52,13 @@ def _scores(parts: Anatomy, ids: Tensor, n_tokens: int) -> list[HeadScores]:
     for layer, block in enumerate(parts.blocks):
         read = _read(block, embedding)
         between = unembedding.T @ read
-        w_o = block.w_o.float() if block.attention_post_norm is None else block.w_o * block.attention_post_norm.gain
+        post = block.attention_post_norm
+        w_o = block.w_o.float() if post is None else block.w_o.float() * post.gain.float()
         w_v = block.w_v.float().repeat_interleave(parts.n_heads // len(block.w_v), 0)
-        values = torch.linalg.eigvals((w_o.float() @ between @ w_v).cpu().double())
+        values = torch.linalg.eigvals((w_o @ between @ w_v).cpu().double())
         eigenvalue_scores[layer] = (values.real.sum(-1) / values.abs().sum(-1)).numpy()
         for head in range(parts.n_heads):
-            logits = read[drawn] @ w_v[head] @ w_o[head].float() @ unembedding.T
+            logits = read[drawn] @ w_v[head] @ w_o[head] @ unembedding.T
             own = logits.gather(1, drawn[:, None])
             below = (logits < own).sum(1) + 0.5 * ((logits == own).sum(1) - 1)
             ranks[layer, head] = float(below.double().mean() / (len(ids) - 1))

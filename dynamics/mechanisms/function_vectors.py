@@ -50,7 +50,7 @@ def function_vector_scores(
             effects[:, layer, head] = np.exp(after) - np.exp(before), after - before
     n = len(before)
     return [
-        HeadScores(name, values.mean(-1), values.std(-1, ddof=n > 1), n, 0.0)
+        HeadScores(name, values.mean(-1), values.std(-1, ddof=1) if n > 1 else None, n, 0.0)
         for name, values in zip((FUNCTION_VECTOR, FUNCTION_VECTOR_LOG), effects, strict=True)
     ]
 

@@ -11,8 +11,9 @@ class HeadScores:
 
     Attributes:
         measure: its name.
-        values: (layer, head) means.
-        sd: (layer, head) standard deviations over prompts; None where the measure is of weights or of all positions.
+        values: (layer, head) means; NaN where a head has none.
+        sd: (layer, head) standard deviations over prompts; None where the measure is of weights or of all positions, or
+            there is one prompt.
         n: prompts, sequences or tokens that the means are over.
         chance: what attention that is spread evenly would give; None where there is no such value.
     """

@@ -73,7 +73,9 @@ def label_attention_scores(
         **{name: rest[..., i] for i, name in enumerate((DEMO_TEXT, QUERY, FIRST, LABEL_COPYING))},
     }
     n = int(test.sum())
-    return [HeadScores(name, values[name].mean(0), values[name].std(0, ddof=n > 1), n) for name in OF_LABELS]
+    return [
+        HeadScores(name, values[name].mean(0), values[name].std(0, ddof=1) if n > 1 else None, n) for name in OF_LABELS
+    ]
 
 
 def label_attention(
@@ -112,9 +114,8 @@ def label_attention(
             rest[:, layer, :, 0] = demos - on_labels.sum(-1)
             rest[:, layer, :, 1] = weights[..., max(end_of_demos - dropped, 0) :].sum(-1)
             rest[:, layer, :, 2] = weights[..., 0] if dropped == 0 else 0
-            values = attention.value[0, :, at[seen] - dropped].float()
-            values = values.repeat_interleave(parts.n_heads // len(values), 0)
-            written = torch.einsum("hpd,hdy->hpy", values, projection.heads[layer])
+            shared_values = attention.value[0, :, at[seen] - dropped]  # the same for all examples
+            written = written_towards(shared_values, projection.heads[layer])
             others = (written.sum(-1) - (own := (written * one_hot[seen]).sum(-1))) / (n_labels - 1)
             rest[:, layer, :, 3] = (on_labels * (own - others)).sum(-1)
 
@@ -126,6 +127,20 @@ def label_attention(
 
     per_label, rest = run_prompts(model, parts, prompts, run, token_budget)
     return per_label.double().numpy(), rest.double().numpy()
+
+
+def written_towards(values: Tensor, heads: Tensor) -> Tensor:
+    """What heads write towards each label from each key position when they attend to it alone, before division by s.
+
+    Args:
+        values: (..., key head, key position, d_head), as in `LayerAttention.value`.
+        heads: (head, d_head, label), a layer of `UnembeddingProjection.heads`.
+
+    Returns:
+        (..., head, key position, label), float32.
+    """
+    n_sharing = len(heads) // values.shape[-3]
+    return values.float().repeat_interleave(n_sharing, -3) @ heads
 
 
 def _less_others(per_label: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from dynamics import scores
 from dynamics.components import Component
 from dynamics.decomposition import Decomposition
 from dynamics.label_bias import centred
-from dynamics.mechanisms.ablation import Ablated, ablate, effect, mean_written
+from dynamics.mechanisms.ablation import Ablated, ablate, effect, mean_outputs
 from dynamics.mechanisms.copying import copying_scores
 from dynamics.mechanisms.function_vectors import function_vector_scores
 from dynamics.mechanisms.head_scores import HeadScores
@@ -70,7 +71,7 @@ def _head_scores(measured: Measured, mechanism: Mechanism) -> list[HeadScores]:
     if mechanism.name == COPYING:
         return copying_scores(measured.model, measured.vocabulary)
     if mechanism.name == FUNCTION_VECTORS:
-        written = mean_written(measured.model, measured.prompts, token_budget=measured.token_budget)
+        written = mean_outputs(measured.model, measured.prompts, token_budget=measured.token_budget).written
         shuffled = measured.shuffled(N_FUNCTION_VECTOR_PROMPTS)
         return function_vector_scores(measured.model, shuffled, written, token_budget=measured.token_budget)
     predicted = measured.split.full.argmax(-1)
@@ -84,7 +85,7 @@ def _rows_of(scored: HeadScores) -> Iterator[dict[str, object]]:
             "component": Component("head", layer, head).name,
             "layer": layer,
             "head": head,
-            "value": float(value),
+            "value": None if np.isnan(value) else float(value),
             "sd": None if scored.sd is None else float(scored.sd[layer, head]),
             "n": scored.n,
             "chance": scored.chance,
@@ -98,7 +99,7 @@ def _ablations(measured: Measured, mechanism: Mechanism) -> Iterator[dict[str, o
     gold, ids = np.array(prompts.gold)[test], [name for name, own in zip(prompts.example_id, test, strict=True) if own]
     full = split.full[test]
 
-    def row(selected: str, ablated: Ablated | None) -> dict[str, object]:
+    def row(selected: str, ablated: Ablated | None, reason: str | None = None) -> dict[str, object]:
         logits = full if ablated is None else ablated.full[test]
         direct, total = (
             (None, None) if ablated is None else (effect(gold, full, ablated.direct[test]), effect(gold, full, logits))
@@ -108,22 +109,24 @@ def _ablations(measured: Measured, mechanism: Mechanism) -> Iterator[dict[str, o
             "selection": selected,
             "components": " ".join(component.name for component in names),
             "n_components": len(names),
+            "k": mechanism.k,
             "replacement": mechanism.replacement,
             "accuracy": float(scores.accuracy(scores.credit(logits), gold)),
             "centred_accuracy": float(scores.accuracy(scores.credit(centred(logits)), gold)),
             "mean_margin": float(scores.margin(logits.astype(np.float64), gold).mean()),
             "direct_effect": None if direct is None else float(direct.mean()),
             "total_effect": None if total is None else float(total.mean()),
-            "self_repair_sd": None if direct is None or total is None else float((direct - total).std(ddof=1)),
+            "self_repair_sd": None if direct is None or total is None else _sd(direct - total),
             **scores.prediction_columns(logits, ids),
             "n_examples": len(gold),
+            "reason": reason,
         }
 
-    yield row(NOTHING, None)
     chosen = choose_sets(measured, mechanism.k)
+    yield row(NOTHING, None, None if chosen else _why_none(measured))
     if not chosen:
         return
-    written = mean_written(measured.model, prompts, token_budget=measured.token_budget)
+    means = mean_outputs(measured.model, prompts, token_budget=measured.token_budget)
 
     def run(components: Sequence[Component]) -> Ablated:
         return ablate(
@@ -131,7 +134,7 @@ def _ablations(measured: Measured, mechanism: Mechanism) -> Iterator[dict[str, o
             prompts,
             split,
             components,
-            written,
+            means,
             replacement=mechanism.replacement,
             token_budget=measured.token_budget,
         )
@@ -145,10 +148,11 @@ def _ablations(measured: Measured, mechanism: Mechanism) -> Iterator[dict[str, o
 
 
 def choose_sets(measured: Measured, k: int) -> list[tuple[str, tuple[Component, ...]]]:
-    """The best and the worst k components on the training rows, and `N_RANDOM` drawn from the others.
+    """The best and the worst k components on the training rows, and `N_RANDOM` sets drawn from the others.
 
-    Ties go by the rule of `dynamics.methods.selection`. k is at most a third of the heads and MLPs. Empty where there
-    are no training rows to choose on.
+    Ties go by the rule of `dynamics.methods.selection`. k is at most a third of the heads and MLPs. The drawn sets
+    differ from each other; there are fewer of them where the others are too few for as many. Empty where there are no
+    training rows to choose on, or fewer than three heads and MLPs.
     """
     split = measured.split
     train = np.array([name == "train" for name in measured.prompts.split])
@@ -164,11 +168,30 @@ def choose_sets(measured: Measured, k: int) -> list[tuple[str, tuple[Component, 
     best = best_first[:k]
     worst = np.array([i for i in worst_first if i not in best])[:k]
     others = np.array([i for i in order if i not in {*best, *worst}])
-    rng = np.random.default_rng(RANDOM_SEED)
-    drawn = [rng.choice(others, k, replace=False) for _ in range(N_RANDOM)]  # few others: some may be equal
+    drawn = _distinct_sets(others, k)
 
     def components(index: np.ndarray) -> tuple[Component, ...]:
         return tuple(split.components[candidates[i]] for i in sorted(index.tolist()))
 
     sets = [(TOP, components(best)), (BOTTOM, components(worst))]
     return sets + [(f"{RANDOM}-{i}", components(index)) for i, index in enumerate(drawn)]
+
+
+def _distinct_sets(others: np.ndarray, k: int) -> list[np.ndarray]:
+    """`N_RANDOM` different sets of k of these, or as many as there are."""
+    rng, drawn = np.random.default_rng(RANDOM_SEED), dict[tuple[int, ...], None]()
+    while len(drawn) < min(N_RANDOM, comb(len(others), k)):
+        drawn[tuple(sorted(rng.choice(others, k, replace=False).tolist()))] = None
+    return [np.array(index) for index in drawn]
+
+
+def _why_none(measured: Measured) -> str:
+    """Why no components could be chosen."""
+    if "train" not in measured.prompts.split:
+        return "no training rows to choose components on; give the task n_train in the plan"
+    return "fewer than three heads and MLPs"
+
+
+def _sd(values: np.ndarray) -> float | None:
+    """Standard deviation over rows; None of a single one."""
+    return float(values.std(ddof=1)) if len(values) > 1 else None

@@ -49,14 +49,17 @@ class Mechanism:
         """Whether units without demonstrations have none of it."""
         return self.name in (LABEL_ATTENTION, FUNCTION_VECTORS)
 
-    @property
-    def n_passes(self) -> int:
-        """Passes over a unit's prompts, beside the one that decomposes them; 0 for those of checkpoints.
+    def n_passes(self, n_train: int) -> int:
+        """Most passes over a unit's prompts, beside the one that decomposes them; 0 for those of checkpoints.
 
         Ablation makes one pass for the means, one for each of the sets, and one for each component alone of the best,
-        the worst and the first random set. Function vectors make one for the means, and one for each head on
-        `N_FUNCTION_VECTOR_PROMPTS` prompts, which are not counted here.
+        the worst and the first random set; none without training rows to choose on, and fewer in models of fewer than
+        3 k heads and MLPs. Function vectors make one for the means.
         """
         if self.name == ABLATION:
-            return 1 + 2 + N_RANDOM + 3 * self.k
+            return 1 + 2 + N_RANDOM + 3 * self.k if n_train else 0
         return int(not self.is_of_checkpoint)
+
+    def n_short_passes(self, n_heads: int) -> int:
+        """Passes over at most `N_FUNCTION_VECTOR_PROMPTS` prompts of a unit, by a model of so many heads in all."""
+        return 1 + n_heads if self.name == FUNCTION_VECTORS else 0

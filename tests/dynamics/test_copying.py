@@ -1,4 +1,4 @@
-"""Copying scores: heads that copy or anti-copy by construction, and the matrix over the vocabulary that is never built."""
+"""Copying scores: heads that copy or anti-copy by construction, and the matrix over the vocabulary, never built."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ from dynamics.errors import StoreError
 from dynamics.results import object_stores
 from dynamics.results import store as store_module
 from dynamics.results.checksums import encode
-from dynamics.results.file_names import part_id
+from dynamics.results.file_names import OPTIONAL, part_id
 from dynamics.results.places import Place, put, read
 from dynamics.results.schema import COLUMNS, KEYS, TABLES
 from dynamics.results.store import ResultStore, open_store, part_files, read_units, scan, write_failures, write_units
@@ -79,7 +79,7 @@ def test_rows_come_back_with_the_schema_of_the_contract(store: ResultStore) -> N
         rows = scan(store, name).collect()
         assert rows.columns == schema.names
         assert set(KEYS) <= set(COLUMNS[name])
-        assert rows["unit_id"].unique().sort().to_list() == ([] if name == "reweightings" else ["u1", "u2"])
+        assert rows["unit_id"].unique().sort().to_list() == ([] if name in OPTIONAL else ["u1", "u2"])
     assert all(
         where.parent == store.root / "predictions/model=org%2Fmodel/step=0" for where in files(store, "predictions")
     )

@@ -40,7 +40,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, suite_folder: Path) -> Path
     for templates in (["plain"], ["cue", "plain"]):
         plan = write_plan(
             folder / "plan.toml", suite_folder, models=models, fits={"n_labelled": [8]},
-            tasks=[{**task, "templates": templates}],
+            tasks=[{**task, "templates": templates}], mechanisms=["copying", "ablation"],
         )  # fmt: skip
         done = CliRunner().invoke(sweep.app, [str(plan), "--out", str(folder / "out"), "--executor", "inline"])
         assert done.exit_code == 0, done.output
@@ -87,7 +87,7 @@ def test_large_rows_go_to_more_files_and_no_unit_to_two(
 def test_verify_status_and_duckdb_read_it(fitted: Path, compacted: Path) -> None:
     sound = CliRunner().invoke(verify.app, [str(compacted)])
     assert sound.exit_code == 0, sound.output
-    assert "8 finished units in 12 files" in sound.output
+    assert "8 finished units in 16 files" in sound.output
     assert CliRunner().invoke(status.app, [str(compacted)]).exit_code == 0
     query = "select count(*), sum(accuracy) from '{}/component_scores/*/*.parquet'"
     scores = rows(fitted, "component_scores")

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import analysis
 from dynamics.errors import StoreError
+from dynamics.results.file_names import ADDED, OPTIONAL
 from dynamics.results.schema import TABLES
 from jobs.derive import app as derive_app
 from jobs.sweep import app as sweep_app
@@ -26,20 +27,22 @@ FILES = {
     **{
         f"{table} of step {step}": f"{table}/*/step={step}/sentiment-" + "[0-9a-f]" * 16 + ".parquet"
         for table in TABLES
-        if table != "reweightings"
+        if table not in OPTIONAL
         for step in (0, 4)
     },
     **{f"fits in {table} of step {step}": f"{table}/*/step={step}/*.*.parquet" for table in FITTED for step in (0, 4)},
+    **{f"{table} of step {step}": f"{table}/*/step={step}/*.*.parquet" for table in ADDED for step in (0, 4)},
 }
 """Name -> the one file of the folder that matches."""
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory, suite_folder: Path) -> Path:
-    """Results of two steps and one task, with fits that have weights; read only."""
+    """Results of two steps and one task, with fits that have weights and with mechanisms; read only."""
     root = tmp_path_factory.mktemp("swept")
     tasks = [{"name": "sentiment", "templates": ["plain"], "demo_seeds": 2, "n_test": 12, "n_train": 10}]
-    write_plan(root / "plan.toml", suite_folder, tasks=tasks, fits={"n_labelled": [8]})
+    measured = {"mechanisms": ["copying", "ablation"], "ablation": {"k": 1}}
+    write_plan(root / "plan.toml", suite_folder, tasks=tasks, fits={"n_labelled": [8]}, **measured)
     assert sweep(root / "plan.toml", root / "out").exit_code == 0
     return root / "out"
 

@@ -32,6 +32,16 @@ _BATCH = 256
 """Number of examples whose contributions are summed at once."""
 _CANDIDATE = r"(?:^| )L\d+(?:H\d+|MLP)"
 _EXAMPLE = pl.struct("split", "example_id").n_unique()
+_ABLATIONS = (
+    pl.col("fit_id").n_unique()
+    + pl.col("fit_id").filter(pl.col("selection") != "none").n_unique() * 2
+    + pl.col("selection").str.starts_with("random-").sum()
+    + pl.col("n_components").filter(pl.col("selection").is_in(["top", "bottom", "random-0"])).sum()
+)
+"""Rows of a unit: the full model and both chosen sets of each setting, the drawn sets, and single components of three.
+
+A drawn set that is lost without its file is not seen, but for the first.
+"""
 FACTS: dict[str, dict[str, pl.Expr]] = {
     "contributions": {"distinct": _EXAMPLE},
     "predictions": {
@@ -54,10 +64,12 @@ FACTS: dict[str, dict[str, pl.Expr]] = {
     },
     "mechanisms": {
         "distinct": pl.struct("fit_id", "measure", "component").n_unique(),
+        "expected": pl.struct("fit_id", "measure").n_unique() * pl.col("component").n_unique(),
         "fit_ids": pl.col("fit_id").unique().sort(),
     },
     "ablations": {
         "distinct": pl.struct("fit_id", "selection", "components").n_unique(),
+        "expected": _ABLATIONS,
         "fit_ids": pl.col("fit_id").unique().sort(),
     },
 }

@@ -84,6 +84,9 @@ def check_tables(units: pl.DataFrame, files: Sequence[Inspected]) -> list[Proble
     done = done.join(sizes, on=on, how="left")
     problems = []
     for table, facts_of_table in facts.items():
+        if table in ADDED:
+            problems += _check_added(done, table, facts_of_table, on)
+            continue
         rows = facts_of_table.group_by(on).agg(pl.col("rows", "distinct").sum())
         skip = [part for name, part in unreadable if name == table]
         joined = done.filter(pl.col("part").is_in(skip).not_()).join(rows, on=on, how="left")
@@ -96,6 +99,19 @@ def check_tables(units: pl.DataFrame, files: Sequence[Inspected]) -> list[Proble
             other = joined.filter(pl.col("rows") != expected)
             problems += by_part(other, "row count", f"have another number of rows in {table} than `units` says")
     return problems + check_fits(done, facts["prompt_scores"], facts["reweightings"], on)
+
+
+def _check_added(done: pl.DataFrame, table: str, facts: pl.DataFrame, on: list[str]) -> list[Problem]:
+    """Problems of finished units in a table of `ADDED`: its files are removed alone, and measured again."""
+    joined = facts.drop("part") if on == ["unit_id"] else facts
+    joined = done.join(joined, on=on)
+    duplicate = joined.filter(pl.col("rows") > pl.col("distinct"))
+    other = joined.filter(pl.col("distinct") != pl.col("expected"))
+    what = f"have another number of rows in {table} than what was measured on them has"
+    return [
+        *by_part(duplicate, "duplicate rows", f"have duplicate rows in {table}"),
+        *by_part(other, "row count", what),
+    ]
 
 
 def check_plans(plans: Sequence[SavedPlan], units: pl.DataFrame, files: Sequence[Inspected]) -> list[Problem]:
