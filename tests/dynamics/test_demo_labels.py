@@ -1,4 +1,4 @@
-"""Where demonstrations have their label words: for every task and template with a real tokenizer, with BOS, and merged."""
+"""Where demonstrations have their label words: every task and template with a real tokenizer, with BOS, and merged."""
 
 from dataclasses import replace
 from pathlib import Path
