@@ -64,6 +64,15 @@ class PromptSet:
         """The whole prompt of one example."""
         return self.shared_ids + self.own_ids[example]
 
+    def first_test(self, n: int) -> "PromptSet":
+        """The prompts of the first n test rows; `shared_ids` stay, and rows that were skipped are left out."""
+        chosen = [i for i, split in enumerate(self.split) if split == "test"][:n]
+        own_ids, example_id, gold = (
+            tuple(values[i] for i in chosen) for values in (self.own_ids, self.example_id, self.gold)
+        )
+        split = ("test",) * len(chosen)
+        return replace(self, own_ids=own_ids, split=split, example_id=example_id, gold=gold, skipped=())
+
     def check_vocabulary(self, n_vocab: int) -> None:
         """Check that a model's embedding has a row for every token.
 

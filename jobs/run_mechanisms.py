@@ -75,24 +75,25 @@ def _run_unit(
 ) -> list[tuple[str, pa.Table]]:
     """Table and rows of each mechanism of a unit."""
 
-    def prompts_of(n_test: int, n_train: int, control: str) -> PromptSet:
+    def prompts_of(control: str) -> PromptSet:
         return build_prompts(
             unit.task_of(settings.tasks[unit.task]),
             unit.template.name,
             opened.tokenizer,
             demo_seed=unit.demo_seed,
             n_shots=unit.n_shots,
-            n_test=n_test,
-            n_train=n_train,
+            n_test=unit.n_test,
+            n_train=unit.n_train,
             rows=rows,
             control=control,
             max_length=opened.max_length,
         )
 
     def shuffled(n_prompts: int) -> PromptSet:
-        return prompts_of(min(n_prompts, unit.n_test), 0, control_name(SHUFFLED_DEMONSTRATIONS, unit.demo_seed))
+        # all rows first: the longest of them decides how many demonstrations fit
+        return prompts_of(control_name(SHUFFLED_DEMONSTRATIONS, unit.demo_seed)).first_test(n_prompts)
 
-    prompts = prompts_of(unit.n_test, unit.n_train, unit.control)
+    prompts = prompts_of(unit.control)
     split = decompose(opened.model, prompts, token_budget=settings.token_budget, projections=opened.projections)
     check_unit(split.error, split.forward_error, unit.dtype)
     special = set(opened.tokenizer.all_special_ids)
