@@ -62,7 +62,7 @@ def test_intervals_of_centred_curves_and_of_differences_contain_the_truth() -> N
     assert sum(comb(n, k) * 0.95**k * 0.05 ** (n - k) for k in range(19)) < 0.001
     design = Design(learns_at=(6.0, 6.3, np.inf, np.inf), n_templates=1, n_examples=80, bias=0.8)
     shares = coverage(design, (HELD_OUT,), n, 150)
-    differences = [(HELD_OUT, part + end) for part in DIFFERENCES for end in ("",)]
+    differences = [(HELD_OUT, part + end) for part in DIFFERENCES for end in ("", " band")]
     for key in [*differences, (CENTRED + HELD_OUT, "mean"), (CENTRED + HELD_OUT, "onset half")]:
         assert shares[key] >= 19 / n, key
     assert min(shares[HELD_OUT, part] for part in DIFFERENCES) < 1
