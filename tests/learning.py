@@ -2,7 +2,8 @@
 
 With a label bias, label logits are simulated: `strength * 1[y = answer] + bias_y`, with a strength for each answer
 (mean 1) and a bias for each step, seed, component and label. Answers are the largest logit, and `centred` the largest
-less each label's mean over the test rows. The bias of a step is the same in every sweep, as a checkpoint's is.
+less each label's mean over the test rows. The bias of a step is the same in every sweep, as a checkpoint's is. Gaps, by
+which ties between components go, are those of the logits; without logits random, the same at all steps of a sweep.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,6 +106,7 @@ def simulate_both(design: Design, seed: int) -> tuple[ByStep, ByStep]:
     known = np.where(rng.random(shape) < design.known, gold[:, None], wrong).astype(np.uint8)
     guess = _guesses(design, rng, shape)
     in_logits = _Logits(design, seed, shape) if design.bias else None
+    gaps = np.random.default_rng([seed, 2]).random((shape[0], shape[2]))
     raw, less_bias = {}, {}
     for i, (step, position) in enumerate(zip(STEPS, log2_steps(STEPS), strict=True)):
         keeps_guess = rng.random(shape) < design.persistence
@@ -114,8 +116,8 @@ def simulate_both(design: Design, seed: int) -> tuple[ByStep, ByStep]:
             of_components, of_full = design.forgotten[step]
             is_known &= rng.random(shape) >= [*[of_components] * len(design.learns_at), of_full]
         labels = np.where(is_known, known, guess)
-        both = (labels, labels) if in_logits is None else in_logits.answers(labels, i)
-        raw[step], less_bias[step] = (_step_answers(design, step, answered) for answered in both)
+        both = ((labels, gaps),) * 2 if in_logits is None else in_logits.answers(labels, i)
+        raw[step], less_bias[step] = (_step_answers(design, step, *answered) for answered in both)
     return raw, less_bias
 
 
@@ -137,13 +139,23 @@ class _Logits:
         if not design.components_biased:
             self.of_step[:, :-1], self.of_prompt[..., :-1, :] = 0, 0
 
-    def answers(self, labels: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Labels (prompt, text, component) without bias as they come out with it, and less each label's mean logit."""
+    def answers(self, labels: np.ndarray, step: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Answers and gaps as they come out with the bias, and less each label's mean logit.
+
+        Args:
+            labels: (prompt, text, component) answers without bias.
+        """
         n_labels = self.of_step.shape[-1]
         logits = self.strength[..., None] * (labels[..., None] == np.arange(n_labels))
         logits += self.of_prompt + self.of_step[step]
         less_bias = np.stack([centred(of_prompt) for of_prompt in logits])
-        return logits.argmax(-1).astype(np.uint8), less_bias.argmax(-1).astype(np.uint8)
+        return tuple((values.argmax(-1).astype(np.uint8), _gaps(values)) for values in (logits, less_bias))
+
+
+def _gaps(logits: np.ndarray) -> np.ndarray:
+    """Mean gap of the two largest logits (prompt, text, component, label): (prompt, component)."""
+    ordered = np.sort(logits, -1)
+    return (ordered[..., -1] - ordered[..., -2]).mean(1)
 
 
 def _guesses(design: Design, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -152,15 +164,15 @@ def _guesses(design: Design, rng: np.random.Generator, shape: tuple[int, ...]) -
     return rng.choice(design.n_labels, shape, p=design.gold_shares).astype(np.uint8)
 
 
-def _step_answers(design: Design, step: int, labels: np.ndarray) -> StepAnswers:
-    """Answers (prompt, text, component), the full model last, to all rows."""
+def _step_answers(design: Design, step: int, labels: np.ndarray, gaps: np.ndarray) -> StepAnswers:
+    """Answers (prompt, text, component) to all rows, and gaps (prompt, component), the full model last."""
     common, n = design.common, design.rows_alike
     names = tuple(f"L0H{i}" for i in range(len(design.learns_at)))
     groups = tuple(f"g{i // n}" for i in range(design.n_examples)) if n > 1 else ()
     labels, gold = np.repeat(labels, n, axis=1), np.repeat(design.gold, n)
     return StepAnswers(
         common.group, step, None, common.prompts, names, common.example_id, gold, design.n_labels,
-        labels[..., :-1], None, labels[..., -1], None, row_groups=groups,
+        labels[..., :-1], None, labels[..., -1], None, gaps[:, :-1], groups,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ ONE_KNOWS = replace(SMALL, learns_at=(6.0, *[np.inf] * 3), full_at=6.0, n_seeds=
 
 
 def at_most(n: int, rate: float) -> float:
-    """The largest share of n sweeps that a rate gives with probability .999."""
+    """The largest share of n sweeps that a rate gives with probability .9999."""
     return float(stats.binom.ppf(0.9999, n, rate)) / n
 
 
