@@ -2,7 +2,8 @@
 
 The truth of a curve is its mean over all simulated sweeps, since the expectation of T1 or held-out T1 on so many rows
 has no formula; so is that of a difference of curves and of a mean over templates. That of an onset or lead is computed
-from the true curves. Intervals are those of the tables, and, as `bare`, the bootstrap's before the grid widens them.
+from the true curves. Intervals are those of the tables, made in the same way for curves that have none there
+(`NO_INTERVAL`); and, as `bare`, the bootstrap's before the grid widens them.
 """
 
 from collections import defaultdict
@@ -81,9 +82,9 @@ def simulated_curves(design: Design, seed: int, n_replicates: int) -> tuple[Grou
 
 def _add_curves(tally: Tally, before: str, group: GroupCurves, curves: Sequence[str], *, templates: bool) -> None:
     by_name = {curve.name: curve for curve in group.curves}
-    sides = {
-        name: side(name, mean_curve(by_name[name], STEPS)) for name in dict.fromkeys([FULL, *curves]) if name in by_name
-    }
+    named = [name for name in dict.fromkeys([FULL, *curves]) if name in by_name]
+    whole = {name: replace(mean_curve(by_name[name], STEPS), has_interval=True) for name in named}
+    sides = {name: side(name, curve) for name, curve in whole.items()}
     for name, one in sides.items():
         tally.means[before + name].append(one.curve.values)
         tally.floors[before + name].append(one.curve.floor)
@@ -139,7 +140,7 @@ def _intervals(own: Side, full: Side) -> dict[str, Ends]:
         intervals[f"onset {name}"] = _arrays(onset_interval(replicates, around))
     if own is not full:
         for name in lead_names(own, full):
-            if own.curve.has_interval and (name == AREA or own.criteria[name].has_interval(own.curve)):
+            if name == AREA or own.criteria[name].has_interval(own.curve):
                 found = lead(name, own, full)
                 intervals[f"lead {name}"] = _arrays((found.low, found.high))
     return intervals
