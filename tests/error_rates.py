@@ -57,9 +57,9 @@ def component_errors(design: Design, n_sweeps: int) -> dict[str, float]:
     """Coverage of the onsets of components that learn, and the share of false ones among discoveries.
 
     Returns:
-        `onset` and a criterion, share of the 95 % intervals that contain the truth, over components that learn and
-        sweeps (NaN where none does); `false discoveries`, the mean over sweeps of the share of discoveries that never
-        learn; `found`, the share of those that learn among the discoveries; `p at most .01`, of those that never learn.
+        `false discoveries`, the mean over sweeps of the share of discoveries that never learn; `p at most .01`, the
+        share of p-values of those that never learn; and where any learn `found`, the share of them among the
+        discoveries, and `onset` and a criterion, the share of their 95 % intervals that contain the truth.
     """
     learn = np.isfinite(design.learns_at)
     tables, observed = [], []
@@ -72,12 +72,15 @@ def component_errors(design: Design, n_sweeps: int) -> dict[str, float]:
     of_null = [table.filter(criterion=NULL) for table in tables]
     found = np.array([table["discovery"].to_numpy() for table in of_null])
     p = np.array([table["p_null"].to_numpy() for table in of_null])
-    return {
-        **{f"onset {name}": _coverage(tables, name, at)[learn].mean() for name, at in _true_onsets(observed).items()},
+    rates = {
         "false discoveries": float((found[:, ~learn].sum(1) / np.maximum(1, found.sum(1))).mean()),
-        "found": float(found[:, learn].mean()),
         "p at most .01": float((p[:, ~learn] <= 0.01).mean()),
     }
+    if learn.any():
+        rates["found"] = float(found[:, learn].mean())
+        for name, onsets in _true_onsets(observed).items():
+            rates[f"onset {name}"] = float(_coverage(tables, name, onsets)[learn].mean())
+    return rates
 
 
 def _true_onsets(observed: Sequence[Observed]) -> dict[str, np.ndarray]:
