@@ -25,7 +25,10 @@ SELECTED_ON = {
 """Curve -> the rows its component was chosen, or its weights were fitted, on."""
 
 NO_INTERVAL = (LAST, FIRST)
-"""Curves without intervals: the choice of their component depends on one step, and their intervals undercovered."""
+"""Curves without intervals: the choice of their component depends on one step.
+
+Simulated intervals covered .89 of onsets of First-T1 where labels were unbalanced; leads of both were not simulated.
+"""
 
 
 @dataclass(frozen=True)
