@@ -27,7 +27,8 @@ SELECTED_ON = {
 NO_INTERVAL = (LAST, FIRST)
 """Curves without intervals: the choice of their component depends on one step.
 
-Simulated intervals covered .89 of onsets of First-T1 where labels were unbalanced; leads of both were not simulated.
+Simulated intervals of First-T1 covered .89 of onsets by `null` where labels were unbalanced; those of Last-T1 covered
+as much as the other curves' did (docs/analyses.md).
 """
 
 
