@@ -53,9 +53,10 @@ def rows(curves: GroupCurves) -> Iterator[Row]:
         for the means over all prompts: accuracies full, centred_full, raw and centred (of the curve), means over
         prompts; gap, bias, remaining, own_bias as above, and raw_remaining, the raw curve less centred Full; each with
         its 95 % bootstrap interval (_low, _high) and the band that holds over all steps at once with 95 % (_band_low,
-        _band_high: the interval of the largest standardised change at any step; of one template for that template
-        alone), null where a curve's intervals are not known to cover; selected_on, tokens_seen, resampled, n_prompts,
-        n_seeds, n_examples, chance. No rows where the results lack centred answers: `jobs.derive` adds them.
+        _band_high: the interval of the largest change at any step, in SDs to which all steps contribute half; of one
+        template for that template alone), null where a curve's intervals are not known to cover; selected_on,
+        tokens_seen, resampled, n_prompts, n_seeds, n_examples, chance. No rows where the results lack centred answers:
+        `jobs.derive` adds them.
     """
     by_form = {(curve.name, curve.variant, curve.n_labelled, curve.centred): curve for curve in curves.curves}
     full, centred_full = (by_form.get((FULL, "", 0, centred)) for centred in (False, True))
@@ -135,8 +136,13 @@ def _difference(part: str, more: Bootstrap, less: Bootstrap, *, has_interval: bo
 
 
 def _simultaneous(replicates: np.ndarray) -> np.ndarray:
-    """Half width (step,) of a band that holds at all steps at once: SDs times a quantile of their largest multiple."""
+    """Half width (step,) of a band that holds at all steps at once: SDs times a quantile of their largest multiple.
+
+    The SD of a step is the root of its own variance and the mean one over steps, half each. An SD from a few seeds is
+    often far too small by chance, and of many steps the one where it is smallest decides whether the band holds.
+    """
     changes = replicates - replicates.mean(-1, keepdims=True)
-    sd = changes.std(-1)
+    variance = changes.var(-1)
+    sd = np.sqrt((variance + variance.mean()) / 2)
     multiples = np.abs(changes) / np.where(sd > TOLERANCE, sd, np.inf)[:, None]
     return sd * np.quantile(multiples.max(0), CONFIDENCE)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.reading.answers import CommonPrompts, StepAnswers, all_common_prompts, cached_reader
+from analysis.reading.answers import AnswerReader, CommonPrompts, StepAnswers, all_common_prompts, cached_reader
 from analysis.reading.groups import GROUP, GROUP_SCHEMA, Schema
 from analysis.statistics.bootstrap import examples_only, seed_weights
 from analysis.statistics.criteria import HALF, NULL, Margins, above, above_share
@@ -96,7 +96,11 @@ def component_onsets(results: Place) -> pl.DataFrame:
     Raises:
         StoreError: no finished unit has predictions of components at every step.
     """
-    rows = [row for common in all_common_prompts(results) for row in _rows(results, common)]
+    rows = [
+        row
+        for common in all_common_prompts(results)
+        for row in component_rows(cached_reader(results, common), common, read_design(results, common))
+    ]
     table = with_discoveries(pl.DataFrame(rows, schema=SCHEMA))
     return table.sort(*GROUP, "criterion", "layer", "kind", "head", maintain_order=True)
 
@@ -116,7 +120,7 @@ def _adjusted(p: pl.Series) -> pl.Series:
 
 
 @dataclass(frozen=True)
-class _Observed:
+class Observed:
     """Accuracies and levels, from the first reading.
 
     Attributes:
@@ -144,10 +148,14 @@ class _Observed:
         }
 
 
-def _rows(results: Place, common: CommonPrompts) -> Iterator[dict[str, object]]:
-    design = read_design(results, common)
-    read = cached_reader(results, common)
-    observed = _observe(read(common.steps), design, n_plateau(len(common.steps)))
+def component_rows(read: AnswerReader, common: CommonPrompts, design: Design) -> Iterator[dict[str, object]]:
+    """One group's rows, without q and discovery.
+
+    Args:
+        read: reads the prompts and examples of `common`.
+        design: with `N_REPLICATES` replicates of each kind.
+    """
+    observed = observe(read(common.steps), design, n_plateau(len(common.steps)))
     shared = {
         "chance": design.chance,
         "resampled": design.resampled,
@@ -227,7 +235,7 @@ def _onset_columns(
     }
 
 
-def _observe(steps: Iterable[StepAnswers], design: Design, n_late: int) -> _Observed:
+def observe(steps: Iterable[StepAnswers], design: Design, n_late: int) -> Observed:
     """First reading: accuracies, and the levels they are compared with."""
     accuracy, means, sds, components = [], [], [], ()
     maxima = largest = np.array(-np.inf)
@@ -246,7 +254,7 @@ def _observe(steps: Iterable[StepAnswers], design: Design, n_late: int) -> _Obse
     mean, sd, maxima = _moments(np.median(np.stack(late), 0), maxima)
     largest = np.maximum(largest, standardised(np.median(accuracy[-n_late:], 0)[:, None], mean, sd)[:, 0])
     means, sds = np.stack([*means, mean]), np.stack([*sds, sd])
-    return _Observed(
+    return Observed(
         components,
         np.stack(accuracy),
         means[:-1],

@@ -82,13 +82,17 @@ def _rows(results: Place, group: Group, n_shuffles: int) -> Iterator[dict[str, o
                         refits[key][int(str(unit.keys["step"]))][prompt] = with_stored
     for (method, variant, n_labelled), by_step in sorted(refits.items()):
         keys = {**group.keys, "method": method, "variant": variant, "n_labelled": n_labelled}
-        yield from ({**keys, **row, **shapes} for row in _beside_null(by_step, n_shuffles))
+        yield from ({**keys, **row, **shapes} for row in beside_null(by_step, n_shuffles))
 
 
-def _beside_null(
+def beside_null(
     by_step: Mapping[int, Mapping[tuple[str, int], np.ndarray]], n_shuffles: int
 ) -> Iterator[dict[str, object]]:
-    """One fit's rows, over the prompts that every step has."""
+    """One fit's rows, over the prompts that every step has.
+
+    Args:
+        by_step: step -> (template, seed) -> (2 + shuffle,) accuracies: as stored, refitted, refitted to shuffles.
+    """
     steps = sorted(by_step)
     prompts = sorted(set.intersection(*(set(by_step[step]) for step in steps)))
     if not prompts:

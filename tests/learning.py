@@ -1,4 +1,10 @@
-"""Simulated answers: components and a full model that learn at known times, or never, as steps store them."""
+"""Simulated answers: components and a full model that learn at known times, or never, as steps store them.
+
+With a label bias, label logits are simulated: `strength * 1[y = answer] + bias_y`, with a strength for each answer
+(mean 1) and a bias for each step, seed, component and label. Answers are the largest logit, and `centred` the largest
+less each label's mean over the test rows. The bias of a step is the same in every sweep, as a checkpoint's is. Gaps, by
+which ties between components go, are those of the logits; without logits random, the same at all steps of a sweep.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,8 +14,14 @@ import numpy as np
 from analysis.reading.answers import AnswerReader, CommonPrompts, StepAnswers
 from analysis.reading.groups import Group
 from analysis.statistics.onset import log2_steps
+from dynamics.label_bias import centred
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 160, 256, 512, 1024)
+BIAS_KEPT = 0.7
+"""Correlation of the label biases of neighbouring steps."""
+SETTLES, SETTLED = 128, 0.25
+"""From this step on the label bias is this share of what it was: the reference suite's wanders before it settles."""
+ByStep = dict[int, StepAnswers]
 
 
 @dataclass(frozen=True)
@@ -27,6 +39,11 @@ class Design:
         persistence: probability that a guess is the one of the step before.
         forgotten: step -> the share of known answers that is guessed there, of components and of the full model.
         random_templates: whether templates shift `learns_at` at random, from sweep to sweep, as seeds do.
+        bias: SD of the label bias, which wanders from step to step; 0 simulates no logits.
+        components_biased: whether components have a label bias too, or the full model alone.
+        of_seed_bias: SD of what each seed adds to it, at all steps.
+        gold_shares: share of rows and of guesses of each label; empty where all have the same.
+        rows_alike: size of the groups of rows that have one label and are answered alike.
     """
 
     learns_at: tuple[float, ...] = (6.0, 6.3, 6.6, 7.5, np.inf, np.inf)
@@ -45,6 +62,24 @@ class Design:
     persistence: float = 0.7
     forgotten: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     random_templates: bool = False
+    bias: float = 0.0
+    components_biased: bool = True
+    of_seed_bias: float = 0.3
+    gold_shares: tuple[float, ...] = ()
+    rows_alike: int = 1
+
+    @property
+    def n_texts(self) -> int:
+        """Number of rows that are not answered alike."""
+        return self.n_examples // self.rows_alike
+
+    @property
+    def gold(self) -> np.ndarray:
+        """(text,) label indices."""
+        if not self.gold_shares:
+            return (np.arange(self.n_texts) % self.n_labels).astype(np.uint8)
+        ends = np.round(np.cumsum(self.gold_shares) * self.n_texts)
+        return np.searchsorted(ends, np.arange(self.n_texts), side="right").astype(np.uint8)
 
     @property
     def common(self) -> CommonPrompts:
@@ -55,35 +90,93 @@ class Design:
         return CommonPrompts(group, STEPS, prompts, ids, dict.fromkeys(STEPS, len(prompts)))
 
 
-def simulate(design: Design, seed: int) -> dict[int, StepAnswers]:
+def simulate(design: Design, seed: int) -> ByStep:
     """One sweep's answers by step; the full model is simulated like one more component."""
+    return simulate_both(design, seed)[0]
+
+
+def simulate_both(design: Design, seed: int) -> tuple[ByStep, ByStep]:
+    """One sweep's answers as they are and less the label bias, the same where none is simulated."""
     rng = np.random.default_rng(seed)
-    common = design.common
-    gold = (np.arange(design.n_examples) % design.n_labels).astype(np.uint8)
+    gold = design.gold
     learns_at = np.array([*design.learns_at, design.full_at])
     known_from = learns_at + _shifts(design, rng, len(learns_at))
     shape = known_from.shape
     wrong = (gold[:, None] + rng.integers(1, design.n_labels, shape)) % design.n_labels
     known = np.where(rng.random(shape) < design.known, gold[:, None], wrong).astype(np.uint8)
-    guess = rng.integers(0, design.n_labels, shape, np.uint8)
-    answers = {}
-    for step, position in zip(STEPS, log2_steps(STEPS), strict=True):
+    guess = _guesses(design, rng, shape)
+    in_logits = _Logits(design, seed, shape) if design.bias else None
+    gaps = np.random.default_rng([seed, 2]).random((shape[0], shape[2]))
+    raw, less_bias = {}, {}
+    for i, (step, position) in enumerate(zip(STEPS, log2_steps(STEPS), strict=True)):
         keeps_guess = rng.random(shape) < design.persistence
-        guess = np.where(keeps_guess, guess, rng.integers(0, design.n_labels, shape, np.uint8))
+        guess = np.where(keeps_guess, guess, _guesses(design, rng, shape))
         is_known = position > known_from
         if step in design.forgotten:
             of_components, of_full = design.forgotten[step]
             is_known &= rng.random(shape) >= [*[of_components] * len(design.learns_at), of_full]
         labels = np.where(is_known, known, guess)
-        names = tuple(f"L0H{i}" for i in range(len(design.learns_at)))
-        answers[step] = StepAnswers(
-            common.group, step, None, common.prompts, names, common.example_id, gold, design.n_labels,
-            labels[..., :-1], None, labels[..., -1], None,
-        )  # fmt: skip
-    return answers
+        both = ((labels, gaps),) * 2 if in_logits is None else in_logits.answers(labels, i)
+        raw[step], less_bias[step] = (_step_answers(design, step, *answered) for answered in both)
+    return raw, less_bias
 
 
-def reader(answers: dict[int, StepAnswers]) -> AnswerReader:
+class _Logits:
+    """Label logits of one sweep: strengths of its answers, and the label bias at every step."""
+
+    def __init__(self, design: Design, seed: int, shape: tuple[int, ...]) -> None:
+        rng, of_checkpoints = np.random.default_rng([seed, 1]), np.random.default_rng(0)
+        n, n_labels = shape[-1], design.n_labels
+        self.strength = rng.gamma(4, 1 / 4, shape).astype(np.float32)
+        of_seed = rng.normal(0, design.of_seed_bias, (design.n_seeds, n, n_labels)).astype(np.float32)
+        self.of_prompt = np.tile(of_seed, (design.n_templates, 1, 1))[:, None]
+        innovations = of_checkpoints.normal(0, design.bias, (len(STEPS), n, n_labels)).astype(np.float32)
+        wandering = [innovations[0]]
+        for innovation in innovations[1:]:
+            wandering.append(BIAS_KEPT * wandering[-1] + np.float32(np.sqrt(1 - BIAS_KEPT**2)) * innovation)
+        share = np.where(np.array(STEPS) < SETTLES, 1, SETTLED).astype(np.float32)
+        self.of_step = np.stack(wandering) * share[:, None, None]
+        if not design.components_biased:
+            self.of_step[:, :-1], self.of_prompt[..., :-1, :] = 0, 0
+
+    def answers(self, labels: np.ndarray, step: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Answers and gaps as they come out with the bias, and less each label's mean logit.
+
+        Args:
+            labels: (prompt, text, component) answers without bias.
+        """
+        n_labels = self.of_step.shape[-1]
+        logits = self.strength[..., None] * (labels[..., None] == np.arange(n_labels))
+        logits += self.of_prompt + self.of_step[step]
+        less_bias = np.stack([centred(of_prompt) for of_prompt in logits])
+        return tuple((values.argmax(-1).astype(np.uint8), _gaps(values)) for values in (logits, less_bias))
+
+
+def _gaps(logits: np.ndarray) -> np.ndarray:
+    """Mean gap of the two largest logits (prompt, text, component, label): (prompt, component)."""
+    ordered = np.sort(logits, -1)
+    return (ordered[..., -1] - ordered[..., -2]).mean(1)
+
+
+def _guesses(design: Design, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    if not design.gold_shares:
+        return rng.integers(0, design.n_labels, shape, np.uint8)
+    return rng.choice(design.n_labels, shape, p=design.gold_shares).astype(np.uint8)
+
+
+def _step_answers(design: Design, step: int, labels: np.ndarray, gaps: np.ndarray) -> StepAnswers:
+    """Answers (prompt, text, component) to all rows, and gaps (prompt, component), the full model last."""
+    common, n = design.common, design.rows_alike
+    names = tuple(f"L0H{i}" for i in range(len(design.learns_at)))
+    groups = tuple(f"g{i // n}" for i in range(design.n_examples)) if n > 1 else ()
+    labels, gold = np.repeat(labels, n, axis=1), np.repeat(design.gold, n)
+    return StepAnswers(
+        common.group, step, None, common.prompts, names, common.example_id, gold, design.n_labels,
+        labels[..., :-1], None, labels[..., -1], None, gaps[:, :-1], groups,
+    )  # fmt: skip
+
+
+def reader(answers: ByStep) -> AnswerReader:
     """Simulated answers as `analysis.statistics.curves.component_curves` reads them."""
 
     def read(steps: Sequence[int]) -> Iterator[StepAnswers]:
@@ -94,7 +187,7 @@ def reader(answers: dict[int, StepAnswers]) -> AnswerReader:
 
 def _shifts(design: Design, rng: np.random.Generator, n: int) -> np.ndarray:
     """(prompt, example, component) shifts of the time of learning."""
-    t, s, e = design.n_templates, design.n_seeds, design.n_examples
+    t, s, e = design.n_templates, design.n_seeds, design.n_texts
 
     def both(sd: float, shape: Sequence[int]) -> np.ndarray:
         shared, single = rng.normal(0, sd, (*shape, 1)), rng.normal(0, sd, (*shape, n))

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import analysis
-from analysis.component_onsets import _observe, component_onsets
+from analysis.component_onsets import component_onsets, observe
 from analysis.false_emergence import as_many_or_more
 from analysis.false_emergence import rows as false_rows
 from analysis.leads import rows as lead_rows
@@ -139,7 +139,7 @@ def test_the_band_of_a_components_plateau_is_that_of_the_median_of_its_late_null
     design = Design(n_templates=1, n_seeds=1, n_examples=100)
     answers = simulate(design, seed=1)
     permuted = design_of(answers[STEPS[0]], n=200)
-    observed = _observe((answers[step] for step in STEPS), permuted, 3)
+    observed = observe((answers[step] for step in STEPS), permuted, 3)
     null = [
         all_counts(permuted.replicates[PERMUTED], 0, answers[step].credit_counts(0, 1)).sum(0)[1:-N_SHUFFLED].T / 100
         for step in STEPS

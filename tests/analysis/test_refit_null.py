@@ -76,7 +76,7 @@ def test_the_null_is_of_the_shuffles_alone_and_of_common_prompts() -> None:
     """Stored and refitted to true labels .9; to shuffled labels .5, at step 2 .4 for a prompt that step 1 lacks."""
     prompt = np.array([0.9, 0.85, *[0.5] * 99])
     other = np.array([0.1, 0.1, *[0.4] * 99])
-    rows = list(module._beside_null({2: {("a", 0): prompt, ("b", 0): other}, 1: {("a", 0): prompt}}, 99))
+    rows = list(module.beside_null({2: {("a", 0): prompt, ("b", 0): other}, 1: {("a", 0): prompt}}, 99))
     assert [row["step"] for row in rows] == [1, 2]
     for row in rows:
         assert row["accuracy"] == 0.9
