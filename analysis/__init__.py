@@ -9,6 +9,7 @@ import polars as pl
 from polars import selectors
 
 from analysis import (
+    anchors,
     churn,
     component_heatmap,
     component_kinds,
@@ -47,6 +48,7 @@ __all__ = ["ANALYSES", "load", "rounded", "run"]
 ANALYSES: dict[str, Callable[[Place], pl.DataFrame]] = {
     **curve_tables.CURVE_ANALYSES,
     "ablations": direct_total.ablations,
+    "anchors": anchors.anchors,
     "churn": churn.churn,
     "component_heatmap": component_heatmap.component_heatmap,
     "component_kinds": component_kinds.component_kinds,

@@ -20,17 +20,16 @@ from analysis.reading.result_tables import valid_rows
 from analysis.statistics.onset import CONFIDENCE
 from dynamics.results.places import Place
 
-SETTING = [*GROUP, "replacement", "n_chosen"]
-"""n_chosen: how many components are in a set."""
+SETTING = [*GROUP, "replacement", "k"]
 PROMPT = [*GROUP, "step", "template", "demo_seed", "fit_id"]
-NOTHING, SINGLE, TOP, RANDOM = "none", "single", "top", "random"
+NOTHING, SINGLE = "none", "single"
 
 
 def ablations(results: Place) -> pl.DataFrame:
     """The full model without the best, the worst and random components.
 
     Returns:
-        One row per (model, dtype, control, task, n_shots, replacement, n_chosen, step, selection), selection `none`,
+        One row per (model, dtype, control, task, n_shots, replacement, k, step, selection), selection `none`,
         `top`, `bottom` or `random` (mean over the random sets of a prompt): accuracy, centred_accuracy, mean_margin
         (means over prompts), lost (accuracy less that of `none` with the sign changed, paired), lost_low, lost_high
         (95 % over demonstration seeds; null with one), centred_lost with the same, direct_effect, total_effect,
@@ -50,7 +49,7 @@ def direct_total(results: Place) -> pl.DataFrame:
     """Direct and total effect of single components.
 
     Returns:
-        One row per (model, dtype, control, task, n_shots, replacement, n_chosen, step, component): direct_effect,
+        One row per (model, dtype, control, task, n_shots, replacement, k, step, component): direct_effect,
         total_effect and self_repair in logits of the margin (means over prompts), each with _low and _high, 95 % over
         demonstration seeds (null with one), accuracy and centred_accuracy without the component, n_prompts (those on
         which it was among the best, the worst or the first random set, so was ablated alone), n_seeds.
@@ -62,10 +61,7 @@ def direct_total(results: Place) -> pl.DataFrame:
 
 
 def _rows(results: Place) -> pl.DataFrame:
-    """Rows of `ablations`, each with the number of components in the sets of its settings."""
-    rows = valid_rows(results, "ablations").drop("predictions", "tied").collect(engine="streaming")
-    of_top = pl.col("n_components").filter(pl.col("selection") == TOP).max().over("fit_id")
-    return rows.with_columns(n_chosen=of_top)
+    return valid_rows(results, "ablations").drop("predictions", "tied").collect(engine="streaming")
 
 
 def _over_seeds(prompts: pl.DataFrame, keys: list[str], values: list[str], with_interval: list[str]) -> pl.DataFrame:

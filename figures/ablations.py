@@ -21,9 +21,9 @@ SETS: dict[str, Look] = {
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
     """A column per model, task and shots: accuracy lost as it is, and less the label bias; shaded 95 % over seeds."""
-    panels = table.partition_by([*PANEL, "replacement", "n_chosen"], maintain_order=True)
+    panels = table.partition_by([*PANEL, "replacement", "k"], maintain_order=True)
     rows = [("accuracy lost", partial(_lost, name="lost")), ("less label bias", partial(_lost, name="centred_lost"))]
-    k = table["n_chosen"].max()
+    k = table["k"].max()
     legend = {
         "top": f"without the best {k}, chosen on training rows",
         "bottom": f"without the worst {k}",

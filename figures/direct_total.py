@@ -20,7 +20,7 @@ COLOURS = ("#D55E00", "#0072B2", "#009E73")
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
     """Per model, task and shots: total against direct effect of all components at the last step; both over training."""
-    panels = table.partition_by([*PANEL, "replacement", "n_chosen"], maintain_order=True)
+    panels = table.partition_by([*PANEL, "replacement", "k"], maintain_order=True)
 
     def title(panel: pl.DataFrame) -> str:
         return panel_name(panel, table)

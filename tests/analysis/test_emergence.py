@@ -105,8 +105,11 @@ def test_heatmap_averages_over_prompts(results: Path) -> None:
     assert cell["accuracy"].item() == pytest.approx(scores.select(pl.col("accuracy").mean()).collect().item())
 
 
-ABOUT_OTHER_RESULTS = {"paper_dynamics", "precision", "scaling", "seed_matching", "seed_spread"}
-"""What needs a size in the model's name, several seeds, two dtypes, or Pythia-6.9B itself."""
+ABOUT_OTHER_RESULTS = {
+    *("paper_dynamics", "precision", "scaling", "seed_matching", "seed_onsets", "seed_spread"),
+    *("ablations", "anchors", "direct_total", "mechanism_onsets", "mechanisms"),
+}
+"""What needs a size in the model's name, several seeds, two dtypes, Pythia-6.9B itself, or mechanisms."""
 
 
 @pytest.mark.parametrize("name", sorted(analysis.ANALYSES))

@@ -42,7 +42,7 @@ def scores(step: int, seed: int) -> Iterator[dict[str, object]]:
 
 
 def effects(seed: int) -> Iterator[dict[str, object]]:
-    shared = {"replacement": "mean", "fit_id": "a", "n_examples": 40, "mean_margin": 0.0}
+    shared = {"replacement": "mean", "k": 2, "fit_id": "a", "n_examples": 40, "mean_margin": 0.0}
     full = 0.8 + 0.05 * seed
     yield {
         **shared,
@@ -128,7 +128,7 @@ def test_ablated_sets_are_compared_with_the_whole_model_on_the_same_prompts(plan
         "top": 0.3,
     }
     top = lost.filter(selection="top").row(0, named=True)
-    assert (top["n_chosen"], top["n_prompts"], top["n_seeds"]) == (2, 3, 3)
+    assert (top["k"], top["n_prompts"], top["n_seeds"]) == (2, 3, 3)
     assert (top["lost_low"], top["lost_high"]) == (pytest.approx(0.3), pytest.approx(0.3))
     assert top["centred_lost"] == pytest.approx(0)
     assert top["accuracy"] == pytest.approx(0.85 - 0.3)
@@ -142,6 +142,21 @@ def test_self_repair_is_direct_less_total_with_an_interval_over_seeds(planted: P
     half_width = 4.302653 * 0.1 / np.sqrt(3)  # t(.975, 2), SD over seeds .1
     assert rows["L0H0"]["total_effect_high"] - rows["L0H0"]["total_effect"] == pytest.approx(half_width, rel=1e-6)
     assert rows["L0H0"]["direct_effect_high"] == pytest.approx(1.0)
+
+
+def test_published_scores_stand_beside_those_of_the_same_model_and_step(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "out")
+    add_unit(store, answering([0.5] * 10, GOLD), GOLD, model="me/pythia-70m-deduped", step=1000)
+    for unit in read_units(store).iter_rows(named=True):
+        add_rows(store, "mechanisms", unit, [{**row, "value": 0.9} for row in scores(8, 0)])
+    table = analysis.run("anchors", store.root)
+    found = table.filter(pl.col("found").is_not_null())
+    assert found.select("model", "step", "statistic", "published", "found").rows() == [
+        ("pythia-70m-deduped", 1000, "heads above .3", 6.0, 2.0),
+        ("pythia-70m-deduped", 1000, "largest", 0.953, 0.9),
+    ]
+    assert found["difference"].to_list() == pytest.approx([-4.0, -0.053])
+    assert len(table) == 32
 
 
 def test_figures_draw_what_the_tables_hold(planted: Place) -> None:
