@@ -9,6 +9,8 @@ import polars as pl
 from polars import selectors
 
 from analysis import (
+    bad_component_overlap,
+    bad_components,
     churn,
     component_heatmap,
     component_kinds,
@@ -42,6 +44,10 @@ __all__ = ["ANALYSES", "load", "rounded", "run"]
 
 ANALYSES: dict[str, Callable[[Place], pl.DataFrame]] = {
     **curve_tables.CURVE_ANALYSES,
+    "bad_component_overlap": bad_component_overlap.bad_component_overlap,
+    "bad_component_shares": bad_components.bad_component_shares,
+    "bad_components": bad_components.bad_components,
+    "bad_components_by_prompt": bad_components.bad_components_by_prompt,
     "churn": churn.churn,
     "component_heatmap": component_heatmap.component_heatmap,
     "component_kinds": component_kinds.component_kinds,

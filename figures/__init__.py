@@ -9,6 +9,7 @@ import analysis
 from dynamics.errors import PlanError, StoreError, unknown
 from dynamics.results.places import Place, put
 from figures import (
+    bad_components,
     bias_or_knowledge,
     churn,
     component_heatmap,
@@ -51,6 +52,7 @@ FIGURES: dict[str, FigureSpec] = {
     "controls": controls.FIGURE,
     "component_heatmap": component_heatmap.FIGURE,
     "component_kinds": component_kinds.FIGURE,
+    "bad_components": bad_components.FIGURE,
     "diamond": diamond.FIGURE,
     "consistency": consistency.FIGURE,
     "contrast": contrast.FIGURE,
