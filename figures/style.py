@@ -51,6 +51,13 @@ CLASSES: dict[str, Look] = {
 }
 """Why a component is below chance: areas, not curves."""
 
+PREDICTORS: dict[str, Look] = {
+    "all": {"color": "#000000", "marker": "o", "linestyle": "-"},
+    "all mechanisms": {"color": "#D55E00", "marker": "^", "linestyle": "-"},
+    "all answers": {"color": "#0072B2", "marker": "s", "linestyle": (0, (4, 1.5))},
+}
+"""What a head's value at the last step is predicted from."""
+
 AGAINST: dict[str, Look] = {
     "final": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     "previous": {"color": "#E69F00", "marker": "^", "linestyle": (0, (4, 1.5))},
