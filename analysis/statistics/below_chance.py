@@ -104,8 +104,10 @@ def agreement(centred: StepAnswers, auc: np.ndarray, auc_sd: np.ndarray) -> Agre
 
 def classify(evidence: Evidence, intervals: Intervals) -> Classified:
     """The classes of the components, by the mean over prompts or prompt by prompt."""
-    accuracy = intervals(evidence.accuracy, evidence.accuracy_sd, LEVEL)
-    auc = intervals(evidence.auc, evidence.auc_sd, LEVEL)
+    accuracy, auc = (
+        tuple(np.clip(end, 0, 1) for end in intervals(values, sd, LEVEL))
+        for values, sd in ((evidence.accuracy, evidence.accuracy_sd), (evidence.auc, evidence.auc_sd))
+    )
     below = auc[2] < 0.5
     attention = _attention(evidence, intervals)
     opposed, opposed_to, agreed = _opposed(evidence.agreement, intervals, below, auc[1] > 0.5)

@@ -105,6 +105,7 @@ def test_every_planted_reason_is_found(planted: Place) -> None:
     assert rows["L0H2"]["reason"] is rows["L0H0"]["reason"] is None
     assert rows["L0H3"]["accuracy"] == pytest.approx(0.35)
     assert rows["L0H3"]["auc_low"] > 0.5
+    assert (rows["L1H3"]["auc"], rows["L1H3"]["auc_low"]) == (0, 0)
 
 
 def test_without_attention_only_heads_cannot_be_told(planted: Place) -> None:
