@@ -68,7 +68,7 @@ def caption(table: pl.DataFrame) -> str:
         total = panel.group_by("step").agg(pl.col("n").sum(), pl.col("n_components").first()).sort("step")
         most, last = total.sort("n", descending=True, maintain_order=True).row(0), total.row(-1)
         named = panel.filter(pl.col("step") == most[0], pl.col("n") > 0).sort("n", descending=True, maintain_order=True)
-        what = ", ".join(f"{row['n']} {row['class']}" for row in named.iter_rows(named=True)) or "none"
+        what = ", ".join(f"{row['n']:g} {row['class']}" for row in named.iter_rows(named=True)) or "none"
         panels.append(
             f"{panel_name(panel, table)}: most at step {format_step(most[0])} ({what}), at the last step "
             f"{format_number(last[1] / last[2])} of {last[2]}"

@@ -251,6 +251,7 @@ def test_the_figure_stacks_the_shares(planted: Place) -> None:
     assert tops["cannot be told"] == pytest.approx(max(stacked.values()))
     assert tops["label-biased"] == pytest.approx(0.1)
     assert "of guessing ones at most .05" in figure.caption(table)
+    assert "most at step 0 (3 unexplained, 1 label-biased," in figure.caption(table)
 
 
 def test_results_of_a_sweep_have_every_component(results: Path) -> None:
