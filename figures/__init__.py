@@ -10,6 +10,7 @@ from dynamics.errors import PlanError, StoreError, unknown
 from dynamics.results.places import Place, put
 from figures import (
     ablations,
+    bad_components,
     bias_or_knowledge,
     churn,
     component_heatmap,
@@ -21,6 +22,7 @@ from figures import (
     diamond,
     direct_total,
     emergence,
+    explain,
     grid_thinning,
     label_bias,
     leads,
@@ -59,6 +61,8 @@ FIGURES: dict[str, FigureSpec] = {
     "controls": controls.FIGURE,
     "component_heatmap": component_heatmap.FIGURE,
     "component_kinds": component_kinds.FIGURE,
+    "bad_components": bad_components.FIGURE,
+    "explain": explain.FIGURE,
     "diamond": diamond.FIGURE,
     "consistency": consistency.FIGURE,
     "contrast": contrast.FIGURE,

@@ -44,6 +44,23 @@ KINDS: dict[str, Look] = {
 }
 """Kinds of components: good ones in the colour of the best component, bad ones in that of the worst."""
 
+CLASSES: dict[str, Look] = {
+    "label-biased": {"facecolor": "#000000", "edgecolor": "white"},
+    "anti-copying": {"facecolor": "#D55E00", "edgecolor": "white"},
+    "wrong-label attention": {"facecolor": "#E69F00", "edgecolor": "white"},
+    "opposed": {"facecolor": "#0072B2", "edgecolor": "white"},
+    "unexplained": {"facecolor": "#BBBBBB", "edgecolor": "white"},
+    "cannot be told": {"facecolor": "#FFFFFF", "edgecolor": "#777777", "hatch": "//////", "linewidth": 0.4},
+}
+"""Why a component is below chance: areas, not curves."""
+
+PREDICTORS: dict[str, Look] = {
+    "all": {"color": "#000000", "marker": "o", "linestyle": "-"},
+    "all mechanisms": {"color": "#D55E00", "marker": "^", "linestyle": "-"},
+    "all answers": {"color": "#0072B2", "marker": "s", "linestyle": (0, (4, 1.5))},
+}
+"""What a head's value at the last step is predicted from."""
+
 AGAINST: dict[str, Look] = {
     "final": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     "previous": {"color": "#E69F00", "marker": "^", "linestyle": (0, (4, 1.5))},
