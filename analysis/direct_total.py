@@ -51,13 +51,17 @@ def direct_total(results: Place) -> pl.DataFrame:
     Returns:
         One row per (model, dtype, control, task, n_shots, replacement, k, step, component): direct_effect,
         total_effect and self_repair in logits of the margin (means over prompts), each with _low and _high, 95 % over
-        demonstration seeds (null with one), accuracy and centred_accuracy without the component, n_prompts (those on
-        which it was among the best, the worst or the first random set, so was ablated alone), n_seeds.
+        demonstration seeds (null with one); self_repair_share = self_repair / direct_effect, null where the interval of
+        the direct effect has 0 in it; accuracy and centred_accuracy without the component, n_prompts (those on which it
+        was among the best, the worst or the first random set, so was ablated alone), n_seeds.
     """
     rows = _rows(results).filter(pl.col("selection") == SINGLE).rename({"components": "component"})
     rows = rows.with_columns(self_repair=pl.col("direct_effect") - pl.col("total_effect"))
     effects = ["direct_effect", "total_effect", "self_repair"]
-    return _over_seeds(rows, ["component"], [*effects, "accuracy", "centred_accuracy"], effects)
+    table = _over_seeds(rows, ["component"], [*effects, "accuracy", "centred_accuracy"], effects)
+    is_known = pl.col("direct_effect_low") * pl.col("direct_effect_high") > 0
+    share = pl.when(is_known).then(pl.col("self_repair") / pl.col("direct_effect"))
+    return table.with_columns(self_repair_share=share)
 
 
 def _rows(results: Place) -> pl.DataFrame:

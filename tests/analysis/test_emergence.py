@@ -107,7 +107,7 @@ def test_heatmap_averages_over_prompts(results: Path) -> None:
 
 ABOUT_OTHER_RESULTS = {
     *("paper_dynamics", "precision", "scaling", "seed_matching", "seed_onsets", "seed_spread"),
-    *("ablations", "anchors", "direct_total", "mechanism_onsets", "mechanisms"),
+    *("ablations", "anchors", "demonstration_sensitivity", "direct_total", "mechanism_onsets", "mechanisms"),
 }
 """What needs a size in the model's name, several seeds, two dtypes, Pythia-6.9B itself, or mechanisms."""
 

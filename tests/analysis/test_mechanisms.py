@@ -142,6 +142,7 @@ def test_self_repair_is_direct_less_total_with_an_interval_over_seeds(planted: P
     half_width = 4.302653 * 0.1 / np.sqrt(3)  # t(.975, 2), SD over seeds .1
     assert rows["L0H0"]["total_effect_high"] - rows["L0H0"]["total_effect"] == pytest.approx(half_width, rel=1e-6)
     assert rows["L0H0"]["direct_effect_high"] == pytest.approx(1.0)
+    assert rows["L0H0"]["self_repair_share"] == pytest.approx(0.3)
 
 
 def test_published_scores_stand_beside_those_of_the_same_model_and_step(tmp_path: Path) -> None:
