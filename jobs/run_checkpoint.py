@@ -19,14 +19,14 @@ from dynamics.forward.memory import peak_resident_bytes
 from dynamics.gate import check_unit
 from dynamics.identity import METHOD_VERSION, identity_hash
 from dynamics.partition import PARTITION_SEED
-from dynamics.prompts import PromptSet, build_prompts
+from dynamics.prompts import PromptSet
 from dynamics.results.file_names import Part, part_id
 from dynamics.results.store import ResultStore, write_units
 from dynamics.results.tables import table, unit_tables
 from dynamics.tasks import Task, TaskRows
 from dynamics.unit_arrays import UnitArrays
 from jobs.derive import add_fits
-from jobs.open_checkpoint import OpenCheckpoint, open_checkpoint
+from jobs.open_checkpoint import OpenCheckpoint, open_checkpoint, unit_prompts
 from jobs.outcomes import VERSIONS, Outcome, record_failures
 from jobs.run_baselines import run_baselines
 from jobs.run_mechanisms import run_mechanisms
@@ -115,18 +115,7 @@ def _commit(
 def _run_unit(opened: OpenCheckpoint, unit: WorkUnit, rows: TaskRows, settings: RunSettings) -> FinishedUnit:
     """Build the prompts, run and split them, check the split and score it."""
     task = settings.tasks[unit.task]
-    prompts = build_prompts(
-        unit.task_of(task),
-        unit.template.name,
-        opened.tokenizer,
-        demo_seed=unit.demo_seed,
-        n_shots=unit.n_shots,
-        n_test=unit.n_test,
-        n_train=unit.n_train,
-        rows=rows,
-        control=unit.control,
-        max_length=opened.max_length,
-    )
+    prompts = unit_prompts(opened, unit, task, rows)
     started = time.perf_counter()
     split = decompose(opened.model, prompts, token_budget=settings.token_budget, projections=opened.projections)
     check_unit(split.error, split.forward_error, unit.dtype)

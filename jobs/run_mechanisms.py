@@ -16,11 +16,11 @@ from dynamics.gate import check_unit
 from dynamics.identity import short_hash
 from dynamics.mechanisms.rows import Measured, mechanism_table
 from dynamics.mechanisms.settings import Mechanism
-from dynamics.prompts import PromptSet, build_prompts
+from dynamics.prompts import PromptSet
 from dynamics.results.file_names import Part
 from dynamics.results.store import ResultStore, finished_units, write_fits
 from dynamics.tasks import TaskRows
-from jobs.open_checkpoint import OpenCheckpoint
+from jobs.open_checkpoint import OpenCheckpoint, unit_prompts
 from jobs.work import CheckpointWork, MissingMechanisms, RunSettings, WorkUnit
 
 Failures = list[tuple[WorkUnit, Exception]]
@@ -74,26 +74,14 @@ def _run_unit(
     settings: RunSettings,
 ) -> list[tuple[str, pa.Table]]:
     """Table and rows of each mechanism of a unit."""
-
-    def prompts_of(control: str) -> PromptSet:
-        return build_prompts(
-            unit.task_of(settings.tasks[unit.task]),
-            unit.template.name,
-            opened.tokenizer,
-            demo_seed=unit.demo_seed,
-            n_shots=unit.n_shots,
-            n_test=unit.n_test,
-            n_train=unit.n_train,
-            rows=rows,
-            control=control,
-            max_length=opened.max_length,
-        )
+    task = settings.tasks[unit.task]
 
     def shuffled(n_prompts: int) -> PromptSet:
         # all rows first: the longest of them decides how many demonstrations fit
-        return prompts_of(control_name(SHUFFLED_DEMONSTRATIONS, unit.demo_seed)).first_test(n_prompts)
+        control = control_name(SHUFFLED_DEMONSTRATIONS, unit.demo_seed)
+        return unit_prompts(opened, unit, task, rows, control).first_test(n_prompts)
 
-    prompts = prompts_of(unit.control)
+    prompts = unit_prompts(opened, unit, task, rows)
     split = decompose(opened.model, prompts, token_budget=settings.token_budget, projections=opened.projections)
     check_unit(split.error, split.forward_error, unit.dtype)
     special = set(opened.tokenizer.all_special_ids)
