@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from tests.s3_server import LocalS3, environment_of, serve_s3
 
 # Ray reads these once a process, and a token in HOME is the user's: so one of our own, before any test touches Ray.
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+# A shell starts background commands with SIGINT ignored, and so would be every process that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

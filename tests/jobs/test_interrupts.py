@@ -61,15 +61,12 @@ def interrupted_when(begun: Callable[[], Any]) -> Iterator[list[float]]:
             os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
-    # a shell starts background commands with SIGINT ignored, and the test would wait for ever
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread.start()
     try:
         yield times
     finally:
         ended.set()
         thread.join()
-        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,7 @@ def test_what_is_lost_or_failed_comes_back_with_the_same_command(
     assert set(analysis.load(out, "units").collect()["status"]) == {"done"}
     lacking = CliRunner().invoke(jobs.verify.app, [str(out)])
     assert lacking.exit_code == 1
-    assert "10 units lack fits or baselines that the plan requests" in lacking.output
+    assert "10 units lack fits, baselines or mechanisms that the plan requests" in lacking.output
     assert run(plan, out).exit_code == 0
     before = calibrations(out)
     assert len(before) == 20
