@@ -59,17 +59,20 @@ def metric_onsets(results: Place) -> pl.DataFrame:
         components, which have none; n_prompts, n_seeds, n_examples, first_step, last_step. Groups whose contributions
         are not stored have no rows: the logits that the metrics need are in no other table.
     """
-    rows = [row for common in all_common_prompts(results) for row in _rows(results, common)]
-    return pl.DataFrame(rows, schema=SCHEMA).sort(
+    found = [row for common in all_common_prompts(results) for row in _of_group(results, common)]
+    return pl.DataFrame(found, schema=SCHEMA).sort(
         *GROUP, "is_component", "curve", "centred", "variant", "n_labelled", "metric"
     )
 
 
-def _rows(results: Place, common: CommonPrompts) -> Iterator[Row]:
-    if not has_contributions(results, common):
-        return
-    design = read_design(results, common)
-    curves = metric_curves(read_logits(results, common), design)
+def _of_group(results: Place, common: CommonPrompts) -> Iterator[Row]:
+    if has_contributions(results, common):
+        design = read_design(results, common)
+        yield from rows(common, design, metric_curves(read_logits(results, common), design))
+
+
+def rows(common: CommonPrompts, design: Design, curves: Mapping[MetricCurve, MeanCurve]) -> Iterator[Row]:
+    """The rows of one group, from its curves; those of Full, in both forms and by every metric, must be among them."""
     sides = {curve: _side(curve, curves) for curve in curves}
     for curve, own in sides.items():
         full = sides[MetricCurve(FULL, curve.centred, "", 0, curve.metric)]

@@ -1,6 +1,7 @@
-"""Onsets and leads by metrics: accuracy as in the other tables, a bias that only accuracy sees, reasons for nulls."""
+"""Onsets and leads by metrics: accuracy as in the other tables, a bias that only accuracy sees, nulls, coverage."""
 
 from dataclasses import replace
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from analysis.reading.logits import has_contributions
 from analysis.seed_onsets import leads_over_full
 from dynamics.results.places import place
 from figures import metric_onsets
+from tests.learning import Design
+from tests.metric_coverage import coverage
 from tests.stores import COMPONENTS, add_unit, new_store
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64)
@@ -83,6 +86,20 @@ def test_intervals_hold_the_number_and_the_checkpoints_around(planted: Path) -> 
     assert (table["t50_high"] >= table["step_after"]).all()
     leads = table.filter(pl.col("lead_area").is_not_null())
     assert ((leads["lead_area_low"] <= leads["lead_area"]) & (leads["lead_area"] <= leads["lead_area_high"])).all()
+
+
+def test_intervals_contain_the_truth() -> None:
+    """25 simulated sweeps; with 95 %, fewer than 19 contain it with probability .0002."""
+    n = 25
+    assert sum(comb(n, k) * 0.95**k * 0.05 ** (n - k) for k in range(19)) < 0.001
+    design = Design(learns_at=(6.0, 6.3, np.inf, np.inf), n_templates=1, n_examples=80, bias=0.8)
+    shares = coverage(design, n, 150).filter(~pl.col("curve").eq("Cross-seed T1") | pl.col("centred"))
+    assert set(shares["metric"]) == {"accuracy", "margin", "auc"}
+    assert set(shares["quantity"]) == {"t50", "lead_area", "lead_t50"}
+    too_few = shares.filter(pl.col("n") >= n - 1, pl.col("covered") < 19 / n)
+    assert too_few.is_empty(), too_few
+    assert shares["n"].min() >= n - 2
+    assert shares["covered"].min() < 1
 
 
 def test_a_sweep_gives_the_values_that_are_stored(results: Path) -> None:
