@@ -43,6 +43,8 @@ class Design:
         bias: SD of the label bias, which wanders from step to step; 0 simulates no logits.
         components_biased: whether components have a label bias too, or the full model alone.
         of_seed_bias: SD of what each seed adds to it, at all steps.
+        logits_grow: label logits, bias and all, are multiplied by 1 at the first step, by 1 + this at the last; linear
+            in log2 of steps between.
         gold_shares: share of rows and of guesses of each label; empty where all have the same.
         rows_alike: size of the groups of rows that have one label and are answered alike.
     """
@@ -66,6 +68,7 @@ class Design:
     bias: float = 0.0
     components_biased: bool = True
     of_seed_bias: float = 0.3
+    logits_grow: float = 0.0
     gold_shares: tuple[float, ...] = ()
     rows_alike: int = 1
 
@@ -159,6 +162,8 @@ class _Logits:
             wandering.append(BIAS_KEPT * wandering[-1] + np.float32(np.sqrt(1 - BIAS_KEPT**2)) * innovation)
         share = np.where(np.array(STEPS) < SETTLES, 1, SETTLED).astype(np.float32)
         self.of_step = np.stack(wandering) * share[:, None, None]
+        axis = log2_steps(STEPS)
+        self.scale = (1 + design.logits_grow * (axis - axis[0]) / np.ptp(axis)).astype(np.float32)
         if not design.components_biased:
             self.of_step[:, :-1], self.of_prompt[..., :-1, :] = 0, 0
 
@@ -176,7 +181,7 @@ class _Logits:
             step: index of the step.
         """
         logits = self.strength[..., None] * (labels[..., None] == np.arange(self.of_step.shape[-1]))
-        return logits + (self.of_prompt + self.of_step[step])
+        return self.scale[step] * (logits + (self.of_prompt + self.of_step[step]))
 
 
 def _gaps(logits: np.ndarray) -> np.ndarray:

@@ -41,3 +41,10 @@ def test_the_largest_logit_is_the_answer_with_and_without_bias() -> None:
             of_step = stored[step.step]
             labels = np.concatenate([of_step.labels, of_step.full_labels[..., None]], -1)
             np.testing.assert_array_equal(values.argmax(-1), labels)
+
+
+def test_logits_grow_to_their_size_at_the_last_step() -> None:
+    flat, grown = (list(simulate_logits(replace(SMALL, bias=0.8, logits_grow=grow), 1)) for grow in (0, 3))
+    for i, factor in ((0, 1), (-1, 4)):
+        np.testing.assert_allclose(grown[i].contributions, factor * flat[i].contributions, rtol=1e-6)
+        np.testing.assert_allclose(grown[i].full, factor * flat[i].full, rtol=1e-6)
