@@ -2,6 +2,7 @@
 
 The truth of a curve, by every metric, is its mean over all simulated sweeps, as is that of its null; the true t50 and
 leads are those of these means. So what a table's interval leaves out, the choice of a component, counts as a miss.
+Intervals are those of the table, made in the same way for curves whose t50 has none there (`NO_T50_INTERVAL`).
 """
 
 from collections import defaultdict
@@ -37,7 +38,7 @@ def coverage(design: Design, n_sweeps: int, n_replicates: int) -> pl.DataFrame:
     for seed in range(n_sweeps):
         found = metric_curves(simulate_logits(design, seed), of_sweeps)
         curves = {key: curve for key, curve in found.items() if not key.is_component}
-        tables.append(pl.DataFrame(list(rows(design.common, of_sweeps, curves)), schema=SCHEMA))
+        tables.append(pl.DataFrame(list(rows(design.common, of_sweeps, curves, no_t50_interval=())), schema=SCHEMA))
         for key, curve in curves.items():
             means[key].append(curve.values)
             floors[key].append(curve.floor)
