@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.reading.answers import AnswerReader, CommonPrompts, StepAnswers
 from analysis.reading.groups import Group
+from analysis.reading.logits import StepLogits
 from analysis.statistics.onset import log2_steps
 from dynamics.label_bias import centred
 
@@ -42,6 +43,8 @@ class Design:
         bias: SD of the label bias, which wanders from step to step; 0 simulates no logits.
         components_biased: whether components have a label bias too, or the full model alone.
         of_seed_bias: SD of what each seed adds to it, at all steps.
+        logits_grow: label logits, bias and all, are multiplied by 1 at the first step, by 1 + this at the last; linear
+            in log2 of steps between.
         gold_shares: share of rows and of guesses of each label; empty where all have the same.
         rows_alike: size of the groups of rows that have one label and are answered alike.
     """
@@ -65,6 +68,7 @@ class Design:
     bias: float = 0.0
     components_biased: bool = True
     of_seed_bias: float = 0.3
+    logits_grow: float = 0.0
     gold_shares: tuple[float, ...] = ()
     rows_alike: int = 1
 
@@ -72,6 +76,16 @@ class Design:
     def n_texts(self) -> int:
         """Number of rows that are not answered alike."""
         return self.n_examples // self.rows_alike
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(prompt, text, component), the full model as the last component."""
+        return self.n_templates * self.n_seeds, self.n_texts, len(self.learns_at) + 1
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Names of the components."""
+        return tuple(f"L0H{i}" for i in range(len(self.learns_at)))
 
     @property
     def gold(self) -> np.ndarray:
@@ -97,34 +111,46 @@ def simulate(design: Design, seed: int) -> ByStep:
 
 def simulate_both(design: Design, seed: int) -> tuple[ByStep, ByStep]:
     """One sweep's answers as they are and less the label bias, the same where none is simulated."""
-    rng = np.random.default_rng(seed)
-    gold = design.gold
+    in_logits = _Logits(design, seed) if design.bias else None
+    gaps = np.random.default_rng([seed, 2]).random(design.shape[::2])
+    raw, less_bias = {}, {}
+    for i, (step, labels) in enumerate(_answers_by_step(design, seed)):
+        both = ((labels, gaps),) * 2 if in_logits is None else in_logits.answers(labels, i)
+        raw[step], less_bias[step] = (_step_answers(design, step, *answered) for answered in both)
+    return raw, less_bias
+
+
+def simulate_logits(design: Design, seed: int) -> Iterator[StepLogits]:
+    """The label logits of the same sweep, of components and of the full model, which is not their sum; no fits."""
+    in_logits = _Logits(design, seed)
+    for i, (step, labels) in enumerate(_answers_by_step(design, seed)):
+        logits = np.repeat(in_logits.values(labels, i), design.rows_alike, axis=1)
+        yield StepLogits(step, design.components, logits[..., :-1, :], logits[..., -1, :], {})
+
+
+def _answers_by_step(design: Design, seed: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Every step and its answers without bias (prompt, text, component)."""
+    rng, gold, shape = np.random.default_rng(seed), design.gold, design.shape
     learns_at = np.array([*design.learns_at, design.full_at])
     known_from = learns_at + _shifts(design, rng, len(learns_at))
-    shape = known_from.shape
     wrong = (gold[:, None] + rng.integers(1, design.n_labels, shape)) % design.n_labels
     known = np.where(rng.random(shape) < design.known, gold[:, None], wrong).astype(np.uint8)
     guess = _guesses(design, rng, shape)
-    in_logits = _Logits(design, seed, shape) if design.bias else None
-    gaps = np.random.default_rng([seed, 2]).random((shape[0], shape[2]))
-    raw, less_bias = {}, {}
-    for i, (step, position) in enumerate(zip(STEPS, log2_steps(STEPS), strict=True)):
+    for step, position in zip(STEPS, log2_steps(STEPS), strict=True):
         keeps_guess = rng.random(shape) < design.persistence
         guess = np.where(keeps_guess, guess, _guesses(design, rng, shape))
         is_known = position > known_from
         if step in design.forgotten:
             of_components, of_full = design.forgotten[step]
             is_known &= rng.random(shape) >= [*[of_components] * len(design.learns_at), of_full]
-        labels = np.where(is_known, known, guess)
-        both = ((labels, gaps),) * 2 if in_logits is None else in_logits.answers(labels, i)
-        raw[step], less_bias[step] = (_step_answers(design, step, *answered) for answered in both)
-    return raw, less_bias
+        yield step, np.where(is_known, known, guess)
 
 
 class _Logits:
     """Label logits of one sweep: strengths of its answers, and the label bias at every step."""
 
-    def __init__(self, design: Design, seed: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, design: Design, seed: int) -> None:
+        shape = design.shape
         rng, of_checkpoints = np.random.default_rng([seed, 1]), np.random.default_rng(0)
         n, n_labels = shape[-1], design.n_labels
         self.strength = rng.gamma(4, 1 / 4, shape).astype(np.float32)
@@ -136,20 +162,26 @@ class _Logits:
             wandering.append(BIAS_KEPT * wandering[-1] + np.float32(np.sqrt(1 - BIAS_KEPT**2)) * innovation)
         share = np.where(np.array(STEPS) < SETTLES, 1, SETTLED).astype(np.float32)
         self.of_step = np.stack(wandering) * share[:, None, None]
+        axis = log2_steps(STEPS)
+        self.scale = (1 + design.logits_grow * (axis - axis[0]) / np.ptp(axis)).astype(np.float32)
         if not design.components_biased:
             self.of_step[:, :-1], self.of_prompt[..., :-1, :] = 0, 0
 
     def answers(self, labels: np.ndarray, step: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-        """Answers and gaps as they come out with the bias, and less each label's mean logit.
+        """Answers and gaps as they come out with the bias, and less each label's mean logit; arguments of `values`."""
+        logits = self.values(labels, step)
+        less_bias = np.stack([centred(of_prompt) for of_prompt in logits])
+        return tuple((values.argmax(-1).astype(np.uint8), _gaps(values)) for values in (logits, less_bias))
+
+    def values(self, labels: np.ndarray, step: int) -> np.ndarray:
+        """Label logits (prompt, text, component, label).
 
         Args:
             labels: (prompt, text, component) answers without bias.
+            step: index of the step.
         """
-        n_labels = self.of_step.shape[-1]
-        logits = self.strength[..., None] * (labels[..., None] == np.arange(n_labels))
-        logits += self.of_prompt + self.of_step[step]
-        less_bias = np.stack([centred(of_prompt) for of_prompt in logits])
-        return tuple((values.argmax(-1).astype(np.uint8), _gaps(values)) for values in (logits, less_bias))
+        logits = self.strength[..., None] * (labels[..., None] == np.arange(self.of_step.shape[-1]))
+        return self.scale[step] * (logits + (self.of_prompt + self.of_step[step]))
 
 
 def _gaps(logits: np.ndarray) -> np.ndarray:
@@ -167,11 +199,10 @@ def _guesses(design: Design, rng: np.random.Generator, shape: tuple[int, ...]) -
 def _step_answers(design: Design, step: int, labels: np.ndarray, gaps: np.ndarray) -> StepAnswers:
     """Answers (prompt, text, component) to all rows, and gaps (prompt, component), the full model last."""
     common, n = design.common, design.rows_alike
-    names = tuple(f"L0H{i}" for i in range(len(design.learns_at)))
     groups = tuple(f"g{i // n}" for i in range(design.n_examples)) if n > 1 else ()
     labels, gold = np.repeat(labels, n, axis=1), np.repeat(design.gold, n)
     return StepAnswers(
-        common.group, step, None, common.prompts, names, common.example_id, gold, design.n_labels,
+        common.group, step, None, common.prompts, design.components, common.example_id, gold, design.n_labels,
         labels[..., :-1], None, labels[..., -1], None, gaps[:, :-1], groups,
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ from analysis.statistics.component_choice import COMP_RW, CROSS_SEED, FULL, HELD
 from analysis.statistics.curve_accuracies import PERMUTED, RESAMPLED, SWAPPED, Design, mean_by_seed, mean_over_prompts
 from analysis.statistics.mean_curve import MeanCurve
 from analysis.statistics.metrics import ACCURACY, METRICS, at_labels, confusion, values_and_influence, values_by_label
-from analysis.statistics.replicates import N_REPLICATES, Permuted, Resampled, Swapped
+from analysis.statistics.replicates import Permuted, Resampled, Swapped
 from dynamics.label_bias import centred
 from dynamics.scores import mean_gap
 
@@ -70,13 +70,14 @@ def labels_of(design: Design) -> Labels:
     assert isinstance(permutations, Permuted)
     assert isinstance(resampled, Resampled)
     assert swapped is None or isinstance(swapped, Swapped)
-    permuted = np.empty((len(design.gold), design.n_labels, N_REPLICATES))
+    n = len(resampled.weights)
+    permuted = np.empty((len(design.gold), design.n_labels, n))
     for half, one_hot in zip(design.halves, permutations.one_hot, strict=True):
-        by_label = one_hot[1 : N_REPLICATES + 1].reshape(N_REPLICATES, design.n_labels, len(half))
+        by_label = one_hot[1 : n + 1].reshape(n, design.n_labels, len(half))
         permuted[half] = by_label.transpose(2, 1, 0)
     word = None if swapped is None else swapped.word[..., :N_SWAPPED]
     weights = resampled.weights.T.astype(np.float64)
-    return Labels(design.gold, design.halves, weights, permuted.reshape(-1, N_REPLICATES), word)
+    return Labels(design.gold, design.halves, weights, permuted.reshape(-1, n), word)
 
 
 @dataclass(frozen=True)

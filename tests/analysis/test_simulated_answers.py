@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.learning import STEPS, Design, simulate, simulate_both
+from dynamics.label_bias import centred
+from tests.learning import STEPS, Design, simulate, simulate_both, simulate_logits
 
 SMALL = Design(learns_at=(6.0, 6.3, np.inf, np.inf), n_templates=1, n_seeds=3, n_examples=80)
 
@@ -28,3 +29,22 @@ def test_rows_are_as_unbalanced_and_as_alike_as_the_design_says() -> None:
         assert len(rows) == 4
         assert (answers.labels[:, rows] == answers.labels[:, rows[:1]]).all()
         assert len(set(answers.gold[rows])) == 1
+
+
+def test_the_largest_logit_is_the_answer_with_and_without_bias() -> None:
+    design = replace(SMALL, bias=0.8, rows_alike=2)
+    answers, less_bias = simulate_both(design, 1)
+    for step in simulate_logits(design, 1):
+        logits = np.concatenate([step.contributions, step.full[:, :, None]], 2)
+        without = np.stack([centred(of_prompt) for of_prompt in logits])
+        for stored, values in ((answers, logits), (less_bias, without)):
+            of_step = stored[step.step]
+            labels = np.concatenate([of_step.labels, of_step.full_labels[..., None]], -1)
+            np.testing.assert_array_equal(values.argmax(-1), labels)
+
+
+def test_logits_grow_to_their_size_at_the_last_step() -> None:
+    flat, grown = (list(simulate_logits(replace(SMALL, bias=0.8, logits_grow=grow), 1)) for grow in (0, 3))
+    for i, factor in ((0, 1), (-1, 4)):
+        np.testing.assert_allclose(grown[i].contributions, factor * flat[i].contributions, rtol=1e-6)
+        np.testing.assert_allclose(grown[i].full, factor * flat[i].full, rtol=1e-6)
