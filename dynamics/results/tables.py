@@ -189,10 +189,8 @@ def _scores_in_form(unit: UnitArrays, form: str, answers: Mapping[str, SplitAnsw
         return [{"method": form + choice, "reason": "no training rows to take means over"} for choice in CHOICES]
     own = answers[form]
     candidates = [i for i, c in enumerate(unit.components) if c.is_candidate]
-    names, of_candidates = (
-        [unit.components[i].name for i in candidates],
-        own.components.components(np.array(candidates)),
-    )
+    names = [unit.components[i].name for i in candidates]
+    of_candidates = own.components.components(np.array(candidates))
     best, worst = selection.oracle_t1(of_candidates), selection.oracle_b1(of_candidates)
     gold, ids = of_candidates.gold, _test_ids(unit)
     auc = macro_auc(answers[""].full, gold)
