@@ -31,7 +31,7 @@ def ablations(results: Place) -> pl.DataFrame:
     Returns:
         One row per (model, dtype, control, task, n_shots, replacement, k, step, selection), selection `none`,
         `top`, `bottom` or `random` (mean over the random sets of a prompt): accuracy, centred_accuracy, mean_margin
-        (means over prompts), lost (accuracy less that of `none` with the sign changed, paired), lost_low, lost_high
+        (means over prompts), lost (accuracy of `none` less this one, paired by prompt), lost_low, lost_high
         (95 % over demonstration seeds; null with one), centred_lost with the same, direct_effect, total_effect,
         n_prompts, n_seeds. Empty where a plan requested no ablations.
     """

@@ -8,8 +8,8 @@
   texts, and training labels of test labels. Accuracy above chance means that test labels leaked into a prediction.
 - `permuted_demonstrations-<seed>`: every label in the demonstrations is replaced by another one, the same for all
   examples of a label: y by y + 1 + (seed modulo n_labels - 1), modulo n_labels. Scored against the true labels, what
-  follows the demonstrations falls below chance, what knows the label words' meaning stays. (Halawi et al., arXiv
-  2307.09476.)
+  follows the demonstrations falls below chance, what knows the label words' meaning stays. With two labels all seeds
+  are the same. (Halawi et al., arXiv 2307.09476.)
 - `abstract_labels-<seed>`: label words without a meaning for the task, of a list that the plan gives and drawn by
   demonstration seed, in demonstrations and as answers. Only what reads the demonstrations can know which is which: task
   learning, as against task recognition. (Pan et al., arXiv 2305.09731.)
