@@ -6,8 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-from dynamics.hub.fetch import git_blob_id
+from typing import BinaryIO
 
 WHOLE = {"safetensors": "model.safetensors", "bin": "pytorch_model.bin"}
 """Format -> the name of its single file; shards and their index are named after it."""
@@ -61,6 +60,14 @@ def git_id(path: Path) -> str:
     """Git's id of a file, as the Hub lists it: so a copy on disk and the Hub's revision are the same checkpoint."""
     with path.open("rb") as content:
         return git_blob_id(content, path.stat().st_size)
+
+
+def git_blob_id(content: BinaryIO, size: int) -> str:
+    """Git's id of a file's content."""
+    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    while chunk := content.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def file_hashes(files: Sequence[Path]) -> dict[str, str]:

@@ -1,10 +1,17 @@
-"""Command lines: making one from a function, and ending it with exit code 2 at a user's error, 130 at an interrupt."""
+"""Command lines: making one from a function, and ending it with exit code 2 at a user's error, 130 at an interrupt.
+
+A module with a command imports what the command runs inside its function, so that `--help`, and the refusal of a wrong
+plan, wait for no library that they do not need.
+"""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pkgutil import resolve_name
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from dynamics.errors import UserError, first_line
 from dynamics.hub.waiting import end_reports
@@ -12,11 +19,35 @@ from dynamics.hub.waiting import end_reports
 INTERRUPTED = 130
 
 
-def command(function: Callable[..., None]) -> typer.Typer:
-    """The command line of a function: its parameters are arguments and options, its docstring is the help text."""
+def command(function: Callable[..., None], **variants: str) -> typer.Typer:
+    """The command line of a function: its parameters are arguments and options, its docstring is the help text.
+
+    Args:
+        function: what it runs.
+        variants: first argument -> `module:app` of the command line that takes over after that word.
+    """
+
+    class Command(TyperCommand):
+        """The function's command, or a variant's."""
+
+        def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+            if args and args[0] in variants:
+                return imported(variants[args[0]]).make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+            return super().make_context(info_name, args, parent, **extra)
+
+        def invoke(self, ctx: Any) -> Any:
+            return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(function)
+    app.command(cls=Command)(function)
     return app
+
+
+def imported(target: str) -> TyperCommand:
+    """The command of a `module:app`."""
+    found = typer.main.get_command(resolve_name(target))
+    assert isinstance(found, TyperCommand)
+    return found
 
 
 @contextmanager
@@ -37,7 +68,7 @@ def interrupt_exits_130(remedy: str = "") -> Iterator[None]:
     signal.siginterrupt(signal.SIGINT, True)
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # Abort: at a question
         end_reports()
         typer.echo(f"interrupted; {remedy}" if remedy else "interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -13,7 +13,6 @@ row depends on the other rows, and a balanced set of rows is assumed), or the tr
 """
 
 import numpy as np
-from scipy.stats import rankdata
 
 from dynamics.scores import labels_outermost
 
@@ -96,5 +95,12 @@ def _auc(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     rank_sum = np.asarray(is_positive @ np.arange(1.0, n + 1))
     ties = np.argwhere((in_order[..., 1:] == in_order[..., :-1]).any(-1))
     for index in map(tuple, ties):
-        rank_sum[index] = rankdata(scores[index])[positive].sum()
+        rank_sum[index] = _ranks(scores[index])[positive].sum()
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * (n - n_positive))
+
+
+def _ranks(scores: np.ndarray) -> np.ndarray:
+    """Ranks from 1 of scores (row,); tied rows have the mean of their ranks."""
+    from scipy.stats import rankdata  # here, since importing it takes a second and plans are checked without it
+
+    return rankdata(scores)

@@ -8,7 +8,7 @@ from dynamics.checkpoint_files import git_id
 from dynamics.errors import CheckpointError, unknown
 from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.listing import CONFIG, SETUP_FILES, TOKENIZER, HubRevision, hash_setup, list_files, list_refs
-from dynamics.hub.names import checked_repo, checked_revision
+from dynamics.hub.names import split_name
 
 FILES = tuple(name for name in SETUP_FILES if name != CONFIG)
 """The files that decide the tokens of a text and the special tokens around it."""
@@ -55,16 +55,6 @@ def find_tokenizer(where: str | Path) -> NamedTokenizer:
         CheckpointError: there is no such folder, repository or revision, or it has no tokenizer.json.
     """
     return _in_folder(where) if isinstance(where, Path) else _on_hub(where)
-
-
-def split_name(text: str) -> tuple[str, str]:
-    """Repository and revision of `owner/name@revision`.
-
-    Raises:
-        CheckpointError: it is something else.
-    """
-    repo, _, revision = text.partition("@")
-    return checked_repo(repo), checked_revision(revision)
 
 
 def _in_folder(folder: Path) -> NamedTokenizer:

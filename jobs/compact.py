@@ -6,10 +6,6 @@ from typing import Annotated
 import typer
 
 from dynamics.command_line import command, user_errors_exit_2
-from dynamics.results.compaction import compact
-from dynamics.results.places import place
-from dynamics.results.store import open_store
-from jobs.submitted import check_absolute
 
 
 def compact_results(
@@ -22,6 +18,11 @@ def compact_results(
     OUT is not changed, and its sweeps resume there. Exit code 0: DIR is complete; 2: it could not be written.
     """
     with user_errors_exit_2():
+        from dynamics.results.compaction import compact
+        from dynamics.results.places import place
+        from dynamics.results.store import open_store
+        from jobs.submitted import check_absolute
+
         target = place(to)
         check_absolute("--to", target)
         rows = compact(open_store(out), target)

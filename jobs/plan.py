@@ -1,7 +1,6 @@
 """`python -m jobs.plan PLAN`: what a sweep would fetch, skip, need and write, before it does any of it."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,82 +8,39 @@ from typing import Annotated
 import typer
 
 from dynamics.command_line import command, user_errors_exit_2
-from dynamics.mechanisms.settings import N_FUNCTION_VECTOR_PROMPTS
-from dynamics.results.places import exists, place
-from dynamics.results.store import open_store
-from jobs.preflight import CheckpointReport, ModelReport, Preflight, preflight
-from jobs.resolving import resolve_plan
-from jobs.sweep_plan import read_plan
+from jobs.plan_arguments import PLAN, SET
 
 
 def show_plan(
-    plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="TOML plan; see jobs/plans/")],
+    plan_file: Annotated[Path, PLAN],
     out: Annotated[str | None, typer.Option(help="results folder or URI, to see what is done already")] = None,
+    overrides: Annotated[list[str] | None, SET] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
     timed: Annotated[bool, typer.Option("--time", help="run some units of one checkpoint to estimate hours")] = False,
     workers: Annotated[int, typer.Option(min=1, help="workers at once, for the estimate of hours")] = 1,
 ) -> None:
-    """Say what a sweep of a plan would do and cost. No weights are downloaded, except with --time.
+    """Say what a sweep of a plan would do and cost; `plan init` writes a new plan.
 
-    Exit code 0: the plan can run; 2: it cannot, and why.
+    No weights are downloaded, except with --time. Exit code 0: the plan can run; 2: it cannot, and why.
     """
     with user_errors_exit_2():
-        resolved = resolve_plan(read_plan(plan_file))
+        from jobs.sweep_plan import read_plan
+
+        plan = read_plan(plan_file, overrides or ())
+        from jobs.resolving import resolve_plan  # only now, so that a wrong plan is refused at once
+
+        resolved = resolve_plan(plan)
+        from dynamics.results.places import exists, place
+        from dynamics.results.store import open_store
+        from jobs.preflight import preflight
+        from jobs.preflight_text import lines
+
         store = open_store(out) if out is not None and exists(place(out)) else None
         report = preflight(resolved, store, timed=timed, workers=workers)
     typer.echo(json.dumps(asdict(report), indent=1) if as_json else "\n".join(lines(report)))
 
 
-def lines(report: Preflight) -> Iterator[str]:
-    """The report as text."""
-    yield f"{report.plan}: {report.n_units} units, {report.n_done} already done"
-    if report.n_baselines:
-        yield f"  and {report.n_baselines} passes over units' test rows, for Standard and PromptS"
-    if report.n_prior_prompts:
-        yield f"  and up to {report.n_prior_prompts} prompts without content, for label-free calibrations"
-    if report.n_mechanism_passes:
-        yield f"  and up to {report.n_mechanism_passes} passes over units' prompts, for mechanisms"
-    if report.n_function_vector_passes:
-        each = f"{N_FUNCTION_VECTOR_PROMPTS} prompts each, for function vectors"
-        yield f"  and {report.n_function_vector_passes} passes over {each}"
-    for model in report.models:
-        yield _model_line(model, [c for c in report.checkpoints if c.model == model.model])
-    for checkpoint in report.checkpoints:
-        if checkpoint.runs:
-            c = checkpoint
-            yield f"    {c.revision} {c.commit_sha.removeprefix('sha256:')[:12]} {c.files_bytes / 1e9:.3g} GB"
-    yield f"to download: {report.download_bytes / 1e9:.3f} GB; on disk at once: {report.peak_disk_bytes / 1e9:.3f} GB"
-    yield (
-        f"Hub requests: {report.api_calls} API calls (limit {report.api_limit} per 5 minutes), up to "
-        f"{report.file_requests} file requests (limit {report.file_limit}; the sweep waits when the Hub asks it to)"
-    )
-    yield (
-        f"results: contributions up to {report.contributions_bytes / 1e9:.3f} GB, predictions up to "
-        f"{report.predictions_bytes / 1e9:.3f} GB, before compression"
-    )
-    yield from (_fault_line(c) for c in report.checkpoints if c.flags or c.notes)
-    yield from report.notes
-    if report.hours is not None and report.timing is not None:
-        yield f"estimate: {report.hours:.2f} hours; {report.timing.line()}"
-
-
-def _model_line(model: ModelReport, checkpoints: list[CheckpointReport]) -> str:
-    formats = " and ".join(sorted({checkpoint.weights for checkpoint in checkpoints}))
-    return (
-        f"  {model.model}: {model.n_checkpoints} checkpoints ({formats}), {model.n_components} components, about "
-        f"{model.worker_bytes / 1e9:.1f} GB of memory per worker, plus {model.batch_bytes / 1e9:.2f} GB for a batch "
-        f"and {model.decomposition_bytes / 1e9:.2f} GB for its decomposition"
-    )
-
-
-def _fault_line(checkpoint: CheckpointReport) -> str:
-    flags = f" [{', '.join(checkpoint.flags)}]" if checkpoint.flags else ""
-    skipped = "" if checkpoint.runs or "quarantined" not in checkpoint.flags else "; skipped"
-    notes = "; ".join(checkpoint.notes) or "has the same weights as another step"
-    return f"  {checkpoint.model} {checkpoint.revision}{flags}: {notes}{skipped}"
-
-
-app = command(show_plan)
+app = command(show_plan, init="jobs.plan_init:app")
 
 if __name__ == "__main__":
     app()

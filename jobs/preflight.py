@@ -10,7 +10,7 @@ from dynamics.folder_checks import check_folder, read_json
 from dynamics.forward.memory import BYTES_OF, MAX_TOKENS_CPU, ModelShape, batch_bytes, decomposition_bytes
 from dynamics.hub.fetch import fetch_setup, is_cached
 from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN, FILE_LIMIT, FILE_LIMIT_WITH_TOKEN, REQUESTS_PER_FILE
-from dynamics.hub.names import settings
+from dynamics.hub.settings import settings
 from dynamics.results.store import ResultStore
 from jobs.fetching import check_its_tokenizer, check_setup
 from jobs.missing import find_missing, work_by_checkpoint

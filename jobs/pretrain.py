@@ -4,17 +4,18 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dynamics.command_line import command
 from dynamics.reference.manifest import LoggedLoss, Manifest
-from dynamics.reference.pretraining import OnStep, pretrain
 from dynamics.reference.recipe import Recipe, default_checkpoint_steps
+
+if TYPE_CHECKING:
+    from dynamics.reference.pretraining import OnStep
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -32,6 +33,8 @@ def main(
     try:
         recipe = make_recipe(steps, seed)
         use_threads(threads)
+        from dynamics.reference.pretraining import pretrain
+
         manifest = with_progress(recipe, console, lambda on_step: pretrain(recipe, out, on_step))
     except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
@@ -60,10 +63,12 @@ def use_threads(threads: int) -> None:
     """
     if threads < 1:
         raise ValueError(f"--threads is {threads}; give a whole number from 1 up")
+    import torch
+
     torch.set_num_threads(threads)
 
 
-def with_progress(recipe: Recipe, console: Console, run: Callable[[OnStep], Manifest]) -> Manifest:
+def with_progress(recipe: Recipe, console: Console, run: Callable[["OnStep"], Manifest]) -> Manifest:
     """Run with a bar in a terminal, and with a plain line every few seconds elsewhere."""
     if not console.is_terminal:
         return run(plain_lines(recipe.steps, console))
@@ -77,7 +82,7 @@ def with_progress(recipe: Recipe, console: Console, run: Callable[[OnStep], Mani
         )
 
 
-def plain_lines(steps: int, console: Console) -> OnStep:
+def plain_lines(steps: int, console: Console) -> "OnStep":
     """A reporter that prints the step, the losses and the time left, at most once in a few seconds."""
     started = last = time.monotonic()
     first = 0

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from dynamics.checkpoints import Checkpoint, find_checkpoints, random_init
 from dynamics.controls import (
     ABSTRACT_LABELS,
@@ -18,7 +16,6 @@ from dynamics.controls import (
 from dynamics.errors import PlanError
 from dynamics.hub.errata import QUARANTINED
 from dynamics.mechanisms.settings import Mechanism
-from dynamics.results.schema import PLANNED
 from dynamics.tasks import Task, Template
 from jobs.sweep_plan import ModelPlan, StepRange, SweepPlan, TaskPlan
 from jobs.work import WorkUnit
@@ -45,16 +42,6 @@ class ResolvedPlan:
         """The checkpoints that are left out."""
         running = set(self.running)
         return [checkpoint for checkpoint in self.checkpoints if checkpoint not in running]
-
-    def table(self) -> pa.Table:
-        """The units with their keys and the ids of their fits, baselines and mechanisms; schema `PLANNED`."""
-        of_all = [setting.fit_id for setting in (*self.plan.fits.all, *self.plan.baselines)]
-        measured = dict(self.mechanisms)
-        rows = [
-            {**unit.keys, "fit_ids": of_all + [mechanism.fit_id for mechanism in measured.get(unit, ())]}
-            for unit in self.units
-        ]
-        return pa.Table.from_pylist(rows, schema=PLANNED)
 
     @property
     def mechanisms(self) -> list[tuple[WorkUnit, tuple[Mechanism, ...]]]:

@@ -1,6 +1,7 @@
 """SweepPlan: the grid of a sweep as TOML, validated, with the meaning of every key."""
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,17 +10,19 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from dynamics.errors import PlanError, unknown
+from dynamics.hub.names import split_name
 from dynamics.mechanisms.settings import ABLATION, Mechanism
 from dynamics.methods.baselines import CHECKPOINT, PROMPT_SELECTION, STANDARD, PromptingBaseline, encoder_hash
 from dynamics.methods.descent import FitSettings
 from dynamics.methods.fits import Fit, heldout_fits
 from dynamics.methods.label_free import LABEL_FREE
 from dynamics.methods.variants import VARIANTS
-from dynamics.results.places import expand_home
+from dynamics.paths import expand_home
 from dynamics.tasks import Task, Template, fingerprint, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
-from dynamics.tokenizer_sources import split_name
+from jobs.overrides import overridden
+from jobs.shipped_plans import plan_path
 
 
 def _variant(name: str) -> str:
@@ -301,10 +304,18 @@ class SweepPlan(_Strict):
     revisions: dict[str, str] = {}
     """Dataset repository -> the commit to read it at."""
     define: tuple[CustomTask, ...] = ()
+    log: Literal["wandb", "mlflow"] | None = None
+    """Where a sweep logs its progress and curves too, beside its own results."""
     _folder: Path = PrivateAttr(Path())
     """The plan's folder: paths in it are relative to it. Set by `read_plan`."""
+    _text: str = PrivateAttr("")
     _rows: dict[str, RowsSummary] = PrivateAttr(default_factory=dict)
     """Of the tasks whose rows were read, by name."""
+
+    @property
+    def text(self) -> str:
+        """The TOML it was read from, with what the command line overrides."""
+        return self._text
 
     @cached_property
     def task_by_name(self) -> dict[str, Task]:
@@ -393,23 +404,31 @@ def _encoder_variant(folder: Path) -> tuple[str, str]:
     return f"{folder.name}-{content_hash[:8]}", content_hash
 
 
-def read_plan(path: Path) -> SweepPlan:
+def read_plan(path: Path, overrides: Sequence[str] = ()) -> SweepPlan:
     """Read and validate a plan.
 
+    Args:
+        path: its file, or the name of a shipped plan.
+        overrides: `KEY=VALUE` each, in place of the file's values; see `jobs.overrides`.
+
     Raises:
-        PlanError: no such file, not TOML, a key or value that is not allowed, or a model's folder that is not in the
-            plan's folder but in the working directory.
+        PlanError: no such file, not TOML, a key or value that is not allowed, an unknown template, or a model's folder
+            that is not in the plan's folder but in the working directory.
     """
-    if not path.is_file():
-        shipped = sorted(plan.name for plan in Path(__file__).with_name("plans").glob("*.toml"))
-        listed = unknown("plan", path.name, shipped, shown=len(shipped))
-        raise PlanError(f"{listed} (in jobs/plans), or the path of your own TOML file")
+    file = plan_path(path)
+    name = " --set ".join([f"{file} with" if overrides else str(file), *overrides])
     try:
-        plan = parse_plan(path.read_text(encoding="utf-8"), str(path))
+        text = overridden(file.read_text(encoding="utf-8"), overrides)
     except UnicodeDecodeError as error:
-        raise PlanError(f"{path} is not valid TOML: {error}; save it as UTF-8") from error
-    plan = plan.model_copy(update={"models": tuple(_placed(path.parent, model) for model in plan.models)})
-    plan._folder = path.parent
+        raise PlanError(f"{file} is not valid TOML: {error}; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{file} is not valid TOML: {error}") from error
+    plan = parse_plan(text, name)
+    plan = plan.model_copy(update={"models": tuple(_placed(file.parent, model) for model in plan.models)})
+    plan._folder, plan._text = file.parent, text
+    for entry in plan.tasks:
+        for template in () if entry.templates == "all" else entry.templates:
+            plan.task_by_name[entry.name].template(template)
     return plan
 
 

@@ -2,16 +2,15 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dynamics.command_line import command, user_errors_exit_2
 from dynamics.errors import StoreError
-from dynamics.results.audit.folder import audit_results, repair
-from dynamics.results.audit.problems import Audit
-from dynamics.results.store import open_unmarked
-from jobs.active_sweeps import active_sweeps
+
+if TYPE_CHECKING:
+    from dynamics.results.audit.problems import Audit
 
 SHOWN = 20
 
@@ -27,6 +26,10 @@ def verify(
     Exit code 0: everything is valid; 1: problems, each with its remedy; 2: there are no results to read.
     """
     with user_errors_exit_2():
+        from dynamics.results.audit.folder import audit_results, repair
+        from dynamics.results.store import open_unmarked
+        from jobs.active_sweeps import active_sweeps
+
         store = open_unmarked(out)
         if with_repair and store.compacted:
             raise StoreError(f"{out} is a compacted copy; repair the original and compact it again")
@@ -46,7 +49,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def lines(report: Audit, out: str, deleted: list[str]) -> list[str]:
+def lines(report: "Audit", out: str, deleted: list[str]) -> list[str]:
     """An audit as text."""
     text = [f"{out}: {report.units} finished units in {report.files} files, {report.bytes / 1e6:.1f} MB"]
     text += [f"note: {r.count} {r.kind}: {r.what}; the first: {r.where}" for r in report.remarks]

@@ -41,7 +41,7 @@ NOT_REGISTERED = {
     "analysis": {"curve_tables"},
     "figures": {"agreement", "captions", "layout", "report", "saving", "spec", "style", "training_axis"},
     "families": {"anatomy", "rotary"},
-    "tasks": {"custom", "files", "groups", "reference", "rows", "sources"},
+    "tasks": {"custom", "files", "groups", "reference", "rows", "sources", "split_files"},
 }  # fmt: skip
 
 

@@ -11,8 +11,9 @@ from huggingface_hub.utils import build_hf_headers
 
 from dynamics.atomic_write import write_atomically
 from dynamics.errors import CheckpointError
-from dynamics.hub.names import HubSettings, redact
+from dynamics.hub.names import redact
 from dynamics.hub.retries import TRANSIENT_STATUS, BadAnswer, with_retries
+from dynamics.hub.settings import HubSettings
 from dynamics.hub.waiting import watch_rate
 
 STATE_FOLDER = ".pythia-emergence"

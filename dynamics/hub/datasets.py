@@ -17,8 +17,8 @@ from dynamics.errors import CheckpointError, Unreachable, unknown
 from dynamics.hub.cache import blob_behind, repo_folder
 from dynamics.hub.fetch import Contradiction, changed_entry, differs, fetch_file
 from dynamics.hub.listing import Commit, HubFile, list_files, list_refs
-from dynamics.hub.names import HubSettings, settings
 from dynamics.hub.retries import with_retries
+from dynamics.hub.settings import HubSettings, settings
 
 CONVERTED = "refs/convert/parquet"
 """The branch to which the Hub converts a dataset; its files are `<configuration>/<split>/0000.parquet`."""

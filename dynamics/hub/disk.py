@@ -23,7 +23,7 @@ from dynamics.hub.ledger import (
     total_bytes,
 )
 from dynamics.hub.listing import HubRevision
-from dynamics.hub.names import settings
+from dynamics.hub.settings import settings
 from dynamics.hub.waiting import LEAST_RATE, Wait, reported
 
 MARGIN_BYTES = 64 * 2**20

@@ -11,19 +11,19 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from huggingface_hub import HfFileMetadata, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from huggingface_hub.utils import disable_progress_bars
 
+from dynamics.checkpoint_files import git_blob_id
 from dynamics.errors import CheckpointError
 from dynamics.hub import xet
 from dynamics.hub.api import configure_client, not_the_hub
 from dynamics.hub.cache import blob_behind, blob_path, discard, leads_inside, remove, repo_folder, snapshot_folder
 from dynamics.hub.listing import Commit, HubFile, HubRevision, list_again
-from dynamics.hub.names import HubSettings, settings
 from dynamics.hub.retries import BadAnswer, first_line, with_retries
+from dynamics.hub.settings import HubSettings, settings
 from dynamics.hub.waiting import LEAST_RATE, least_rate
 
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]*(/[A-Za-z0-9_][A-Za-z0-9._=+-]*)*")
@@ -133,14 +133,6 @@ def differs(path: Path, file: HubFile) -> str | None:
         else:
             actual, listed = git_blob_id(content, size), file.oid
     return None if actual == listed else f"hash {actual}, the listing says {listed}"
-
-
-def git_blob_id(content: BinaryIO, size: int) -> str:
-    """Git's id of a file's content."""
-    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    while chunk := content.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _verified(commit: Commit, file: HubFile, hub: HubSettings) -> Path:

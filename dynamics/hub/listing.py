@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from dynamics.errors import CheckpointError
 from dynamics.hub.api import checked_entries, drop, get_json, get_pages, keep, kept, repo_url
-from dynamics.hub.names import checked_repo, checked_revision, checked_sha, checked_sha256, settings
+from dynamics.hub.names import checked_repo, checked_revision, checked_sha, checked_sha256
+from dynamics.hub.settings import settings
 
 Kind = Literal["model", "dataset"]
 API_LIMIT, API_LIMIT_WITH_TOKEN = 500, 1000

@@ -1,11 +1,6 @@
-"""Names that are safe in paths and URLs, and the settings of the Hub client."""
+"""Names that are safe in paths and URLs, and texts without access tokens."""
 
-import os
 import re
-from dataclasses import dataclass, field
-from pathlib import Path
-
-from huggingface_hub import constants, get_token
 
 from dynamics.errors import CheckpointError
 
@@ -15,31 +10,6 @@ _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SHA = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{3,}")
-_TRUE = {"1", "ON", "YES", "TRUE"}
-
-
-@dataclass(frozen=True)
-class HubSettings:
-    """Settings of the Hub client: HF_ENDPOINT, HF_HUB_CACHE, HF_HUB_OFFLINE, and HF_TOKEN or HF_TOKEN_PATH."""
-
-    endpoint: str
-    cache: Path
-    offline: bool
-    token: str | None = field(repr=False)
-
-
-def settings() -> HubSettings:
-    """The current settings; huggingface_hub itself reads the environment only once, when it is imported."""
-    environment = os.environ
-    home = environment.get("HF_HOME")
-    cache = environment.get("HF_HUB_CACHE") or (f"{home}/hub" if home else constants.HF_HUB_CACHE)
-    offline = environment.get("HF_HUB_OFFLINE")
-    return HubSettings(
-        endpoint=(environment.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/"),
-        cache=Path(os.path.expandvars(cache)).expanduser().absolute(),
-        offline=constants.is_offline_mode() if offline is None else offline.upper() in _TRUE,
-        token=_token(),
-    )
 
 
 def checked_repo(name: str) -> str:
@@ -93,12 +63,11 @@ def redact(text: str) -> str:
     return _TOKEN.sub("hf_***", text)
 
 
-def _token() -> str | None:
-    """The token in HF_TOKEN, else in the file that HF_TOKEN_PATH names, else the one huggingface_hub has stored."""
-    if token := os.environ.get("HF_TOKEN", "").strip():
-        return token
-    named = os.environ.get("HF_TOKEN_PATH")
-    if named is None:
-        return get_token()
-    path = Path(os.path.expandvars(named)).expanduser()
-    return path.read_text().strip() or None if path.is_file() else None
+def split_name(text: str) -> tuple[str, str]:
+    """Repository and revision of `owner/name@revision`.
+
+    Raises:
+        CheckpointError: it is something else.
+    """
+    repo, _, revision = text.partition("@")
+    return checked_repo(repo), checked_revision(revision)

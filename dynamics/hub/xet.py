@@ -19,7 +19,8 @@ from huggingface_hub.utils._xet import abort_xet_session
 from dynamics.atomic_write import write_atomically
 from dynamics.hub import waiting
 from dynamics.hub.api import STATE_FOLDER
-from dynamics.hub.names import HubSettings, redact, settings
+from dynamics.hub.names import redact
+from dynamics.hub.settings import HubSettings, settings
 
 TIMEOUT = 10.0
 DISABLED_SECONDS = 3600.0

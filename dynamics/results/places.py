@@ -25,6 +25,7 @@ from pyarrow import fs
 
 from dynamics.atomic_write import write_atomically
 from dynamics.errors import StoreError, unknown
+from dynamics.paths import expand_home
 from dynamics.results.object_stores import CREDENTIALS, ObjectPath, explanation, filesystem, scan_options
 
 Place = Path | ObjectPath
@@ -60,11 +61,6 @@ def place(text: Place | str) -> Place:
     if slashes != "//" or not bucket or ".." in key.split("/"):
         raise StoreError(f"{text} does not name a bucket and key; write {scheme}://BUCKET/FOLDER")
     return ObjectPath(scheme, PurePosixPath(rest))
-
-
-def expand_home(path: Path) -> Path:
-    """The path with a leading `~` expanded to the user's home; shells do so in arguments only, and not after `=`."""
-    return path.expanduser() if path.parts[:1] == ("~",) else path
 
 
 def put(where: Place, data: bytes | pa.Buffer) -> None:

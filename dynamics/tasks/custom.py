@@ -9,7 +9,6 @@ from string import Formatter
 
 from dynamics.errors import PlanError, unknown
 from dynamics.tasks import TASKS, Row, Task, TaskRows, Template
-from dynamics.tasks.files import read_tables
 from dynamics.tasks.groups import halved, separated
 from dynamics.tasks.rows import Columns, SplitRows, table_rows
 
@@ -87,6 +86,8 @@ class CustomRows:
         return replace(rows, source=source, notes=notes + rows.notes)
 
     def _read(self, split: str, path: Path) -> SplitRows:
+        from dynamics.tasks.files import read_tables  # here, since plans are checked without reading rows
+
         definition = self.definition
         groups = (definition.group,) if definition.group else ()
         columns = Columns(definition.columns, definition.label_column, definition.labels, groups=groups)

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from dynamics.errors import PlanError
 from dynamics.tasks import Row, TaskRows
@@ -90,6 +88,10 @@ def separated(
 
 def _groups(rows: Sequence[Row], texts: Texts) -> list[int]:
     """The number of each row's group: rows that have a text or a link in common, directly or through others."""
+    # here, since plans are checked without grouping rows, and importing it takes as long as the check
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     number: dict[object, int] = {}
     pairs = [(i, number.setdefault(key, len(number))) for i, row in enumerate(rows) for key in _keys(row, texts)]
     row_of, key_of = np.array(pairs, np.int64).reshape(-1, 2).T

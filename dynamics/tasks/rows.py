@@ -4,13 +4,15 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
 from dynamics.errors import PlanError, unknown
 from dynamics.tasks import Row
+
+if TYPE_CHECKING:  # plans name columns, and are checked before a table is read
+    import polars as pl
 
 SPLIT_SEED = 2406
 """Seed of halving a single split and of sampling a very long one."""
@@ -53,7 +55,7 @@ class SplitRows:
     notes: tuple[str, ...] = ()
 
 
-def table_rows(table: pl.DataFrame, columns: Columns, *, prefix: str, where: str) -> tuple[Row, ...]:
+def table_rows(table: "pl.DataFrame", columns: Columns, *, prefix: str, where: str) -> tuple[Row, ...]:
     """The rows of a table, in order, without those that have an empty text.
 
     A table longer than `MAX_ROWS` is sampled (seeded). Ids number the rows of the table itself, so they do not depend
@@ -84,7 +86,7 @@ def table_rows(table: pl.DataFrame, columns: Columns, *, prefix: str, where: str
     return tuple(rows)
 
 
-def _sample(table: pl.DataFrame) -> Iterable[tuple[int, Record]]:
+def _sample(table: "pl.DataFrame") -> Iterable[tuple[int, Record]]:
     """The records of a table with their row numbers, at most `MAX_ROWS`."""
     numbers = np.arange(table.height)
     if table.height > MAX_ROWS:

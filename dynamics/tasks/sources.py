@@ -12,9 +12,9 @@ from pathlib import Path
 
 from dynamics.errors import PlanError
 from dynamics.tasks import Task, TaskRows, Template
-from dynamics.tasks.files import SplitFiles, hub_files, local_files, read_tables
 from dynamics.tasks.groups import halved, separated
 from dynamics.tasks.rows import Columns, SplitRows, table_rows
+from dynamics.tasks.split_files import SplitFiles, hub_files, local_files
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ class SourceRows:
         files = self._find(split, folder) if folder else self._from_hub(split)
         if files is None:
             raise PlanError(self._missing(split, folder))
+        from dynamics.tasks.files import read_tables  # here, since plans name tasks whose rows nobody reads
+
         table, notes = read_tables(files.paths)
         published = self.source.files[split].n_rows
         if files.others and published != table.height:

@@ -11,10 +11,11 @@ from huggingface_hub import hf_hub_download
 from dynamics.errors import CheckpointError, PlanError
 from dynamics.hub.cache import discard
 from dynamics.hub.datasets import CONVERTED, TABLE_SUFFIXES, fetch_dataset_split, split_names
-from dynamics.hub.names import settings
-from dynamics.tasks.files import READERS, hub_files, read_tables
+from dynamics.hub.settings import settings
+from dynamics.tasks.files import READERS, read_tables
 from dynamics.tasks.rows import Columns
 from dynamics.tasks.sources import File, Source, SourceRows
+from dynamics.tasks.split_files import hub_files
 from tests.hub_server import FakeHub, Fault, xet_hash
 
 REPO, PATH, SMALL = "owner/rows", "data/train.parquet", "data/train.json"

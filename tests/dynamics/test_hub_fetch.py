@@ -13,7 +13,7 @@ from dynamics.errors import CheckpointError, Unreachable
 from dynamics.hub import retries
 from dynamics.hub.fetch import fetch_revision
 from dynamics.hub.listing import HubRevision
-from dynamics.hub.names import settings
+from dynamics.hub.settings import settings
 from dynamics.loading import load_model, load_tokenizer
 from tests import hub_models as models
 from tests.hub_server import FakeHub, Fault

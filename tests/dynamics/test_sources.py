@@ -367,7 +367,7 @@ def test_from_the_hub_the_commit_is_recorded(tmp_path: Path, monkeypatch: pytest
         asked.append((repo, path, revision))
         return SplitOnHub((write(tmp_path / path, OTHER if "train" in path else TABLE),), (path,), revision, COMMIT)
 
-    monkeypatch.setattr(task_files, "fetch_dataset_split", fetch)
+    monkeypatch.setattr("dynamics.hub.datasets.fetch_dataset_split", fetch)
     rows = SST2()
     assert asked[1] == ("stanfordnlp/sst2", "data/train-00000-of-00001.parquet", "main")
     assert f"stanfordnlp/sst2@main ({COMMIT}) data/train-00000-of-00001.parquet: 8 of 8 rows" in rows.source
@@ -388,7 +388,7 @@ def test_a_plan_can_pin_a_commit_for_a_transfer_task_and_its_lender(
         table = TABLE.with_columns(text=path + pl.col("sentence"), sentence=path + pl.col("sentence"))
         return SplitOnHub((write(tmp_path / path, table),), (path,), revision, COMMIT)
 
-    monkeypatch.setattr(task_files, "fetch_dataset_split", fetch)
+    monkeypatch.setattr("dynamics.hub.datasets.fetch_dataset_split", fetch)
     yelp = pinned(get_task("yelp"), {"stanfordnlp/sst2": COMMIT, "google/boolq": "other"})
     rows = yelp.load(None)
     assert asked == {"stanfordnlp/sst2": COMMIT, "fancyzhx/yelp_polarity": "main"}
@@ -422,7 +422,7 @@ def test_offline_is_one_clear_line_and_no_traceback(tmp_path: Path) -> None:
 
 
 def test_what_is_not_on_the_hub_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(task_files, "fetch_dataset_split", lambda *_: pytest.fail("asked the Hub"))
+    monkeypatch.setattr("dynamics.hub.datasets.fetch_dataset_split", lambda *_: pytest.fail("asked the Hub"))
     for folder in (None, tmp_path):
         with pytest.raises(PlanError, match=r"MedNLI is credentialed: sign its data use agreement at physionet.org"):
             get_task("mednli").load(folder)

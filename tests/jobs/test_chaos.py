@@ -99,7 +99,7 @@ def test_a_driver_killed_ten_times(seed: int, plan: Path, undisturbed: Path, tmp
     """Each time after some more files were written; between kills everything on disk is readable."""
     rng, out, kills = random.Random(seed), tmp_path / "out", 0
     fresh = multiprocessing.get_context("forkserver")
-    fresh.set_forkserver_preload(["jobs.sweep"])
+    fresh.set_forkserver_preload(["jobs.running"])
     while kills < 10:
         before = n_files(out)
         enough = before + rng.randint(1, 9)

@@ -122,7 +122,7 @@ def test_random_weights_of_a_worker_with_other_versions_fail(
     def on_the_worker(*_: object) -> None:
         monkeypatch.setattr("dynamics.checkpoints.version", lambda _: "0")
 
-    monkeypatch.setattr("jobs.sweep.check_device", on_the_worker)
+    monkeypatch.setattr("jobs.running.check_device", on_the_worker)
     plan = write_plan(tmp_path / "a.toml", suite_folder, tasks=ONE_PROMPT, **{**BOTH, "control_seeds": 1})
     done = run(plan, tmp_path / "out")
     assert done.exit_code == 1

@@ -15,8 +15,8 @@ from dynamics.prompts import build_prompts
 from dynamics.reference.tokenizer import build_tokenizer
 from dynamics.results.store import open_store, parts
 from dynamics.tasks.custom import CustomRows
-from jobs.derive import rescore
 from jobs.plan import app as plan_app
+from jobs.rescoring import rescore
 from jobs.run_checkpoint import run_checkpoint
 from jobs.sweep import app as sweep_app
 from jobs.sweep_plan import SweepPlan, parse_plan, read_plan

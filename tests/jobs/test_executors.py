@@ -192,7 +192,7 @@ def test_an_interrupt_leaves_what_is_done_and_nobody_at_work(
             note(outcome)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("jobs.sweep.counting", interrupted)
+    monkeypatch.setattr("jobs.running.counting", interrupted)
     call = [
         str(write_plan(tmp_path / "plan.toml", suite_folder)),
         "--out",

@@ -20,8 +20,9 @@ from dynamics.results.schema import PLANNED
 from dynamics.results.store import ResultStore, open_store, write_failures, write_units
 from dynamics.results.tables import table
 from jobs.active_sweeps import registered
-from jobs.status import app, status
+from jobs.status import app
 from jobs.sweep_plan import read_plan
+from jobs.unit_states import status
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -168,5 +169,5 @@ def test_the_record_holds_every_unit_and_what_is_asked_of_it(results: Path) -> N
 
 
 def test_status_needs_no_torch() -> None:
-    code = "import sys, jobs.status; sys.exit(' '.join({'torch', 'ray'} & set(sys.modules)) or 0)"
+    code = "import sys, jobs.unit_states; sys.exit(' '.join({'torch', 'ray'} & set(sys.modules)) or 0)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
