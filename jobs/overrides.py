@@ -4,6 +4,7 @@ import json
 import tomllib
 from collections.abc import MutableMapping, MutableSequence, Sequence
 from itertools import pairwise
+from operator import setitem
 from typing import Any
 
 from dynamics.errors import PlanError
@@ -109,4 +110,4 @@ def _put(where: Any, place: str | int, value: Any) -> None:
     if isinstance(where, MutableSequence) and place == len(where):
         where.append(value)
     else:
-        where[place] = value
+        setitem(where, place, value)

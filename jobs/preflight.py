@@ -12,6 +12,7 @@ from dynamics.hub.fetch import fetch_setup, is_cached
 from dynamics.hub.listing import API_LIMIT, API_LIMIT_WITH_TOKEN, FILE_LIMIT, FILE_LIMIT_WITH_TOKEN, REQUESTS_PER_FILE
 from dynamics.hub.settings import settings
 from dynamics.results.store import ResultStore
+from dynamics.tracking import check_installed
 from jobs.fetching import check_its_tokenizer, check_setup
 from jobs.missing import find_missing, work_by_checkpoint
 from jobs.placement import check_disk_budget, weight_bytes
@@ -117,6 +118,7 @@ def preflight(
         PlanError, CheckpointError: the plan cannot run as it is.
     """
     plan = resolved.plan
+    check_installed(plan.log)
     missing = find_missing(resolved, store)
     works = work_by_checkpoint(plan, missing, run="preflight")
     check_files([work.checkpoint for work in works])

@@ -1,6 +1,7 @@
 """Run the units that results lack: start the executor and collect how each unit ended."""
 
 import uuid
+from collections.abc import Collection
 from contextlib import closing
 from typing import Literal
 
@@ -16,16 +17,20 @@ from jobs.outcomes import Outcome
 from jobs.placement import check_disk_budget, largest_first
 from jobs.preflight import check_device
 from jobs.run_checkpoint import run_checkpoint
+from jobs.run_log import LogOutcomes, logged, logging
 from jobs.sweep_plan import SweepPlan
 from jobs.work import CheckpointWork
 
 Executor = Literal["ray", "inline"]
 
 
-def run(plan: SweepPlan, missing: MissingWork, store: ResultStore, executor: Executor) -> list[Outcome]:
+def run(
+    plan: SweepPlan, missing: MissingWork, store: ResultStore, executor: Executor, done: Collection[str] = ()
+) -> list[Outcome]:
     """Run what is missing; the outcomes of its units, until too many failed.
 
-    After an interrupt or a kill, the same command resumes.
+    After an interrupt or a kill, the same command resumes. `done` has the ids of the plan's units that are not missing,
+    for the plan's tracker.
 
     Raises:
         PlanError: the cluster or a disk cannot provide what the plan requests.
@@ -38,11 +43,12 @@ def run(plan: SweepPlan, missing: MissingWork, store: ResultStore, executor: Exe
     check_disk_budget(plan.hub, [work.checkpoint for work in works])
     delete_stale(store)
     progress.warn_of_active_sweeps(active_sweeps(store))
-    return _collect(plan, works, store, executor, run_id)
+    with logged(plan, store, done) as log:
+        return _collect(plan, works, store, executor, run_id, log)
 
 
 def _collect(
-    plan: SweepPlan, works: list[CheckpointWork], store: ResultStore, executor: Executor, run_id: str
+    plan: SweepPlan, works: list[CheckpointWork], store: ResultStore, executor: Executor, run_id: str, log: LogOutcomes
 ) -> list[Outcome]:
     """Start the executor and collect the last outcome of every unit, while this sweep is registered as active."""
     start = run_inline if executor == "inline" else run_ray
@@ -51,7 +57,7 @@ def _collect(
     last: list[Outcome] = []
     try:
         with closing(results), registered(store, run_id, plan.name, n_units) as count:
-            outcomes = counting(progress.with_progress(results, works), count)
+            outcomes = counting(progress.with_progress(logging(results, log), works), count)
             for outcome in until_too_many_failures(outcomes, plan.limits):
                 last += [outcome] if outcome.status != "retried" else []
     except TooManyFailures as reason:

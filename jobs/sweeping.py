@@ -5,6 +5,7 @@ from typing import Literal
 from dynamics.results.metadata import save_plan
 from dynamics.results.places import place
 from dynamics.results.store import open_store
+from dynamics.tracking import check_installed
 from jobs import progress
 from jobs.missing import find_missing
 from jobs.outcomes import Outcome
@@ -20,9 +21,10 @@ def run_sweep(resolved: ResolvedPlan, out: str, executor: Executor) -> list[Outc
     """Run what a results folder lacks of a plan, saying how it goes; the outcomes of the units that ran.
 
     Raises:
-        PlanError: the cluster or a disk cannot provide what the plan requests.
+        PlanError: the cluster or a disk cannot provide what the plan requests, or its tracker is not installed.
         StoreError: the results are of another plan, or cannot be written.
     """
+    check_installed(resolved.plan.log)
     progress.say_quarantined(resolved)
     progress.say_notes(resolved)
     root = place(out)
@@ -36,7 +38,8 @@ def run_sweep(resolved: ResolvedPlan, out: str, executor: Executor) -> list[Outc
     if missing.units or missing.baselines or missing.mechanisms:
         from jobs.running import run  # here, since torch takes seconds to import, which a finished sweep need not wait
 
-        outcomes = run(resolved.plan, missing, store, executor)
+        done = {unit.unit_id for unit in resolved.units} - {unit.unit_id for unit in missing.units}
+        outcomes = run(resolved.plan, missing, store, executor, done)
     progress.say_fits(add_missing_fits(store, resolved.plan, _cells(resolved)))
     progress.say_results(resolved, missing, outcomes, out)
     return outcomes
