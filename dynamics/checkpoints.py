@@ -123,11 +123,8 @@ def find_checkpoints(
         )
         return _flag_changes(model, [_remote(hub_step, tokens_per_step, named) for hub_step in hub_steps])
     root = suite.checkpoints_dir() if folder is None else folder
-    if folder is None and model != suite.MODEL_ID:
-        raise CheckpointError(
-            f"model {model!r} has no folder in the plan; only {suite.MODEL_ID!r} is embedded, and a model on the Hub "
-            'is named owner/name. Add folder = "/path/to/checkpoints" to the model'
-        )
+    if folder is None:
+        suite.check_embedded(model)
     root, available = steps_in(model, root, steps, pattern)
     whole = steps in (None, "all", ITSELF)
     strict = missing == "refuse"

@@ -5,6 +5,7 @@ it is kept is decided by the tracker's own environment variables (WANDB_MODE, ML
 environment, the command or the code is sent.
 """
 
+import logging
 import os
 import re
 import time
@@ -98,6 +99,7 @@ def _wandb(name: str, run_id: str) -> Run:
 def _mlflow(name: str, run_id: str) -> Run:
     for variable, value in (("MLFLOW_HTTP_REQUEST_TIMEOUT", _TIMEOUT_SECONDS), ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", 2)):
         os.environ.setdefault(variable, str(value))  # its own are minutes, for which the sweep would wait at its end
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it reports the tables of its database
     from mlflow.entities import Metric, RunStatus
     from mlflow.tracking import MlflowClient
 

@@ -24,8 +24,9 @@ def plan_path(path: Path) -> Path:
     name = path.name.removesuffix(".toml")
     if name in names and path.name == str(path):
         return FOLDER / f"{name}.toml"
-    what = f"{path} is a folder, not a plan" if path.is_dir() else unknown("plan", str(path), names, shown=len(names))
+    if path.is_dir():
+        raise PlanError(f"{path} is a folder; give a plan: a TOML file, or a name from {', '.join(names)}")
     raise PlanError(
-        f"{what}{'. Give' if path.is_dir() else ', or'} the path of your own TOML file, which "
-        "`pythia-emergence plan init` writes"
+        f"there is no file {path}, and {unknown('plan', name, names, shown=len(names))}, or the path of your own TOML "
+        "file, which `pythia-emergence plan init` writes"
     )

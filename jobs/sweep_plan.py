@@ -18,6 +18,7 @@ from dynamics.methods.fits import Fit, heldout_fits
 from dynamics.methods.label_free import LABEL_FREE
 from dynamics.methods.variants import VARIANTS
 from dynamics.paths import expand_home
+from dynamics.reference import suite
 from dynamics.tasks import Task, Template, fingerprint, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
@@ -414,6 +415,7 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> SweepPlan:
     Raises:
         PlanError: no such file, not TOML, a key or value that is not allowed, an unknown template, or a model's folder
             that is not in the plan's folder but in the working directory.
+        CheckpointError: a model without a folder that is neither embedded nor named as on the Hub.
     """
     file = plan_path(path)
     name = " --set ".join([f"{file} with" if overrides else str(file), *overrides])
@@ -426,6 +428,9 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> SweepPlan:
     plan = parse_plan(text, name)
     plan = plan.model_copy(update={"models": tuple(_placed(file.parent, model) for model in plan.models)})
     plan._folder, plan._text = file.parent, text
+    for model in plan.models:
+        if model.folder is None and "/" not in model.id:
+            suite.check_embedded(model.id)
     for entry in plan.tasks:
         for template in () if entry.templates == "all" else entry.templates:
             plan.task_by_name[entry.name].template(template)
@@ -470,8 +475,9 @@ def _from_plan(folder: Path, path: Path | None, key: str) -> Path | None:
 
 
 def _first_problem(error: ValidationError) -> str:
-    """The first validation error as one line, with the nearest allowed key for an unknown one."""
-    first = error.errors()[0]
+    """The first validation error as one line; first an unknown key, with the nearest allowed one: it may be a typo."""
+    problems = error.errors()
+    first = next((p for p in problems if p["type"] == "extra_forbidden" and len(p["loc"]) <= 3), problems[0])
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden" and where.count(".") < 3:
         return unknown("key", first["loc"][-1], _allowed_keys(first["loc"][:-1])) + f" (at {where})"

@@ -15,7 +15,6 @@ import pytest
 from dynamics.errors import PlanError
 from dynamics.hub.datasets import SplitOnHub
 from dynamics.partition import select_rows
-from dynamics.tasks import files as task_files
 from dynamics.tasks import get_task
 from dynamics.tasks import rows as task_rows
 from dynamics.tasks.files import READERS, read_table, read_tables
@@ -372,7 +371,6 @@ def test_from_the_hub_the_commit_is_recorded(tmp_path: Path, monkeypatch: pytest
     assert asked[1] == ("stanfordnlp/sst2", "data/train-00000-of-00001.parquet", "main")
     assert f"stanfordnlp/sst2@main ({COMMIT}) data/train-00000-of-00001.parquet: 8 of 8 rows" in rows.source
     wic = get_task("wic")
-    monkeypatch.setattr(task_files, "read_tables", lambda _: TABLE)
     with pytest.raises(PlanError, match=r"unknown column of .*wic/validation/0000.parquet"):
         wic.load(None)
     assert asked[-1][-1] == "refs/convert/parquet"

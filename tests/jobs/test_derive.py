@@ -18,8 +18,9 @@ from dynamics.methods.fits import FIT_METHODS, SELECTION_METHODS
 from dynamics.results import checksums
 from dynamics.results.contributions import read_unit_arrays
 from dynamics.results.store import open_store, parts
-from jobs import derive
+from jobs.derive import app as derive_app
 from jobs.plan import app as plan_app
+from jobs.rescoring import add_fits
 from jobs.status import app as status_app
 from jobs.sweep import app as sweep_app
 from jobs.sweep_plan import SweepPlan
@@ -117,7 +118,7 @@ def test_derive_writes_the_same_rows_again_from_contributions(swept: Path) -> No
     }
     for path in (swept / "component_scores").rglob("*.parquet"):
         path.write_bytes(b"lost")
-    done = CliRunner().invoke(derive.app, [str(swept)])
+    done = CliRunner().invoke(derive_app, [str(swept)])
     assert done.exit_code == 0, done.output
     assert "2 parts scored again, 0 fits added" in done.output
     for name, before in tables.items():
@@ -130,7 +131,7 @@ def test_fits_made_in_memory_are_those_of_stored_contributions(swept: Path) -> N
     for path in files:
         path.unlink()
     assert fitted(swept).is_empty()
-    done = CliRunner().invoke(derive.app, [str(swept)])
+    done = CliRunner().invoke(derive_app, [str(swept)])
     assert "2 parts scored again, 8 fits added" in done.output
     assert all(path.exists() for path in files)
     assert fitted(swept).equals(before)
@@ -145,7 +146,7 @@ def test_fits_that_another_sweep_wrote_meanwhile_are_not_written_again(swept: Pa
     )
     arrays = read_unit_arrays(store, part)
     n_new = sum(fit.n_labelled == 12 for fit in plan.fits.all)
-    assert derive.add_fits(store, part, plan.fits.all, arrays) == n_new * len(arrays)
+    assert add_fits(store, part, plan.fits.all, arrays) == n_new * len(arrays)
     assert not fitted(swept).select("unit_id", "method", "fit_id").is_duplicated().any()
 
 
@@ -181,7 +182,7 @@ def test_results_of_an_earlier_release_get_what_it_did_not_compute(swept: Path) 
             rows = rows.filter(pc.is_in(rows["method"], pa.array(EARLIER)))
         path.write_bytes(checksums.encode(rows.drop_columns(later), path.relative_to(swept).parts[0]))
     assert analysis.load(swept, "component_scores").collect()["auc"].is_null().all()
-    assert CliRunner().invoke(derive.app, [str(swept)]).exit_code == 0
+    assert CliRunner().invoke(derive_app, [str(swept)]).exit_code == 0
     for table in tables:
         assert_frame_equal(analysis.load(swept, table).sort(pl.all()).collect(), now[table])
     assert CliRunner().invoke(verify_app, [str(swept)]).exit_code == 0
@@ -201,7 +202,7 @@ def test_the_answers_of_a_fit_earn_its_accuracy(swept: Path) -> None:
 
 
 def test_derive_of_no_results_is_refused(tmp_path: Path) -> None:
-    refused = CliRunner().invoke(derive.app, [str(tmp_path)])
+    refused = CliRunner().invoke(derive_app, [str(tmp_path)])
     assert refused.exit_code == 2
     assert "holds no results" in refused.output
 
@@ -224,7 +225,7 @@ def test_another_fit_under_a_stored_name_is_refused(swept: Path, tmp_path: Path,
     for app, arguments in (
         (sweep_app, [str(plan), "--out", str(swept), "--executor", "inline"]),
         (plan_app, [str(plan), "--out", str(swept)]),
-        (derive.app, [str(swept), "--plan", str(plan)]),
+        (derive_app, [str(swept), "--plan", str(plan)]),
     ):
         refused = CliRunner().invoke(app, arguments)
         assert refused.exit_code == 2, refused.output
@@ -241,7 +242,7 @@ def test_derive_refuses_plans_that_give_one_name_to_two_fits(swept: Path) -> Non
     for l1 in (0.1, 0.5):
         text = plan.read_text() + f'\n[[fits.define]]\nname = "mine"\nl1 = {l1}\n'
         plan.with_name(f"tiny-{short_hash(text)}.toml").write_text(text)
-    refused = CliRunner().invoke(derive.app, [str(swept)])
+    refused = CliRunner().invoke(derive_app, [str(swept)])
     assert refused.exit_code == 2
     assert "comp_rw 'mine' at K = 8 with other settings" in refused.output
 
@@ -250,7 +251,7 @@ def test_results_with_ids_of_another_version_are_not_added_to(swept: Path, tmp_p
     """Their units and fits would look as if they were missing, and all would be there twice."""
     (swept / "store.json").write_text('{"schema_version": 1}')
     plan = plan_with(tmp_path, suite_folder, fits={"n_labelled": [8]})
-    for app, arguments in ((sweep_app, [str(plan), "--out", str(swept)]), (derive.app, [str(swept)])):
+    for app, arguments in ((sweep_app, [str(plan), "--out", str(swept)]), (derive_app, [str(swept)])):
         refused = CliRunner().invoke(app, arguments)
         assert refused.exit_code == 2
         assert "was written with ids of version 1" in refused.output
@@ -274,7 +275,7 @@ def test_nothing_is_computed_from_a_changed_file(swept: Path, tmp_path: Path, su
     path.write_bytes(data)
     before = {path: path.read_bytes() for path in swept.rglob("*.parquet")}
     plan = plan_with(tmp_path, suite_folder, fits={"n_labelled": [8, 12]})
-    for app, arguments in ((derive.app, []), (sweep_app, [str(plan), "--executor", "inline", "--out"])):
+    for app, arguments in ((derive_app, []), (sweep_app, [str(plan), "--executor", "inline", "--out"])):
         refused = CliRunner().invoke(app, [*arguments, str(swept)])
         assert refused.exit_code == 2
         assert f"{path} is changed since it was written: its checksum differs" in refused.output
@@ -286,7 +287,7 @@ def test_a_file_that_cannot_be_read_is_one_line(swept: Path, tmp_path: Path, sui
     path = min((swept / "units").rglob("*.parquet"))
     path.write_bytes(path.read_bytes()[:-200] + bytes(190) + path.read_bytes()[-10:])
     plan = plan_with(tmp_path, suite_folder, fits={"n_labelled": [8]})
-    for app, arguments in ((derive.app, []), (sweep_app, [str(plan), "--out"]), (status_app, [])):
+    for app, arguments in ((derive_app, []), (sweep_app, [str(plan), "--out"]), (status_app, [])):
         refused = CliRunner().invoke(app, [*arguments, str(swept)])
         assert refused.exit_code == 2
         assert f"{path} is not readable as Parquet" in refused.output

@@ -259,7 +259,7 @@ def test_a_wrong_plan_is_refused_in_one_line(tmp_path: Path, suite_folder: Path,
 def test_a_missing_plan_names_those_there_are(tmp_path: Path) -> None:
     refused = run(tmp_path / "referense.toml", tmp_path / "out")
     assert refused.exit_code == 2
-    assert "reference.toml" in refused.output
+    assert "unknown plan 'referense'; did you mean 'reference'?" in refused.output
     (tmp_path / "bad.toml").write_text("name = ")
     assert "is not valid TOML" in run(tmp_path / "bad.toml", tmp_path / "out").output
 
