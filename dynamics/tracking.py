@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from dynamics.errors import PlanError, first_line
+from dynamics.errors import PlanError, UserError, first_line
 from dynamics.hub.names import redact
 from dynamics.identity import short_hash
 from dynamics.results.places import Place
@@ -62,10 +62,25 @@ def open_run(tracker: Tracker, results: Place) -> Run:
     return _STARTERS[tracker](where.name or PROJECT, short_hash(f"run of {where}"))
 
 
+def send_page(tracker: Tracker, results: Place, folder: Path) -> str:
+    """Send a page with its pictures to the run of the results; a line that says so.
+
+    Raises:
+        UserError: it could not be sent.
+    """
+    try:
+        run = open_run(tracker, results)
+        run.add_page(folder)
+        run.close()
+    except (Exception, SystemExit) as error:  # trackers raise everything
+        raise UserError(f"the page is in {folder}, but was not sent: {failure(tracker, error)}") from error
+    return f"sent to {tracker}: {folder}"
+
+
 def failure(tracker: Tracker, error: BaseException) -> str:
-    """A warning that logging failed, without tokens or passwords."""
+    """What is said of an error of a tracker: its first line, without tokens and passwords."""
     reason = re.sub(r"://[^/@\s]+@", "://", redact(first_line(error, 200)))
-    return f"warning: logging to {tracker} failed ({type(error).__name__}: {reason}); results are not affected"
+    return f"logging to {tracker} failed ({type(error).__name__}: {reason}); results are not affected"
 
 
 def _wandb(name: str, run_id: str) -> Run:

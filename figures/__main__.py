@@ -1,12 +1,15 @@
 """`python -m figures [NAME] --results DIR --out DIR2`: draws one figure, or all of them and a page that shows them."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import analysis
 from dynamics.command_line import command, user_errors_exit_2
+from dynamics.errors import PlanError
 from dynamics.results.places import place
+from dynamics.tracking import Tracker, check_installed, send_page
 from figures import FIGURES, DrawnFigure, draw, draw_if_available, drawn_by_default
 from figures.report import write_report
 
@@ -17,17 +20,25 @@ def main(
     name: Annotated[
         str | None, typer.Argument(help=f"one of: {', '.join(FIGURES)}; all if left out, but those that take long")
     ] = None,
+    log: Annotated[
+        Tracker | None, typer.Option(help="send the page to this tracker too, into the run of these results")
+    ] = None,
 ) -> None:
     """Regenerate figures from the Parquet results; with all of them, index.html: figures, tables and provenance."""
     with user_errors_exit_2():
         store = place(results)
         folder = place(out) if out else store / "figures"
+        check_installed(log)
+        if log and (name or not isinstance(folder, Path)):
+            raise PlanError("--log sends the page with all figures: leave NAME out, and give --out a folder on a disk")
         if name:
             _print_files(draw(name, store, folder))
             return
         analysis.load(store, "units")
         drawn = [_print_files(draw_if_available(figure, store, folder)) for figure in drawn_by_default()]
         typer.echo(write_report(drawn, store, folder))
+        if log and isinstance(folder, Path):
+            typer.echo(send_page(log, store, folder))
 
 
 def _print_files(drawn: DrawnFigure) -> DrawnFigure:

@@ -81,7 +81,7 @@ def _send(plan: SweepPlan, store: ResultStore, done: set[str], waiting: queue.Si
                 run.log("training_step", work.checkpoint.step, numbers)
         run.close()
     except BaseException as error:  # trackers raise everything, down to SystemExit
-        typer.echo(failure(plan.log, error), err=True)
+        typer.echo(f"warning: {failure(plan.log, error)}", err=True)
 
 
 def curve_points(store: ResultStore, model: str, step: int) -> dict[str, float]:

@@ -35,7 +35,10 @@ LIBRARIES = {
     "torch": {"dynamics", "jobs"},
     "transformers": {"dynamics", "jobs"},
 }
-TORCH_FREE = ("analysis", "figures", "jobs.plan", "jobs.derive", "jobs.status", "jobs.verify", "jobs.compact")
+TORCH_FREE = (
+    "analysis", "figures", "jobs.plan", "jobs.derive", "jobs.status", "jobs.verify", "jobs.compact", "jobs.preflight",
+    "jobs.preflight_text", "jobs.rescoring", "jobs.unit_states", "jobs.sweeping",
+)  # fmt: skip
 """What reads results or plans; torch takes seconds to import and hundreds of megabytes."""
 NOT_REGISTERED = {
     "analysis": {"curve_tables"},

@@ -15,8 +15,8 @@ def check_embedded(model: str) -> None:
     """
     if model != MODEL_ID:
         raise CheckpointError(
-            f"model {model!r} has no folder in the plan; only {MODEL_ID!r} is embedded, and a model on the Hub is named "
-            'owner/name. Add folder = "/path/to/checkpoints" to the model'
+            f"model {model!r} has no folder in the plan; only {MODEL_ID!r} is embedded, and a model on the Hub is "
+            'named owner/name. Add folder = "/path/to/checkpoints" to the model'
         )
 
 
