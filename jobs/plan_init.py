@@ -84,13 +84,8 @@ def _plan(
         PlanError, CheckpointError: there is no such folder, model, task or file, or it cannot be used.
     """
     folder, found = (Path(model).expanduser(), _steps(Path(model).expanduser())) if _is_folder(model) else (None, ())
-    table = _table(file, tasks, text, label)
+    table = _table(file, model, tasks, text, label)
     is_reference = model == REFERENCE
-    if is_reference and table is not None:
-        raise PlanError(
-            f"the model {REFERENCE!r} knows the 100 words of its own tasks only; give --model with a folder of "
-            "checkpoints, or one on the Hub as EleutherAI/pythia-70m, for texts of your own"
-        )
     grid = "paper" if folder is None and "/pythia-" in model else "all"
     return NewPlan(
         name=re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem) or "plan",
@@ -128,11 +123,11 @@ def _steps(folder: Path) -> tuple[int, ...]:
     return tuple(sorted(steps_in(folder.name, folder, None, None)[1]))
 
 
-def _table(file: Path, tasks: list[str], text: str | None, label: str | None) -> Table | None:
+def _table(file: Path, model: str, tasks: list[str], text: str | None, label: str | None) -> Table | None:
     """The one file among the tasks; None where all are names of tasks that come with the project.
 
     Raises:
-        PlanError: an unknown task, a file that cannot be read, or a file and others.
+        PlanError: an unknown task, a file that cannot be read, a file and others, or one for the embedded model.
     """
     from dynamics.tasks import TASKS
 
@@ -144,6 +139,11 @@ def _table(file: Path, tasks: list[str], text: str | None, label: str | None) ->
         return None
     if len(tasks) > 1:
         raise PlanError(f"--task {files[0]}: one file and nothing beside it; add other [[tasks]] to the plan")
+    if model == REFERENCE:
+        raise PlanError(
+            f"the model {REFERENCE!r} knows the 100 words of its own tasks only; give --model with a folder of "
+            "checkpoints, or one on the Hub as EleutherAI/pythia-70m, for texts of your own"
+        )
     from dynamics.tasks.files import read_table
 
     own = Path(files[0]).expanduser()

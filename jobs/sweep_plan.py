@@ -413,8 +413,8 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> SweepPlan:
         overrides: `KEY=VALUE` each, in place of the file's values; see `jobs.overrides`.
 
     Raises:
-        PlanError: no such file, not TOML, a key or value that is not allowed, an unknown template, or a model's folder
-            that is not in the plan's folder but in the working directory.
+        PlanError: no such file, not TOML, a key or value that is not allowed, an unknown task or template, or a
+            model's folder that is not in the plan's folder but in the working directory.
         CheckpointError: a model without a folder that is neither embedded nor named as on the Hub.
     """
     file = plan_path(path)
@@ -432,8 +432,9 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> SweepPlan:
         if model.folder is None and "/" not in model.id:
             suite.check_embedded(model.id)
     for entry in plan.tasks:
+        task = plan.task_by_name[entry.name]
         for template in () if entry.templates == "all" else entry.templates:
-            plan.task_by_name[entry.name].template(template)
+            task.template(template)
     return plan
 
 
