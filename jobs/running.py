@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Collection
 from contextlib import closing
-from typing import Literal
 
 import typer
 
@@ -16,16 +15,15 @@ from jobs.missing import MissingWork, with_earlier_runs, work_by_checkpoint
 from jobs.outcomes import Outcome
 from jobs.placement import check_disk_budget, largest_first
 from jobs.preflight import check_device
+from jobs.progress_bar import with_progress
 from jobs.run_checkpoint import run_checkpoint
 from jobs.run_log import LogOutcomes, logged, logging
 from jobs.sweep_plan import SweepPlan
 from jobs.work import CheckpointWork
 
-Executor = Literal["ray", "inline"]
-
 
 def run(
-    plan: SweepPlan, missing: MissingWork, store: ResultStore, executor: Executor, done: Collection[str] = ()
+    plan: SweepPlan, missing: MissingWork, store: ResultStore, executor: str, done: Collection[str] = ()
 ) -> list[Outcome]:
     """Run what is missing; the outcomes of its units, until too many failed.
 
@@ -48,7 +46,7 @@ def run(
 
 
 def _collect(
-    plan: SweepPlan, works: list[CheckpointWork], store: ResultStore, executor: Executor, run_id: str, log: LogOutcomes
+    plan: SweepPlan, works: list[CheckpointWork], store: ResultStore, executor: str, run_id: str, log: LogOutcomes
 ) -> list[Outcome]:
     """Start the executor and collect the last outcome of every unit, while this sweep is registered as active."""
     start = run_inline if executor == "inline" else run_ray
@@ -57,7 +55,7 @@ def _collect(
     last: list[Outcome] = []
     try:
         with closing(results), registered(store, run_id, plan.name, n_units) as count:
-            outcomes = counting(progress.with_progress(logging(results, log), works), count)
+            outcomes = counting(with_progress(logging(results, log), works), count)
             for outcome in until_too_many_failures(outcomes, plan.limits):
                 last += [outcome] if outcome.status != "retried" else []
     except TooManyFailures as reason:

@@ -1,7 +1,5 @@
 """A sweep: what results lack of a plan is run, and fits that need no model are added. Torch is imported to run only."""
 
-from typing import Literal
-
 from dynamics.results.metadata import save_plan
 from dynamics.results.places import place
 from dynamics.results.store import open_store
@@ -14,10 +12,8 @@ from jobs.rescoring import add_missing_fits, restore
 from jobs.resolving import ResolvedPlan
 from jobs.submitted import check_absolute
 
-Executor = Literal["ray", "inline"]
 
-
-def run_sweep(resolved: ResolvedPlan, out: str, executor: Executor) -> list[Outcome]:
+def run_sweep(resolved: ResolvedPlan, out: str, executor: str) -> list[Outcome]:
     """Run what a results folder lacks of a plan, saying how it goes; the outcomes of the units that ran.
 
     Raises:

@@ -200,6 +200,9 @@ def test_the_wheel_holds_every_module_and_the_reference_suite(tmp_path: Path) ->
     assert "analysis/paper_dynamics.csv" in names
     assert "dynamics/reference/checkpoints/step0/model.safetensors" in names
     assert not {n for n in names if n.startswith("tests/")}
+    wheel = zipfile.ZipFile(next(tmp_path.glob("*.whl")))
+    [scripts] = [wheel.read(name).decode() for name in names if name.endswith("entry_points.txt")]
+    assert "pythia-emergence = jobs.__main__:app" in scripts
 
 
 def test_no_module_is_named_after_a_dependency() -> None:
