@@ -88,12 +88,23 @@ def _wandb(name: str, run_id: str) -> Run:
 
     os.environ.setdefault("WANDB_DIR", str(Path.home() / ".cache" / PROJECT))
     Path(os.environ["WANDB_DIR"]).mkdir(parents=True, exist_ok=True)
+    wandb.setup(wandb.Settings(silent=True))
+    mode = os.environ.get("WANDB_MODE", "online")
+    if mode == "online" and not wandb.login(
+        prompt=False, verify=False
+    ):  # `init` would ask on the terminal, under the progress bar
+        raise PlanError("no API key: run `wandb login`, set WANDB_API_KEY, or WANDB_MODE=offline")
     settings = wandb.Settings(
-        silent=True, console="off", disable_git=True, save_code=False, x_disable_meta=True, x_disable_stats=True,
-        init_timeout=_TIMEOUT_SECONDS, login_timeout=1,
-    )  # fmt: skip
-    is_offline = os.environ.get("WANDB_MODE") == "offline"
-    run = wandb.init(project=PROJECT, name=name, id=run_id, resume=None if is_offline else "allow", settings=settings)
+        silent=True,
+        console="off",
+        disable_git=True,
+        save_code=False,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        init_timeout=_TIMEOUT_SECONDS,
+    )
+    resume = "allow" if mode == "online" else None
+    run = wandb.init(project=PROJECT, name=name, id=run_id, resume=resume, settings=settings)
     for axis, metrics in (("units_ended", "units/*"), ("training_step", "accuracy/*")):
         run.define_metric(axis)
         run.define_metric(metrics, step_metric=axis)

@@ -13,7 +13,7 @@ from dynamics.command_line import imported
 
 DISTRIBUTION = "pythia-emergence"
 COMMANDS = {
-    "plan": ("jobs.plan:app", "Say what a sweep would do and cost; `plan init` writes a new plan"),
+    "plan": ("jobs.plan:app", "Say what a sweep would do and cost; `plan init`: a new plan"),
     "doctor": ("jobs.doctor:app", "Try the Hub for a plan, before a first real sweep"),
     "sweep": ("jobs.sweep:app", "Run the units of a plan that results lack; again: resume"),
     "status": ("jobs.status:app", "Count done, running, failed and missing units; time left"),

@@ -27,6 +27,6 @@ def plan_path(path: Path) -> Path:
     if path.is_dir():
         raise PlanError(f"{path} is a folder; give a plan: a TOML file, or a name from {', '.join(names)}")
     raise PlanError(
-        f"there is no file {path}, and {unknown('plan', name, names, shown=len(names))}, or the path of your own TOML "
-        "file, which `pythia-emergence plan init` writes"
+        f"{unknown('plan', name, names, shown=len(names))}, or the path of your own TOML file, which `pythia-emergence "
+        f"plan init` writes (there is no file {path})"
     )
