@@ -90,9 +90,8 @@ def _wandb(name: str, run_id: str) -> Run:
     Path(os.environ["WANDB_DIR"]).mkdir(parents=True, exist_ok=True)
     wandb.setup(wandb.Settings(silent=True))
     mode = os.environ.get("WANDB_MODE", "online")
-    if mode == "online" and not wandb.login(
-        prompt=False, verify=False
-    ):  # `init` would ask on the terminal, under the progress bar
+    # without a key, `init` would ask for one in the terminal, under the progress bar
+    if mode == "online" and not wandb.login(prompt=False, verify=False):
         raise PlanError("no API key: run `wandb login`, set WANDB_API_KEY, or WANDB_MODE=offline")
     settings = wandb.Settings(
         silent=True,

@@ -4,7 +4,6 @@ import json
 import tomllib
 from collections.abc import MutableMapping, MutableSequence, Sequence
 from itertools import pairwise
-from operator import setitem
 from typing import Any
 
 from dynamics.errors import PlanError
@@ -107,7 +106,8 @@ def _place(where: Any, key: str, parents: Sequence[str]) -> str | int:
 
 
 def _put(where: Any, place: str | int, value: Any) -> None:
+    holder: Any = where
     if isinstance(where, MutableSequence) and place == len(where):
         where.append(value)
     else:
-        setitem(where, place, value)
+        holder[place] = value
