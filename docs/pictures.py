@@ -1,4 +1,4 @@
-"""`python docs/pictures.py FIGURES`: the pictures of the documentation from a folder of drawn figures, small enough to keep.
+"""`python docs/pictures.py FIGURES`: the pictures of the documentation, from a folder of drawn figures, made small.
 
 `make pictures` draws them. A palette of 64 colours and a width of 1,200 pixels: below 100 kB each.
 """
