@@ -20,6 +20,7 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_output_stderr = "remove"
 html_theme = "furo"
 html_copy_source = False
 html_show_sourcelink = False

@@ -66,7 +66,7 @@ def test_a_model_and_a_table_of_ones_own(tmp_path: Path, monkeypatch: pytest.Mon
     runner = CliRunner()
     planned = runner.invoke(plan_app, ["mine.toml"])
     assert planned.exit_code == 0, planned.output
-    assert "20 units" in planned.output  # 2 steps, 2 templates, 5 sets of demonstrations
+    assert "10 units" in planned.output  # 2 steps, 5 sets of demonstrations
     swept = runner.invoke(sweep_app, ["mine.toml", "--out", "results", "--executor", "inline"])
     assert swept.exit_code == 0, swept.output
     drawn = runner.invoke(figures_app, ["emergence", "--results", "results", "--out", "pictures"])
