@@ -34,7 +34,7 @@ format: .venv/installed  ## fix what ruff can fix
 	$(PY) -m ruff format .
 
 docs: .venv/docs-installed  ## the documentation as a site (build/site/index.html): every link resolved, the tutorial run
-	$(PY) -m sphinx -c docs -W --keep-going -q . build/site
+	$(PY) -m sphinx -c docs -d build/doctrees -W --keep-going -q . build/site
 
 pictures: .venv/installed  ## draw the pictures of docs/reading-figures.md again
 	$(PY) -m jobs.sweep jobs/plans/reference.toml --out $(OUT)/results
