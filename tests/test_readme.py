@@ -9,15 +9,19 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import jobs.__main__
 from dynamics.reference.tokenizer import build_tokenizer
 from figures.__main__ import app as figures_app
 from jobs.plan import app as plan_app
 from jobs.sweep import app as sweep_app
 from tests.models import tiny_suite
 
+APPS = {"plan init": "jobs.plan_init:app", **{name: app for name, (app, _) in jobs.__main__.COMMANDS.items()}}
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"python -m ([\w.]+)((?: +(?!#)\S+)*)", README)
+MODULES = re.findall(r"python -m ([\w.]+)((?: +(?!#)\S+)*)", README)
+NAMED = re.findall(r"^ +pythia-emergence (plan init|\w+)((?: +(?!#)\S+)*)", README, re.MULTILINE)
+COMMANDS = [*MODULES, *((APPS[name].removesuffix(":app"), rest) for name, rest in NAMED)]
 
 
 def block(language: str) -> str:
@@ -34,12 +38,13 @@ def test_the_query_runs(results: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_there_are_commands_to_check() -> None:
-    assert {module for module, _ in COMMANDS} >= {"jobs.sweep", "jobs.plan", "jobs.status", "analysis", "figures"}
+    assert {module for module, _ in MODULES} == {"jobs.sweep"}
+    assert {name for name, _ in NAMED} >= {"plan init", "plan", "sweep", "status", "doctor", "analyse", "draw"}
 
 
 @pytest.mark.parametrize(("module", "rest"), COMMANDS, ids=[module + rest for module, rest in COMMANDS])
 def test_commands_have_their_options_and_files(module: str, rest: str) -> None:
-    app = import_module(f"{module}.__main__" if (ROOT / module).is_dir() else module).app
+    app = import_module(module).app
     command = typer.main.get_command(app)
     known = {option for parameter in command.params for option in parameter.opts}
     words = shlex.split(rest)
