@@ -7,10 +7,12 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PICTURES := bias_or_knowledge emergence onsets leads label_bias component_heatmap component_onsets diamond \
   reweighting_gain controls mechanisms
 
-.PHONY: help demo test chaos lint format docs pictures bench bench-peers bench-more bench-scale clean
+.PHONY: help install demo test chaos lint format docs pictures bench bench-peers bench-more bench-scale clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+install: .venv/installed  ## set up .venv, which the other targets do too
 
 demo: .venv/installed  ## run the main job on the embedded reference suite and draw its figures
 	$(PY) -m jobs.sweep jobs/plans/reference.toml --out $(OUT)/results
