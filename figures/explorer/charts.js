@@ -28,7 +28,7 @@ function config(colours) {
 function base(height, rest) {
   const resize = { source: "window", type: "resize" };
   const width = { name: "width", init: "containerSize()[0]", on: [{ events: resize, update: "containerSize()[0]" }] };
-  return { autosize: { type: "fit", contains: "padding", resize: true }, height, padding: 0, ...rest,
+  return { autosize: { type: "fit", contains: "padding", resize: true }, height, padding: { top: 4, bottom: 4, left: 0, right: 2 }, ...rest,
     signals: [width, ...(rest.signals ?? [])] };
 }
 
@@ -59,13 +59,13 @@ function curvesSpec(colours) {
       ...(extra ?? []),
     ],
   });
-  const label = { type: "text", from: { data: "traces-of" }, encode: update({ x: X, y: { scale: "y", field: "y" },
+  const label = { type: "text", from: { data: "traces-of" }, encode: update({ x: X, y: { scale: "y", field: "labelY" },
     dx: { value: 5 }, baseline: { value: "middle" }, text: { signal: "datum.last ? datum.key : ''" },
     fill: { field: "colour" }, fontWeight: { value: 600 } }) };
   const nearest = "round(pow(2, datum.value))";
   const words = `datum.value < zero + 0.25 ? '0' : ${nearest} >= 1000 && ${nearest} % 1000 == 0 ? ` +
     `${nearest} / 1000 + 'k' : '' + ${nearest}`;
-  return base(260, {
+  return base(230, {
     signals: [{ name: "domain", value: [0, 1] }, { name: "ticks", value: [] }, { name: "zero", value: -9 },
       { name: "at", value: 0 }, { name: "chance", value: 0.5 }],
     data: [{ name: "curves" }, { name: "traces" }, { name: "null" }],
@@ -90,7 +90,7 @@ function curvesSpec(colours) {
   });
 }
 
-/** A map of layers (rows, the first at the bottom) by heads and, apart, MLP and attention bias. */
+/** A map of layers (rows, the first at the bottom) by heads and, apart, MLPs. */
 function mapSpec(colours, height) {
   const cell = { x: { scale: "x", field: "x" }, y: { scale: "y", field: "layer" },
     width: { signal: "max(1, bandwidth('x') - gap)" }, height: { signal: "max(1, bandwidth('y') - gap)" } };

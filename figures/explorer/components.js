@@ -33,7 +33,7 @@ async function buildList() {
   const $ = await tableLibrary();
   if (list) list.destroy(true);
   const holder = document.getElementById("components");
-  const table = tableElement(["component", "onset", "at the end", "accuracy", "bias"]);
+  const table = tableElement(["component", "onset", "end", "now", "bias"]);
   holder.replaceChildren(table);
   const known = view.onsets, nSteps = group().steps.length, last = (nSteps - 1) * view.n;
   const sorted = (value) => (Number.isNaN(value) ? -1 : value);
@@ -44,7 +44,7 @@ async function buildList() {
     data: view.names.map((_, i) => i),
     order: [[1, "asc"], [2, "desc"]],
     columns: [
-      { data: (i) => view.names[i], render: $.fn.dataTable.render.text(), createdCell: nameCell },
+      { data: (i) => view.names[i], render: $.fn.dataTable.render.text() },
       { className: "n", data: (i, kind) => {
         const onset = known.get(view.names[i]);
         return kind === "display" ? (onset?.words ?? "–") : (onset?.order ?? Infinity);
@@ -53,26 +53,27 @@ async function buildList() {
       column((i) => view.y[state.step * view.n + i]),
       column((i) => view.top_share?.[state.step * view.n + i]),
     ],
+    createdRow: (row, i) => { row.dataset.i = i; },
     drawCallback: markKept,
   });
 }
 
-function nameCell(cell, _, i) {
+function nameButton(name) {
   const button = document.createElement("button"), dot = document.createElement("span");
   button.type = "button";
-  button.textContent = view.names[i];
-  button.dataset.i = i;
+  button.textContent = name;
   dot.className = "dot";
-  cell.replaceChildren(dot, button);
+  return [button, dot];
 }
 
-/** Dots in the colours of kept components, on the rows that are shown. */
+/** Buttons with the names, and dots in the colours of kept components, on the rows that are shown. */
 function markKept() {
-  for (const button of document.querySelectorAll("#components td button")) {
-    const at = state.keep.indexOf(button.textContent);
-    button.setAttribute("aria-pressed", at >= 0);
-    button.previousSibling.style.background = at >= 0 ? keptColour(at) : "transparent";
-    button.closest("tr").classList.toggle("kept-row", at >= 0);
+  for (const row of document.querySelectorAll("#components tr[data-i]")) {
+    const name = view.names[row.dataset.i], at = state.keep.indexOf(name);
+    if (!row.querySelector("button")) row.cells[0].replaceChildren(...nameButton(name));
+    row.querySelector("button").setAttribute("aria-pressed", at >= 0);
+    row.querySelector(".dot").style.background = at >= 0 ? keptColour(at) : "transparent";
+    row.classList.toggle("kept-row", at >= 0);
   }
 }
 

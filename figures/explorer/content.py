@@ -47,14 +47,16 @@ class Content:
 
 @dataclass
 class _Blocks:
-    texts: list[str] = field(default_factory=list)
+    """Texts of blocks by their number; groups of one model share those of its checkpoints."""
+
+    texts: dict[str, int] = field(default_factory=dict)
 
     def add(self, values: np.ndarray, denominator: int = 0) -> list[float] | None:
         block = encode(values, denominator)
         if block is None:
             return None
-        self.texts.append(block.text)
-        return [len(self.texts) - 1, block.minimum, block.unit, block.n_bytes]
+        number = self.texts.setdefault(block.text, len(self.texts))
+        return [number, block.minimum, block.unit, block.n_bytes]
 
 
 def explorer_content(
@@ -75,7 +77,7 @@ def explorer_content(
     groups = [_group(part.row(0, named=True), tables) for part in parts]
     order = {name: {"colour": CURVES[name]["color"], "faint": name in ("T1", "B1")} for name in SHOWN}
     head = {"results": shown_location(results), "curves": order, "components": sets, "groups": index}
-    return Content(head, groups, blocks.texts)
+    return Content(head, groups, list(blocks.texts))
 
 
 def shown_location(results: Place) -> str:

@@ -157,10 +157,10 @@ function listen() {
   element("curves").addEventListener("pointermove", (event) => point(nearestTrace(event)));
   element("curves").addEventListener("click", (event) => goTo(nearestStep(event)));
   const components = element("components");
-  const named = (event) => event.target.closest("td")?.parentElement.querySelector("button");
-  components.addEventListener("pointerover", (event) => named(event) && point(Number(named(event).dataset.i)));
-  components.addEventListener("focusin", (event) => named(event) && point(Number(named(event).dataset.i)));
-  components.addEventListener("click", (event) => named(event) && keep(named(event).textContent));
+  const listed = (event) => Number(event.target.closest("tr[data-i]")?.dataset.i ?? -1);
+  components.addEventListener("pointerover", (event) => point(listed(event)));
+  components.addEventListener("focusin", (event) => point(listed(event)));
+  components.addEventListener("click", (event) => listed(event) >= 0 && keep(view.names[listed(event)]));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", async () => {
     await buildCharts();
     await showSelection();

@@ -43,7 +43,7 @@ function ticks() {
 function colourOf(curve) {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const colour = index.curves[curve].colour;
-  return dark ? ({ "#000000": "#f0f0ee", "#0072B2": "#4aa3df", "#D55E00": "#e8824a" }[colour] ?? colour) : colour;
+  return dark ? ({ "#000000": "#f0f0ee", "#0072B2": "#3b8edb", "#56B4E9": "#9fd8f7", "#D55E00": "#e8824a" }[colour] ?? colour) : colour;
 }
 
 /** The curves of the chosen template and form; Full from the blocks where no table has it. */
@@ -96,18 +96,28 @@ function drawTraces() {
     const look = { colour: view.colours.ink, width: 1.6, opacity: 1, dash: [] };
     rows.push(...lineRows(pointed, group().steps, traceOf(state.pointed), look));
   }
+  spreadLabels(rows.filter((row) => row.last));
   return charts.curves.view.data("traces", rows).runAsync();
 }
 
-/** Places of the components in the map: [column, layer], null for the embedding and the full model. */
+/** Heights of the names at the ends of traces, so far apart that they can be read. */
+function spreadLabels(ends) {
+  const apart = 12 / charts.curves.view.signal("height");
+  let top = Infinity;
+  for (const row of ends.toSorted((a, b) => b.y - a.y)) {
+    row.labelY = Math.min(row.y ?? 0.5, top - apart);
+    top = row.labelY;
+  }
+}
+
+/** Places of heads and MLPs in the map: [column, layer]; null for other parts, which give one answer to all rows. */
 function mapPlaces() {
   const [, kinds, layers, heads] = index.components[group().components];
   const nHeads = Math.max(-1, ...heads.filter((head) => head !== null)) + 1;
-  const others = [["mlp", "MLP"], ["attn_bias", "bias"]].filter(([kind]) => kinds.includes(kind));
   const columns = [...Array(nHeads).keys()].map(String);
-  if (others.length) columns.push(" ", ...others.map(([, words]) => words));
-  const names = Object.fromEntries(others);
-  const places = kinds.map((kind, i) => (kind === "head" ? [String(heads[i]), layers[i]] : names[kind] ? [names[kind], layers[i]] : null));
+  if (kinds.includes("mlp")) columns.push(" ", "MLP");
+  const column = (i) => ({ head: String(heads[i]), mlp: "MLP" })[kinds[i]];
+  const places = kinds.map((_, i) => (column(i) === undefined ? null : [column(i), layers[i]]));
   const nLayers = Math.max(-1, ...layers.filter((layer) => layer !== null)) + 1;
   return { columns, places, layers: [...Array(nLayers).keys()] };
 }

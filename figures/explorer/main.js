@@ -12,18 +12,24 @@ async function load() {
   for (const measure of ["accuracy", "centred_accuracy", "share", "top_share"]) {
     numbers[measure] = await values(blocks[measure], names.length);
   }
-  const mechanisms = {};
-  for (const [measure, block] of Object.entries(current.mechanisms)) {
-    const array = await values(block, names.length);
-    if (array) mechanisms[measure] = array;
-  }
   if (!numbers.centred_accuracy) state.form = "raw";
   const shape = (kind) => ({ head: "circle", mlp: "square", Full: "diamond" }[kind] ?? "triangle-up");
-  Object.assign(view, numbers, mapPlaces(), { names, n: names.length, mechanisms, full: kinds.indexOf("Full"),
+  Object.assign(view, numbers, mapPlaces(), { names, n: names.length, mechanisms: {}, full: kinds.indexOf("Full"),
     shapes: kinds.map(shape), x: current.n_labels === 2 && numbers.share ? numbers.share : numbers.top_share,
     y: state.form === "centred" ? numbers.centred_accuracy : numbers.accuracy,
     group: JSON.parse(element(`explorer-group-${state.group}`).textContent) });
   view.onsets = onsets();
+}
+
+/** What was measured on heads, which only the facts on one component need. */
+async function loadMechanisms() {
+  const found = {};
+  for (const [measure, block] of Object.entries(group().mechanisms)) {
+    const array = await values(block, view.n);
+    if (array) found[measure] = array;
+  }
+  view.mechanisms = found;
+  showFacts();
 }
 
 /** Everything again, after the group, the template or the form has changed. */
@@ -36,11 +42,12 @@ async function showSelection() {
   element("n-points").textContent = `${view.n - (view.full >= 0)} components`;
   const several = new Set(group().templates[state.template].n_prompts);
   const prompts = several.size > 1 ? `${Math.min(...several)} to ${Math.max(...several)} prompt sets at a step` : `${[...several][0]} prompt sets`;
-  element("card-note").textContent = `Means over ${prompts} of ${group().n_examples} test rows. The file has the kept components, or all, at every step.`;
+  element("means-note").textContent = `Means over ${prompts} of ${group().n_examples} test rows. Onsets are of accuracy as it is. CSV and Polars: the kept components, or all of them, at every step.`;
   element("curves-note").textContent = curvesNote();
   await Promise.all([drawCurves(), showStep()]);
   showKept();
   await buildList();
+  await loadMechanisms();
 }
 
 function curvesNote() {
