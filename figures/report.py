@@ -72,20 +72,24 @@ def write_report(drawn: Sequence[DrawnFigure], results: Place, out: Place) -> Pl
     if explorer and sidecar:
         put(out / SIDECAR, f"window.explorerBlocks={as_json(list(explorer.blocks))};".encode())
     page = out / "index.html"
-    text = _environment().get_template("report.html").render(
-        figures=[(figure, report_table(figure.name, "", figure.table)) for figure in drawn if figure.pictures],
-        missing=[figure for figure in drawn if not figure.pictures],
-        tables=_tables(results, out),
-        overview=overview(checkpoints),
-        checkpoints=report_table("provenance", "Checkpoints", _write_csv("provenance", checkpoints, out)),
-        versions=checkpoints["versions"].unique().sort().to_list(),
-        plans=plans(results),
-        explorer=explorer,
-        sidecar=sidecar,
-        style=_asset("explorer.css"),
-        scripts=[_asset(f"{name}.js") for name in ("tables", *(EXPLORER_SCRIPTS if explorer else ()))],
-        datatables=as_json(datatables()),
-        vega=vega() if explorer else "",
+    text = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            figures=[(figure, report_table(figure.name, "", figure.table)) for figure in drawn if figure.pictures],
+            missing=[figure for figure in drawn if not figure.pictures],
+            tables=_tables(results, out),
+            overview=overview(checkpoints),
+            checkpoints=report_table("provenance", "Checkpoints", _write_csv("provenance", checkpoints, out)),
+            versions=checkpoints["versions"].unique().sort().to_list(),
+            plans=plans(results),
+            explorer=explorer,
+            sidecar=sidecar,
+            style=_asset("explorer.css"),
+            scripts=[_asset(f"{name}.js") for name in ("tables", *(EXPLORER_SCRIPTS if explorer else ()))],
+            datatables=as_json(datatables()),
+            vega=vega() if explorer else "",
+        )
     )
     put(page, text.encode())
     return page

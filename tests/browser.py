@@ -26,9 +26,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(
-    browser: Browser, page: Path, address: str = "", *, width: int = 1280, **settings: object
-) -> Iterator[Page]:
+def opened(browser: Browser, page: Path, address: str = "", *, width: int = 1280, **settings: object) -> Iterator[Page]:
     """A page in a fresh context; at the end, nothing was fetched from elsewhere and no error is in its console.
 
     Args:

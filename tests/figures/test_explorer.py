@@ -1,8 +1,9 @@
-"""The explorer, in a browser: slider, pointing, keeping, address, CSV, keyboard, schemes, print, and names as they are."""
+"""The explorer, in a browser: slider, pointing, keeping, address, CSV, keys, dark scheme, print, and odd names."""
 
 import io
 import re
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +24,19 @@ EVIL = "</script><img src=x onerror=\"document.title='owned'\">'&amp;\"<b>"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five steps, two templates, two seeds; with four demonstrations and without, where components know less."""
+    """Five steps, two templates, two seeds; with four demonstrations and without, where components know less.
+
+    Every third component has a bias towards the first label that hides what it knows.
+    """
     root = tmp_path_factory.mktemp("explorer") / "out"
     made = new_store(root)
-    for shots, step, template, seed in [(s, t, p, d) for s in (0, 4) for t in STEPS for p in ("cue", "paper") for d in (0, 1)]:
+    for shots, step, template, seed in product((0, 4), STEPS, ("cue", "paper"), (0, 1)):
         share = FULL[STEPS.index(step)] - (0.1 if template == "cue" else 0) - (0.2 if shots == 0 else 0)
         right = np.clip(np.linspace(share - 0.3, share + 0.1, N_CANDIDATES), 0, 1).tolist()
-        answers = answering(right, GOLD, seed=seed + step)
-        full = answering([share], GOLD, seed=seed + step + 1)[:, 0]
-        add_unit(made, answers, GOLD, full=full, step=step, template=template, demo_seed=seed, n_shots=shots)
+        answers = np.column_stack([np.zeros(len(GOLD), int), answering(right, GOLD, seed=seed + step)])
+        logits = np.eye(2)[answers]
+        logits[:, ::3, 0] += 1.2
+        add_unit(made, answers, GOLD, logits=logits, step=step, template=template, demo_seed=seed, n_shots=shots)
     return root
 
 
@@ -39,9 +44,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drawn(store: Path) -> list[DrawnFigure]:
     """What the explorer takes from figures, without their pictures."""
     tables = {name: analysis.run(name, store) for name in report.EXPLORER_TABLES[:3]}
-    heads = [{"measure": "prefix_matching", "component": "L1H3", "step": step, "value": step / 512} for step in STEPS]
-    keys = {"model": "toy", "dtype": "float32", "control": "none", "task": ""}
-    tables["mechanisms"] = pl.DataFrame(heads).with_columns(n_shots=pl.lit(None, pl.Int64), **{k: pl.lit(v) for k, v in keys.items()})
+    keys = {"model": "toy", "dtype": "float32", "control": "none", "task": "", "n_shots": None}
+    head = {**keys, "measure": "prefix_matching", "component": "L1H3"}
+    tables["mechanisms"] = pl.DataFrame([{**head, "step": step, "value": step / 512} for step in STEPS])
     return [DrawnFigure(name, FIGURES[name].question, "", table, (), ()) for name, table in tables.items()]
 
 
@@ -74,8 +79,8 @@ def ready(tab: Page) -> None:
 
 def facts(tab: Page) -> dict[str, str]:
     """What is said of the component that is pointed at."""
-    pairs = tab.locator("#facts div").all()
-    return {pair.locator("dt").inner_text(): pair.locator("dd").inner_text() for pair in pairs if pair.locator("dt").count()}
+    pairs = tab.locator("#facts div:has(dt)").all()
+    return {pair.locator("dt").inner_text(): pair.locator("dd").inner_text() for pair in pairs}
 
 
 def legend(tab: Page) -> dict[str, str]:
@@ -92,23 +97,38 @@ def changes(tab: Page, chart: str, act: Callable[[], object]) -> None:
     """Act, and wait until the chart looks different."""
     before = picture(tab, chart)
     act()
-    tab.wait_for_function("([id, before]) => document.querySelector(`#${id} canvas`).toDataURL() !== before", arg=[chart, before])
+    tab.wait_for_function(
+        "([id, before]) => document.querySelector(`#${id} canvas`).toDataURL() !== before", arg=[chart, before]
+    )
 
 
-def value(store: Path, column: str, **where: object) -> str:
-    """A number of the table, as the page writes it."""
+def value(store: Path, column: str, **where: object) -> float:
+    """A number of the table; of the full model where no component is named."""
     keys = {"template": "", "n_shots": 0, "component": "Full", **where}
     (number,) = analysis.run("component_curves", store).filter(**keys)[column]
-    return re.sub(r"^0\.", ".", f"{number:.2f}" if keys["component"] == "Full" else f"{number:.3f}")
+    return number
+
+
+def rounds_to(text: str, number: float) -> bool:
+    """Whether a text is the number with as many places as it has."""
+    return abs(float(text) - number) <= 0.5001 * 10.0 ** -len(text.split(".")[1])
+
+
+def run_expression(code: str) -> pl.DataFrame:
+    """The table that the page's Polars expression makes."""
+    names: dict[str, pl.DataFrame] = {}
+    exec(code, {}, names)
+    return names["table"]
 
 
 def test_the_slider_moves_through_training(tab: Page, store: Path) -> None:
     assert tab.locator("#step-words b").inner_text() == "512"
-    assert legend(tab)["Full"] == value(store, "accuracy", step=512)
+    assert rounds_to(legend(tab)["Full"], value(store, "accuracy", step=512))
     tab.locator("#step").focus()
     changes(tab, "map", lambda: tab.keyboard.press("ArrowLeft"))
     assert tab.locator("#step-words b").inner_text() == "64"
-    assert legend(tab)["Full"] == value(store, "accuracy", step=64) != value(store, "accuracy", step=512)
+    assert rounds_to(legend(tab)["Full"], value(store, "accuracy", step=64))
+    assert not rounds_to(legend(tab)["Full"], value(store, "accuracy", step=512))
     changes(tab, "diamond", lambda: tab.keyboard.press("Home"))
     tab.wait_for_function("location.hash.includes('step=0')")
     tab.locator("#play").click()
@@ -118,12 +138,12 @@ def test_the_slider_moves_through_training(tab: Page, store: Path) -> None:
 
 def test_settings_are_linked(tab: Page, store: Path) -> None:
     changes(tab, "curves", lambda: tab.locator("select[name=shots]").select_option("4"))
-    assert legend(tab)["Full"] == value(store, "accuracy", step=512, n_shots=4)
+    assert rounds_to(legend(tab)["Full"], value(store, "accuracy", step=512, n_shots=4))
     changes(tab, "curves", lambda: tab.locator("select[name=template]").select_option("cue"))
-    assert legend(tab)["Full"] == value(store, "accuracy", step=512, n_shots=4, template="cue")
+    assert rounds_to(legend(tab)["Full"], value(store, "accuracy", step=512, n_shots=4, template="cue"))
     assert "no intervals" in tab.locator("#curves-note").inner_text()
     changes(tab, "map", lambda: tab.get_by_text("less label bias").first.click())
-    assert legend(tab)["Full"] == value(store, "centred_accuracy", step=512, n_shots=4, template="cue")
+    assert rounds_to(legend(tab)["Full"], value(store, "centred_accuracy", step=512, n_shots=4, template="cue"))
     assert hash_of(tab)["form"] == "centred"
 
 
@@ -133,8 +153,10 @@ def test_pointing_shows_a_component_and_draws_its_trace(tab: Page, store: Path) 
     changes(tab, "curves", lambda: tab.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.25))
     shown = facts(tab)
     assert re.fullmatch(r"L1H\d", shown["component"])
-    assert shown["accuracy"] == value(store, "accuracy", step=512, component=shown["component"])
-    assert shown["bias: share of its commonest answer"] == value(store, "top_share", step=512, component=shown["component"])
+    where = {"step": 512, "component": shown["component"]}
+    assert rounds_to(shown["accuracy"], value(store, "accuracy", **where))
+    assert rounds_to(shown["bias: share of its commonest answer"], value(store, "top_share", **where))
+    tab.locator("#components input[type=search]").fill("L1H3")
     changes(tab, "map", lambda: tab.locator("#components td button", has_text="L1H3").hover())
     assert facts(tab)["component"] == "L1H3"
     assert facts(tab)["prefix matching"] == "1.000"
@@ -144,6 +166,7 @@ def test_kept_components_survive_in_the_address(tab: Page, browser: Browser, pag
     box = tab.locator("#map canvas").bounding_box()
     assert box
     changes(tab, "diamond", lambda: tab.mouse.click(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.7))
+    tab.locator("#components input[type=search]").fill("L1MLP")
     changes(tab, "curves", lambda: tab.locator("#components td button", has_text="L1MLP").click())
     tab.locator("select[name=shots]").select_option("4")
     tab.locator("#legend button[data-curve=T1]").click()
@@ -173,10 +196,9 @@ def test_the_csv_is_what_its_polars_expression_makes(
             tab.locator("#csv").click()
         csv = pl.read_csv(io.BytesIO(download.value.path().read_bytes()))
         tab.locator("#polars").click()
-        names: dict[str, pl.DataFrame] = {}
-        exec(tab.locator("#polars-line").inner_text(), {}, names)
-    made = names["table"]
-    assert set(made["component"]) == (set(keep.split(",")) if keep else set(analysis.load(store, "component_scores").collect()["component"]))
+        made = run_expression(tab.locator("#polars-line").inner_text())
+    every = analysis.load(store, "component_scores").select("component").unique().collect()["component"]
+    assert set(made["component"]) == set(keep.split(",") if keep else every)
     assert csv.columns == made.columns
     keys, numbers = csv.columns[:7], ["accuracy", "centred_accuracy", "label_share_max", "n_prompts"]
     assert csv.select(keys).rows() == made.select(keys).rows()
@@ -201,7 +223,7 @@ def test_everything_works_with_keys_alone(tab: Page) -> None:
     tab.wait_for_function("location.hash.includes('keep=L1MLP')")
     for _ in range(12):
         tab.keyboard.press("Tab")
-        if tab.evaluate("document.activeElement.closest('td') !== null"):
+        if tab.evaluate("document.activeElement.closest('td') && document.activeElement.textContent !== 'L1MLP'"):
             break
     name = tab.evaluate("document.activeElement.textContent")
     assert facts(tab)["component"] == name
@@ -218,7 +240,7 @@ def test_narrow_and_dark(browser: Browser, page: Path, width: int, scheme: str) 
         ready(tab)
         assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         for chart in ("curves", "map", "diamond"):
-            inside = f"(box => box.left >= 0 && box.right <= innerWidth && box.width > 150)"
+            inside = "(box => box.left >= 0 && box.right <= innerWidth && box.width > 150)"
             assert tab.evaluate(f"{inside}(document.querySelector('#{chart} canvas').getBoundingClientRect())"), chart
         shade = sum(map(int, re.findall(r"\d+", tab.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]))
         assert (shade < 200) == (scheme == "dark")
@@ -255,7 +277,7 @@ def test_many_numbers_are_in_a_file_beside_the_page(
     assert 'id="block-0"' not in page.read_text()
     with opened(browser, page) as tab:
         ready(tab)
-        assert legend(tab)["Full"] == value(store, "accuracy", step=512)
+        assert rounds_to(legend(tab)["Full"], value(store, "accuracy", step=512))
 
 
 def test_names_are_text_whatever_they_are(
@@ -275,7 +297,9 @@ def test_names_are_text_whatever_they_are(
     assert isinstance(page, Path)
     with opened(browser, page, "#model=x") as tab:
         ready(tab)
-        assert tab.locator("#settings select").first.locator("option").all_inner_texts() == [f"model{EVIL}"]
+        names = "(select) => [...select.options].map((option) => option.value)"
+        assert tab.locator("select[name=model]").evaluate(names) == [f"model{EVIL}"]
+        assert tab.locator("select[name=task]").inner_text().strip() == f"task{EVIL}"
         tab.locator("select[name=template]").select_option(f"cue{EVIL}")
         tab.wait_for_function("location.hash.includes('template=cue')")
         tab.locator("#polars").click()
