@@ -14,6 +14,7 @@ from figures.__main__ import app
 from tests.browser import chromium, opened
 from tests.stores import new_store
 
+
 def addresses(text: str) -> list[str]:
     """All that a page refers to."""
     return re.findall(r'(?:src|href)="([^"]+)"', without_scripts(text))
