@@ -74,8 +74,9 @@ function drawCurves() {
   const banded = curvesShown().find((curve) => curve.curve === "Held-out T1" && curve.band);
   const band = banded ? lineRows("null", banded.step, banded.band, {}) : [];
   chart.signal("zero", zeroPosition()).signal("ticks", ticks()).signal("chance", 1 / group().n_labels);
-  const positions = group().steps.map(position);
-  chart.signal("domain", [Math.min(...positions) - 0.3, Math.max(...positions) + 0.3 + (state.keep.length ? 0.5 : 0.1)]);
+  const positions = group().steps.map(position), first = Math.min(...positions) - 0.3, last = Math.max(...positions) + 0.3;
+  const room = state.keep.length ? 56 / Math.max(chart.signal("width") - 100, 100) : 0;
+  chart.signal("domain", [first, last + (last - first) * room]);
   chart.data("curves", rows).data("null", band);
   return drawTraces();
 }
@@ -170,6 +171,7 @@ function frameCharts() {
   const corners = two ? [[0, 0.5], [0.5, 1], [1, 0.5], [0.5, 0], [0, 0.5]] : [[1 / k, 1 / k], [1 / k, 1], [1, 1 / k], [1 - 1 / k, 0], [1 / k, 0]];
   charts.diamond.view.data("outline", corners.map(([x, y]) => ({ x, y })));
   charts.diamond.view.signal("first", two ? 0 : 1 / k).signal("chance", 1 / k);
-  charts.diamond.view.signal("words", two ? "share answered with the second label" : "share of the commonest answer");
+  const words = two ? "share answered with the second label" : "share of the commonest answer";
+  charts.diamond.view.signal("words", state.form === "centred" ? `${words}, as it is` : words);
   charts.map.view.signal("columns", view.columns).signal("layers", view.layers);
 }
