@@ -191,7 +191,4 @@ async function open() {
   element("explorer").dataset.ready = "yes";
 }
 
-open().catch((error) => {
-  element("explorer").hidden = false;
-  element("missed").textContent = `The interactive view cannot be shown: ${error.message}`;
-});
+open().catch(sayFailure);

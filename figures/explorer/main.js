@@ -32,8 +32,20 @@ async function loadMechanisms() {
   showFacts();
 }
 
-/** Everything again, after the group, the template or the form has changed. */
-async function showSelection() {
+let turn = Promise.resolve();
+
+/** Everything again, after the group, the template or the form has changed; one selection after the other. */
+function showSelection() {
+  turn = turn.then(showAll).catch(sayFailure);
+  return turn;
+}
+
+function sayFailure(error) {
+  element("explorer").hidden = false;
+  element("missed").textContent = `The interactive view cannot be shown: ${error.message}`;
+}
+
+async function showAll() {
   await load();
   if (state.pointed !== null && state.pointed >= view.n) state.pointed = null;
   showSettings();
