@@ -1,11 +1,12 @@
 """The report, a page that opens from disk: figures with captions, their tables, and where the numbers come from."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 import analysis
 from analysis.provenance import plans
@@ -13,6 +14,8 @@ from dynamics.errors import StoreError
 from dynamics.results.places import Place, put
 from figures import DIGITS, DrawnFigure
 from figures.captions import short_model
+from figures.explorer.content import Content, as_json, explorer_content
+from figures.explorer.libraries import datatables, vega
 
 TABLES = {
     "false_emergence": "How many curves emerge whose labels mean nothing",
@@ -21,6 +24,12 @@ TABLES = {
 """Analyses that the page shows as tables only: name -> heading."""
 MAX_CELLS = 60_000
 """Most cells of a table that is part of the page; longer ones are linked as CSV."""
+MAX_INLINE = 20_000_000
+"""Most bytes of the explorer's numbers in the page; beyond, they are in a file beside it."""
+EXPLORER_TABLES = ("emergence", "bias_or_knowledge", "component_onsets", "mechanisms")
+"""Analyses, and the figures of the same name, that the explorer shows beside `component_curves`."""
+EXPLORER_SCRIPTS = ("decode", "state", "charts", "components", "take", "draw", "main", "controls")
+SIDECAR = "explorer-data.js"
 
 
 @dataclass(frozen=True)
@@ -38,15 +47,16 @@ class ReportTable:
     length: int
 
     @property
-    def data(self) -> str:
-        """Columns and rows as JSON for the page's script."""
-        return json.dumps({"columns": self.columns, "rows": self.rows}, separators=(",", ":"))
+    def data(self) -> dict[str, object]:
+        """Columns and rows for the page's script."""
+        return {"columns": self.columns, "rows": self.rows}
 
 
 def write_report(drawn: Sequence[DrawnFigure], results: Place, out: Place) -> Place:
     """Write `index.html` beside the pictures, and the CSV of every table that has no figure.
 
-    The page needs nothing but the files beside it: no network, no other script or style.
+    The page begins with the explorer and needs nothing but the files beside it: no network, no other script or style.
+    Where the explorer's numbers are more than `MAX_INLINE`, they are in `explorer-data.js`.
 
     Args:
         drawn: the figures, in the order of the page; those without a picture are listed at its end.
@@ -57,21 +67,54 @@ def write_report(drawn: Sequence[DrawnFigure], results: Place, out: Place) -> Pl
         The page.
     """
     checkpoints = analysis.run("provenance", results)
+    explorer = _explorer(drawn, checkpoints, results)
+    sidecar = explorer is not None and explorer.n_bytes > MAX_INLINE
+    if explorer and sidecar:
+        put(out / SIDECAR, f"window.explorerBlocks={as_json(list(explorer.blocks))};".encode())
     page = out / "index.html"
-    template = Environment(
-        loader=PackageLoader("figures", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    ).get_template("report.html")
-    text = template.render(
-        figures=[(figure, report_table(figure.name, "", figure.table)) for figure in drawn if figure.pictures],
-        missing=[figure for figure in drawn if not figure.pictures],
-        tables=_tables(results, out),
-        overview=overview(checkpoints),
-        checkpoints=report_table("provenance", "Checkpoints", _write_csv("provenance", checkpoints, out)),
-        versions=checkpoints["versions"].unique().sort().to_list(),
-        plans=plans(results),
+    text = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            figures=[(figure, report_table(figure.name, "", figure.table)) for figure in drawn if figure.pictures],
+            missing=[figure for figure in drawn if not figure.pictures],
+            tables=_tables(results, out),
+            overview=overview(checkpoints),
+            checkpoints=report_table("provenance", "Checkpoints", _write_csv("provenance", checkpoints, out)),
+            versions=checkpoints["versions"].unique().sort().to_list(),
+            plans=plans(results),
+            explorer=explorer,
+            sidecar=sidecar,
+            style=_asset("explorer.css"),
+            scripts=[_asset(f"{name}.js") for name in ("tables", *(EXPLORER_SCRIPTS if explorer else ()))],
+            datatables=as_json(datatables()),
+            vega=vega() if explorer else "",
+        )
     )
     put(page, text.encode())
     return page
+
+
+def _environment() -> Environment:
+    """Templates in which every text is escaped; `inert` is JSON for a script element that is only read."""
+    loader = PackageLoader("figures", ".")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["inert"] = lambda content: Markup(as_json(content))
+    return environment
+
+
+def _explorer(drawn: Sequence[DrawnFigure], checkpoints: pl.DataFrame, results: Place) -> Content | None:
+    """What the explorer shows; None where no component has a score."""
+    try:
+        curves = analysis.run("component_curves", results)
+    except StoreError:
+        return None
+    tables = {figure.name: figure.table for figure in drawn if figure.name in EXPLORER_TABLES}
+    return explorer_content(curves, tables, checkpoints, results) if len(curves) else None
+
+
+def _asset(name: str) -> str:
+    return files("figures.explorer").joinpath(name).read_text(encoding="utf-8")
 
 
 def overview(checkpoints: pl.DataFrame) -> list[tuple[str, str]]:

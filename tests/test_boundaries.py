@@ -196,6 +196,9 @@ def test_the_wheel_holds_every_module_and_the_reference_suite(tmp_path: Path) ->
         "dynamics/hub/errata.toml",
         "dynamics/suites/pythia.toml",
         "figures/report.html",
+        "figures/explorer/explorer.css",
+        "figures/explorer/explorer.html",
+        "figures/explorer/main.js",
     } <= names
     assert "analysis/paper_dynamics.csv" in names
     assert "dynamics/reference/checkpoints/step0/model.safetensors" in names

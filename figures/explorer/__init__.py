@@ -1,0 +1,1 @@
+"""The explorer: an interactive view of the results, in the report's page, that opens from disk."""
