@@ -10,6 +10,8 @@ from functools import partial
 import polars as pl
 
 from analysis.bias_or_knowledge import BIAS_OR_KNOWLEDGE
+from analysis.cache.folders import folder_for_many
+from analysis.cache.parallel import mapped
 from analysis.cache.tables import kept_table
 from analysis.emergence import EMERGENCE
 from analysis.false_emergence import FALSE_EMERGENCE
@@ -17,7 +19,7 @@ from analysis.grid_thinning import GRID_THINNING
 from analysis.leads import LEADS
 from analysis.onsets import ONSETS
 from analysis.statistics.curve_table import CurveTable, Row
-from analysis.statistics.curves import all_curves
+from analysis.statistics.curves import GroupWork, group_curves, scored_groups
 from dynamics.results.places import Place
 
 TABLES: dict[str, CurveTable] = {
@@ -43,11 +45,17 @@ CURVE_ANALYSES: dict[str, Callable[[Place], pl.DataFrame]] = {name: partial(curv
 
 
 def _all_tables(results: Place) -> dict[str, pl.DataFrame]:
-    rows: dict[str, list[Row]] = {name: [] for name in TABLES}
-    for curves in all_curves(results):
-        for name, of_curves in TABLES.items():
-            rows[name].extend(of_curves.rows(curves))
+    with folder_for_many(results, "steps") as folder:
+        works = scored_groups(results, folder)
+        by_group = list(mapped(_group_rows, works, "curves of groups"))
+    rows = {name: [row for of_group in by_group for row in of_group[name]] for name in TABLES}
     return {_unrounded(name): of_curves.table(rows[name]) for name, of_curves in TABLES.items()}
+
+
+def _group_rows(work: GroupWork) -> dict[str, list[Row]]:
+    """A group's rows of every table."""
+    curves = group_curves(work)
+    return {name: list(of_curves.rows(curves)) for name, of_curves in TABLES.items()}
 
 
 def _unrounded(name: str) -> str:

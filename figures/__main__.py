@@ -5,6 +5,9 @@ from typing import Annotated
 import typer
 
 import analysis
+from analysis.__main__ import FRESH, WORKERS
+from analysis.cache.parallel import mapping, n_cores, with_workers
+from analysis.reading.snapshots import snapshot
 from dynamics.command_line import command, user_errors_exit_2
 from dynamics.results.places import place
 from figures import FIGURES, DrawnFigure, draw, draw_if_available, drawn_by_default
@@ -17,17 +20,25 @@ def main(
     name: Annotated[
         str | None, typer.Argument(help=f"one of: {', '.join(FIGURES)}; all if left out, but those that take long")
     ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help=f"{FRESH}; and draw again what is drawn already")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help=WORKERS)] = None,
 ) -> None:
-    """Regenerate figures from the Parquet results; with all of them, index.html: figures, tables and provenance."""
+    """Regenerate figures from the Parquet results; with all of them, index.html: figures, tables and provenance.
+
+    Figures whose table and code are as they were when they were drawn are left as they are.
+    """
     with user_errors_exit_2():
         store = place(results)
         folder = place(out) if out else store / "figures"
-        if name:
-            _print_files(draw(name, store, folder))
-            return
-        analysis.load(store, "units")
-        drawn = [_print_files(draw_if_available(figure, store, folder)) for figure in drawn_by_default()]
-        typer.echo(write_report(drawn, store, folder))
+        with snapshot(store, fresh=fresh), mapping(with_workers(workers or n_cores())):
+            if name:
+                _print_files(draw(name, store, folder, fresh=fresh))
+                return
+            analysis.load(store, "units")
+            drawn = [
+                _print_files(draw_if_available(figure, store, folder, fresh=fresh)) for figure in drawn_by_default()
+            ]
+            typer.echo(write_report(drawn, store, folder))
 
 
 def _print_files(drawn: DrawnFigure) -> DrawnFigure:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from analysis.cache.folders import folders, keep
 from analysis.cache.versions import code_hash
-from analysis.reading.snapshots import Snapshot, listing, record, recorded, snapshot
+from analysis.reading.snapshots import Snapshot, list_table, record, recorded, snapshot
 from dynamics.results.checksums import damage_of, encode
 from dynamics.results.places import Place, read
 
@@ -69,9 +69,10 @@ def _same(listings: Mapping[str, str], now: Snapshot) -> bool:
 def _keep(tables: Mapping[str, pl.DataFrame], now: Snapshot, read_tables: Iterable[str]) -> None:
     """Keep tables, unless a sweep has changed what they were computed from meanwhile."""
     listings = {table: now.listing(table) for table in sorted(read_tables)}
-    if not all(before.settled and before == listing(now.store, table) for table, before in listings.items()):
-        return
     hashes = {table: before.hash for table, before in listings.items()}
+    is_settled = all(before.settled for before in listings.values())
+    if not is_settled or any(list_table(now.store, table).hash != before for table, before in hashes.items()):
+        return
     computed_from = json.dumps({"code": code_hash(), "listings": hashes})
     for name, computed in tables.items():
         rows = computed.to_arrow().replace_schema_metadata({_FROM: computed_from.encode()})

@@ -36,8 +36,8 @@ def all_units(results: Place | str) -> pl.DataFrame:
         StoreError: the folder holds no results.
     """
     with snapshot(results) as now:
-        now.listing("units")
         record("units")
+        now.listing("units")
         return read_units(now.store)
 
 

@@ -246,22 +246,20 @@ class Within:
         return part.model == self.model and part.task == self.task and part.step in self.steps
 
 
-def read_unit_rows(store: ResultStore) -> UnitRows:
-    """The rows of `units`.
+def read_unit_rows(store: ResultStore, within: Within | None = None) -> UnitRows:
+    """The rows of `units`, or those of some parts only.
 
     Raises:
         StoreError: no unit is finished.
     """
-    rows = _unit_rows(store)
+    rows = _unit_rows(store, within)
     done = _current(store, rows).filter(pl.col("status") == "done")
     if done.is_empty():
         raise StoreError(f"{store.root} holds no finished unit yet; run or resume the sweep")
     return UnitRows(rows, done)
 
 
-def scan(
-    store: ResultStore, table: str, units: UnitRows | None = None, within: Within | None = None
-) -> pl.LazyFrame:
+def scan(store: ResultStore, table: str, units: UnitRows | None = None, within: Within | None = None) -> pl.LazyFrame:
     """The rows of all finished units, lazily, one copy of each; rows of parts that were not committed are left out.
 
     Of files on a disk, the checksums are compared first, once a process (1 s per GB), since a changed byte in a page
@@ -393,9 +391,9 @@ def files_with_weights(store: ResultStore, files: Sequence[Entry]) -> set[str]:
         return set(fitted.collect()["_file"])
 
 
-def _unit_rows(store: ResultStore) -> pl.DataFrame:
+def _unit_rows(store: ResultStore, within: Within | None = None) -> pl.DataFrame:
     """All rows of `units`, finished and failed; a unit that two sweeps computed at once has two."""
-    files = part_files(store, "units")
+    files = part_files(store, "units", within)
     with explained(store.root):
         return scan_files(store.root, files, "units").collect()
 
