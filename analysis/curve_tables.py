@@ -47,7 +47,7 @@ CURVE_ANALYSES: dict[str, Callable[[Place], pl.DataFrame]] = {name: partial(curv
 def _all_tables(results: Place) -> dict[str, pl.DataFrame]:
     with folder_for_many(results, "steps") as folder:
         works = scored_groups(results, folder)
-        by_group = list(mapped(_group_rows, works, "curves of groups"))
+        by_group = list(mapped(_group_rows, works, "groups of curves", only_here=True))
     rows = {name: [row for of_group in by_group for row in of_group[name]] for name in TABLES}
     return {_unrounded(name): of_curves.table(rows[name]) for name, of_curves in TABLES.items()}
 

@@ -17,6 +17,7 @@ from dynamics.errors import StoreError
 from dynamics.results.places import Place, put, read
 
 FOLDER = "cache"
+_CODE = code_hash("dynamics", "analysis", "figures")
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,7 @@ class Record:
 
 def hash_of(name: str, csv: bytes, table: pl.DataFrame) -> str:
     """A hash of all that a figure is made of: its table, the code, and the libraries' versions."""
-    code = code_hash("dynamics", "analysis", "figures")
-    digest = hashlib.sha256(f"{name} {code} {mpl.__version__} {table.schema}\n".encode())
+    digest = hashlib.sha256(f"{name} {_CODE} {mpl.__version__} {table.schema}\n".encode())
     digest.update(csv)
     return digest.hexdigest()
 

@@ -1,1 +1,1 @@
-"""What analyses keep: tables and what is computed from one step, under hashes of what they read; and work in parallel."""
+"""What analyses keep: tables, and arrays of single steps, under hashes of what they are computed from; and workers."""

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from analysis.cache.versions import code_hash
 from analysis.reading.snapshots import list_all_tables, record, recorded
 from dynamics.errors import StoreError
 
@@ -50,32 +51,56 @@ def one_by_one(function: Callable[[Any], Any], items: Sequence[Any], what: str) 
     yield from map(function, items)
 
 
-_map: ContextVar[Map] = ContextVar("map", default=one_by_one)
+_anywhere: ContextVar[Map] = ContextVar("map to any machine", default=one_by_one)
+_here: ContextVar[Map] = ContextVar("map on this machine", default=one_by_one)
 
 
 @contextmanager
-def mapping(way: Map) -> Iterator[None]:
-    """Within it, `mapped` works in this way."""
-    token = _map.set(way)
+def mapping(anywhere: Map, here: Map | None = None) -> Iterator[None]:
+    """Within it, `mapped` works in this way.
+
+    Args:
+        anywhere: for functions that read results only.
+        here: for those that read what is kept on this machine too; the same unless given.
+    """
+    tokens = _anywhere.set(anywhere), _here.set(here or anywhere)
     try:
         yield
     finally:
-        _map.reset(token)
+        _anywhere.reset(tokens[0])
+        _here.reset(tokens[1])
 
 
-def mapped(function: Callable[[Any], Any], items: Sequence[Any], what: str) -> Iterator[Any]:
+def mapped(
+    function: Callable[[Any], Any], items: Sequence[Any], what: str, *, only_here: bool = False
+) -> Iterator[Any]:
     """The results of a function of a module on each item, in the order of the items.
 
     The tables that it reads of results count as read here (`reading.snapshots`).
+
+    Args:
+        function: of a module.
+        items: its arguments.
+        what: the items, in a word, for messages.
+        only_here: whether it reads what is kept on this machine, so that other machines do not serve.
     """
     list_all_tables()
-    for result, read in _map.get()(partial(_with_tables, function), items, what):
+    way = (_here if only_here else _anywhere).get()
+    for result, read in way(partial(_with_tables, code_hash(), function), items, what):
         record(*read)
         yield result
 
 
-def _with_tables(function: Callable[[Any], Any], item: Any) -> tuple[Any, set[str]]:
-    """The result, and the tables that were read for it."""
+def _with_tables(code: str, function: Callable[[Any], Any], item: Any) -> tuple[Any, set[str]]:
+    """The result, and the tables that were read for it.
+
+    Raises:
+        StoreError: this process has other code, or other versions of libraries, than the one that asks.
+    """
+    if code != code_hash():
+        raise StoreError(
+            "the code or a library was changed while an analysis ran, or differs between machines; run again"
+        )
     with recorded() as read:
         return function(item), read
 
@@ -139,7 +164,7 @@ def _threads_of_each(n: int) -> Iterator[None]:
 
 
 def with_progress(results: Iterable[Any], n: int, what: str) -> Iterator[Any]:
-    """Results as they come, and, from when it is clear that they take long, what is done and how long the rest takes."""
+    """Results as they come; once it is clear that they take long, what is done and how long the rest takes."""
     started, results = time.monotonic(), iter(results)
     for i, result in enumerate(results):
         yield result

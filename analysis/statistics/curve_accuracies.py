@@ -183,7 +183,7 @@ def mean_by_seed(values: np.ndarray, seed_of: np.ndarray) -> np.ndarray:
 
 
 def score_step(answers: StepAnswers, design: Design) -> Arrays:
-    """What one step's answers give by themselves: Full, every component that is chosen there, and the answers as bits."""
+    """What one step's answers give by themselves: Full, the components chosen there, and the answers as bits."""
     unit = credit_unit(answers.tied, answers.full_tied)
     tokens = -1 if answers.tokens_seen is None else answers.tokens_seen
     arrays = {_TOKENS: np.array(tokens), _UNIT: np.array(unit)}
@@ -220,15 +220,12 @@ def trace(
 def _trace(
     replicates: Replicates, bits: AnswerBits, best: Mapping[int, np.ndarray], design: Design, at: np.ndarray
 ) -> np.ndarray:
-    """Accuracy (prompt, replicate) at one step of the component that is best on the other half at each prompt's step."""
-    some = np.flatnonzero(at >= 0)
-    chosen = np.stack(
-        [best[int(at[i])][::-1, i] if at[i] >= 0 else 0 * best[int(at[some[0]])][:, i] for i in range(len(at))], 1
-    )
-    credit = replicates.traced(bits, chosen)
-    accuracy = np.mean(
-        [of_half / (len(half) * bits.unit) for of_half, half in zip(credit, design.halves, strict=True)], 0
-    )
+    """Accuracy (prompt, replicate) at one step of what is best on the other half at each prompt's own step."""
+    any_step = int(at.max())
+    steps = np.where(at >= 0, at, any_step).tolist()
+    chosen = np.stack([best[step][::-1, prompt] for prompt, step in enumerate(steps)], 1)
+    credit = zip(replicates.traced(bits, chosen), design.halves, strict=True)
+    accuracy = np.mean([of_half / (len(half) * bits.unit) for of_half, half in credit], 0)
     return np.where(at[:, None] >= 0, accuracy, np.nan)
 
 
