@@ -43,6 +43,7 @@ class StepWork:
     """Arrays to be computed from the files of one step of a group.
 
     Attributes:
+        kind: a name for what is computed, which is that of a folder.
         compute: a function of a module, from (results, group, step, settings) to arrays. It reads that step's rows of
             the group in `TABLES`, and no others.
         results: the folder.
@@ -51,6 +52,7 @@ class StepWork:
         settings: all else that decides the arrays; a dataclass of plain values.
     """
 
+    kind: str
     compute: Callable[..., Arrays]
     results: Place
     group: Group
@@ -62,11 +64,6 @@ class StepWork:
     def within(self) -> Within:
         """The parts that hold the step."""
         return Within(self.group.model, self.group.task, [self.step])
-
-    @property
-    def kind(self) -> str:
-        """The name of what is computed, which is that of a folder."""
-        return self.compute.__name__
 
     def folder(self, of_all: Path) -> Path:
         """The folder of all steps of the group."""

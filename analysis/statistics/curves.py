@@ -228,7 +228,7 @@ def group_curves(work: GroupWork) -> GroupCurves:
     return replace(curves[0], curves=components + tuple(_fit_curve(fit, work.common, design) for fit in fits))
 
 
-def curve_steps(results: Place, group: Group, step: int, settings: CurveSettings) -> Arrays:
+def curve_step(results: Place, group: Group, step: int, settings: CurveSettings) -> Arrays:
     """One step of a group scored: the arrays of `score_step`."""
     facts = settings.design
     common = CommonPrompts(group, (step,), facts.prompts, facts.example_id, {})
@@ -286,7 +286,7 @@ def _step_works(results: Place, common: CommonPrompts, facts: DesignFacts) -> li
     forms = [RAW, CENTRED] if has_centred_answers(results, common.group) else [RAW]
     by_form = {form: CurveSettings(facts, form == CENTRED) for form in forms}
     return [
-        StepWork(curve_steps, results, common.group, step, form, settings)
+        StepWork("curves", curve_step, results, common.group, step, form, settings)
         for form, settings in by_form.items()
         for step in common.steps
     ]

@@ -1,6 +1,7 @@
 """Steps that were scored once: new ones cost what is new, and the tables are those of a computation from scratch."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import analysis
-from analysis.cache import parallel, steps
+from analysis.cache import parallel, step_tables, steps
 from analysis.cache.folders import IN_RESULTS
 from analysis.cache.parallel import mapping, with_workers
 from analysis.cache.steps import Arrays, StepWork
@@ -98,7 +99,7 @@ def test_a_step_may_read_only_the_tables_that_its_hash_covers(root: Path) -> Non
         load(results, "reweightings")
         return {}
 
-    work = StepWork(reads_weights, root, Group("toy", "float32", "none", "sst2", 4), 32, "raw", None)
+    work = StepWork("weights", reads_weights, root, Group("toy", "float32", "none", "sst2", 4), 32, "raw", None)
     with pytest.raises(AssertionError, match="reweightings"):
         work.arrays()
 
@@ -127,3 +128,22 @@ def test_results_come_in_order_and_what_is_left_is_told(monkeypatch: pytest.Monk
     assert list(parallel.with_progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
     lines = capfd.readouterr().err.splitlines()
     assert [line.split(";")[0] for line in lines] == ["letters: 2 of 3", "letters: 3 of 3"]
+
+
+@pytest.mark.parametrize("name", ["diamond", "component_kinds", "sensitivity", "component_sensitivity"])
+def test_rows_of_steps_are_kept_by_step(name: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    analysis.run(name, root)
+    add_step(root, 64)
+    read: list[int] = []
+    read_answers = step_tables.read_answers
+
+    def counted(results: Path, group: Group, steps: list[int]) -> Iterator[StepAnswers]:
+        read.extend(steps)
+        return read_answers(results, group, steps=steps)
+
+    monkeypatch.setattr(step_tables, "read_answers", counted)
+    table = analysis.run(name, root)
+    assert read == [64]
+    assert set(table["step"]) == {1, 2, 4, 32, 64}
+    shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("analysis"))
+    assert_frame_equal(analysis.run(name, tmp_path / "copy"), table, check_exact=True)
