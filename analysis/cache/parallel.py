@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -140,7 +141,7 @@ def _with_pool(n: int, function: Callable[[Any], Any], items: Sequence[Any]) -> 
     """
     context = multiprocessing.get_context("spawn")
     with _threads_of_each(n):
-        pool = ProcessPoolExecutor(n, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+        pool = ProcessPoolExecutor(n, context, _begin_worker)
         try:
             yield from pool.map(function, items)
         except BrokenProcessPool as error:
@@ -149,6 +150,18 @@ def _with_pool(n: int, function: Callable[[Any], Any], items: Sequence[Any]) -> 
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Leave interrupts to the process that asks, and end when it is killed: nobody else would end this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager

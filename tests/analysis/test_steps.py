@@ -1,10 +1,15 @@
 """Steps that were scored once: new ones cost what is new, and the tables are those of a computation from scratch."""
 
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -147,3 +152,23 @@ def test_rows_of_steps_are_kept_by_step(name: str, root: Path, tmp_path: Path, m
     assert set(table["step"]) == {1, 2, 4, 32, 64}
     shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("analysis"))
     assert_frame_equal(analysis.run(name, tmp_path / "copy"), table, check_exact=True)
+
+
+def test_workers_end_when_the_process_that_asks_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time\nfrom analysis.cache import parallel\nparallel.LONG_SECONDS = 0\n"
+        "if __name__ == '__main__':\n"
+        "    for pid in parallel._with_pool(2, eval, ['__import__(\"os\").getpid()'] * 2):\n"
+        "        print(pid, flush=True)\n"
+        "        os.kill(os.getpid(), 9)\n"
+    )
+    (tmp_path / "asks.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": os.fspath(Path(__file__).parents[2])}
+    command = [sys.executable, str(tmp_path / "asks.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == -9, done.stderr
+    (worker,) = map(int, done.stdout.split())
+    deadline = time.monotonic() + 60
+    while psutil.pid_exists(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not psutil.pid_exists(worker)
