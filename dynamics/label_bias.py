@@ -13,7 +13,6 @@ row depends on the other rows, and a balanced set of rows is assumed), or the tr
 """
 
 import numpy as np
-from scipy.stats import rankdata
 
 from dynamics.scores import labels_outermost
 
@@ -95,6 +94,9 @@ def _auc(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     n, n_positive = len(positive), int(positive.sum())
     rank_sum = np.asarray(is_positive @ np.arange(1.0, n + 1))
     ties = np.argwhere((in_order[..., 1:] == in_order[..., :-1]).any(-1))
-    for index in map(tuple, ties):
-        rank_sum[index] = rankdata(scores[index])[positive].sum()
+    if len(ties):
+        from scipy.stats import rankdata  # takes longer to import than all of `analysis`
+
+        for index in map(tuple, ties):
+            rank_sum[index] = rankdata(scores[index])[positive].sum()
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * (n - n_positive))

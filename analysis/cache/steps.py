@@ -11,6 +11,7 @@ longer have are deleted at the end of a pass. So what is kept grows with the res
 
 import hashlib
 import shutil
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from analysis.cache.parallel import mapped
 from analysis.cache.versions import code_hash
 from analysis.reading.groups import Group
 from analysis.reading.snapshots import Listing, list_table, record, recorded, snapshot
-from dynamics.atomic_write import write_atomically
+from dynamics.atomic_write import TEMPORARY, write_atomically
 from dynamics.identity import canonical_json, short_hash
 from dynamics.results.places import Place
 from dynamics.results.store import Within
@@ -33,6 +34,7 @@ Arrays = dict[str, np.ndarray]
 TABLES = ("units", "predictions", "component_scores")
 """The result tables that a step's arrays may be computed from."""
 _NO_KEY = "changing"
+_DAY = 24 * 3600
 _DIGEST_BYTES, _SIZE_BYTES = 32, 8
 _VALUES, _INDEX = "|values", "|index"
 _ZSTD = pa.Codec("zstd", compression_level=5)
@@ -137,11 +139,15 @@ def _delete(files: Iterable[Path]) -> None:
 
 
 def _delete_others(files: Sequence[Path], of_kind: Path) -> None:
-    """Delete files of steps and groups that the results no longer have, and what a kill left of writing."""
-    current = set(files)
-    _delete(file for file in of_kind.glob("*/*") if file not in current)
-    for folder in of_kind.glob("*"):
-        if folder not in {file.parent for file in current}:
+    """Delete files of steps and groups that the results no longer have; and what a kill left, when it is a day old."""
+    current, folders = set(files), {file.parent for file in files}
+    for file in of_kind.glob("*/*"):
+        with suppress(FileNotFoundError):
+            is_new = file.name.startswith(TEMPORARY) and time.time() - file.stat().st_mtime < _DAY
+            if file not in current and not is_new:  # another process may be writing a new one
+                file.unlink()
+    for folder in of_kind.iterdir():
+        if folder not in folders:
             shutil.rmtree(folder, ignore_errors=True)
 
 

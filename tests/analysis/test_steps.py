@@ -74,6 +74,16 @@ def test_what_is_kept_does_not_grow_with_time(root: Path, monkeypatch: pytest.Mo
     assert files(root) == ["1", "1", "2", "2", "4", "4"]
 
 
+def test_what_another_process_is_writing_is_left_alone_and_what_a_kill_left_is_deleted(root: Path) -> None:
+    analysis.run("emergence", root)
+    folder = next((root / IN_RESULTS / "steps").glob("*/*"))
+    for name in (".tmp-new", ".tmp-old"):
+        (folder / name).write_bytes(b"")
+    os.utime(folder / ".tmp-old", (0, 0))
+    analysis.run("emergence", root, fresh=True)
+    assert sorted(file.name for file in folder.glob(".tmp-*")) == [".tmp-new"]
+
+
 def test_damaged_arrays_are_computed_again(root: Path) -> None:
     table = analysis.run("emergence", root)
     for file in (root / IN_RESULTS / "steps").glob("*/*/*"):
