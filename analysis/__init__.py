@@ -45,9 +45,11 @@ from analysis import (
     transfer_weights,
     weights,
 )
+from analysis.cache.tables import kept_table
 from analysis.reading.result_tables import load, with_flags
+from analysis.reading.snapshots import snapshot
 from dynamics.errors import PlanError, unknown
-from dynamics.results.places import Place, place
+from dynamics.results.places import Place
 
 __all__ = ["ANALYSES", "load", "rounded", "run"]
 
@@ -97,8 +99,15 @@ ANALYSES: dict[str, Callable[[Place], pl.DataFrame]] = {
 }
 
 
-def run(name: str, results: Place | str) -> pl.DataFrame:
+def run(name: str, results: Place | str, *, fresh: bool = False) -> pl.DataFrame:
     """The tidy table of one analysis, with the flagged steps of each row's model in the column `flagged`.
+
+    A table is kept (`analysis.cache`), and computed again where what it reads, the code or a library has changed.
+
+    Args:
+        name: one of `ANALYSES`.
+        results: folder that a sweep wrote, or its `s3://` or `gs://` URI.
+        fresh: compute it anew, whatever is kept.
 
     Raises:
         PlanError: no such analysis; the message lists what there is.
@@ -106,7 +115,8 @@ def run(name: str, results: Place | str) -> pl.DataFrame:
     """
     if name not in ANALYSES:
         raise PlanError(unknown("analysis", name, ANALYSES))
-    return rounded(with_flags(ANALYSES[name](place(results)), results))
+    with snapshot(results, fresh=fresh):
+        return kept_table(name, results, lambda root: {name: rounded(with_flags(ANALYSES[name](root), root))})
 
 
 def rounded(table: pl.DataFrame, digits: int = 12) -> pl.DataFrame:

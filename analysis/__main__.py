@@ -6,18 +6,28 @@ import polars as pl
 import typer
 
 from analysis import ANALYSES, run
+from analysis.cache.parallel import mapping, n_cores, with_workers
 from dynamics.command_line import command, user_errors_exit_2
 from dynamics.results.places import place, put
+
+FRESH = (
+    "compute anew what is kept. Tables are kept in RESULTS/analysis/cache, or in the user's cache folder where results "
+    "are remote or read-only, until the results, the code or a library change"
+)
+WORKERS = "processes for what takes long; default: one a core"
 
 
 def main(
     name: Annotated[str, typer.Argument(help=f"one of: {', '.join(ANALYSES)}")],
     results: Annotated[str, typer.Option(help="folder that a sweep wrote, or its s3:// or gs:// URI")],
     out: Annotated[str | None, typer.Option(help="folder or URI for NAME.csv; default RESULTS/analysis")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help=FRESH)] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help=WORKERS)] = None,
 ) -> None:
     """Compute one analysis, print it and save it as CSV; docs/analyses.md describes each."""
     with user_errors_exit_2():
-        table = run(name, results)
+        with mapping(with_workers(workers or n_cores())):
+            table = run(name, results, fresh=fresh)
         csv = (place(out) if out else place(results) / "analysis") / f"{name}.csv"
         put(csv, table.write_csv().encode())
     typer.echo(as_text(table))

@@ -13,7 +13,8 @@ A component that always gives the same answer is exactly at chance on balanced r
 import numpy as np
 import polars as pl
 
-from analysis.reading.answers import StepAnswers, read_all_answers, split_prompt
+from analysis.cache.step_tables import rows_of_all_steps
+from analysis.reading.answers import StepAnswers, split_prompt
 from analysis.reading.groups import GROUP
 from analysis.statistics.confusion import accuracy, confusion, shares
 from analysis.statistics.null import family_thresholds, permuted_extremes
@@ -33,7 +34,7 @@ def component_kinds(results: Place) -> pl.DataFrame:
         n_components, n_prompts, n_examples, chance, good_above and bad_below (mean thresholds on accuracy), level.
     """
     return (
-        pl.concat([_table(answers).drop("components") for answers in read_all_answers(results)])
+        rows_of_all_steps(results, step_counts)
         .group_by(*GROUP, "step", "kind", maintain_order=True)
         .agg(
             pl.col("count").mean(),
@@ -57,7 +58,7 @@ def component_kinds_by_prompt(results: Place) -> pl.DataFrame:
         One row per (model, dtype, control, task, n_shots, step, template, demo_seed, kind): count, share of
         n_components, components (names separated by spaces), n_examples, chance, good_above, bad_below.
     """
-    return pl.concat([_table(answers) for answers in read_all_answers(results)])
+    return rows_of_all_steps(results, step_kinds)
 
 
 def masks(answers: StepAnswers) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
@@ -79,7 +80,12 @@ def masks(answers: StepAnswers) -> tuple[dict[str, np.ndarray], np.ndarray, np.n
     return {**by_kind, "unremarkable": ~np.any(list(by_kind.values()), axis=0)}, good_above, bad_below
 
 
-def _table(answers: StepAnswers) -> pl.DataFrame:
+def step_counts(answers: StepAnswers) -> pl.DataFrame:
+    """One step's rows of `component_kinds_by_prompt`, without the components' names."""
+    return step_kinds(answers).drop("components")
+
+
+def step_kinds(answers: StepAnswers) -> pl.DataFrame:
     """One step's rows of `component_kinds_by_prompt`."""
     by_kind, good_above, bad_below = masks(answers)
     names = np.array(answers.components)

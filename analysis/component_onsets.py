@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from analysis.cache.parallel import mapped
 from analysis.reading.answers import AnswerReader, CommonPrompts, StepAnswers, all_common_prompts, cached_reader
 from analysis.reading.groups import GROUP, GROUP_SCHEMA, Schema
 from analysis.statistics.bootstrap import examples_only, seed_weights
@@ -96,13 +97,15 @@ def component_onsets(results: Place) -> pl.DataFrame:
     Raises:
         StoreError: no finished unit has predictions of components at every step.
     """
-    rows = [
-        row
-        for common in all_common_prompts(results)
-        for row in component_rows(cached_reader(results, common), common, read_design(results, common))
-    ]
+    groups = [(results, common) for common in all_common_prompts(results)]
+    rows = [row for of_group in mapped(_group_rows, groups, "groups of component onsets") for row in of_group]
     table = with_discoveries(pl.DataFrame(rows, schema=SCHEMA))
     return table.sort(*GROUP, "criterion", "layer", "kind", "head", maintain_order=True)
+
+
+def _group_rows(of_group: tuple[Place, CommonPrompts]) -> list[dict[str, object]]:
+    results, common = of_group
+    return list(component_rows(cached_reader(results, common), common, read_design(results, common)))
 
 
 def with_discoveries(table: pl.DataFrame) -> pl.DataFrame:

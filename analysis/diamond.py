@@ -10,7 +10,8 @@ lies within `max(0, top_share - 1 + 1/k) <= y <= 1 + 1/k - top_share` for k labe
 
 import polars as pl
 
-from analysis.reading.answers import StepAnswers, read_all_answers
+from analysis.cache.step_tables import rows_of_all_steps
+from analysis.reading.answers import StepAnswers
 from analysis.reading.groups import constant_columns
 from analysis.statistics.confusion import accuracy, confusion, recalls, shares
 from dynamics.components import parse_component
@@ -25,10 +26,10 @@ def diamond(results: Place) -> pl.DataFrame:
         rows on which the label is predicted), recall (accuracy on the label's rows), accuracy, top_share (mean over
         prompts of the largest share of any label), n_prompts, n_examples, n_labels. Ties count 1/n_tied.
     """
-    return pl.concat([_table(answers) for answers in read_all_answers(results)])
+    return rows_of_all_steps(results, step_table)
 
 
-def _table(answers: StepAnswers) -> pl.DataFrame:
+def step_table(answers: StepAnswers) -> pl.DataFrame:
     """One step's rows."""
     counts = confusion(answers)
     share = shares(counts)

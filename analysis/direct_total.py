@@ -13,7 +13,6 @@ prompts of a task share their test rows.
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from analysis.reading.groups import GROUP
 from analysis.reading.result_tables import valid_rows
@@ -78,6 +77,8 @@ def _over_seeds(prompts: pl.DataFrame, keys: list[str], values: list[str], with_
     means = rows.agg(pl.col(values).mean(), n_prompts=pl.len().cast(pl.Int64))
     table = means.join(spread, on=[*SETTING, "step", *keys])
     n = table["n_seeds"].to_numpy()
+    from scipy import stats  # takes longer to import than all of `analysis`
+
     t = stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(n - 1, 1)) / np.sqrt(n)
     half = pl.Series("half", np.where(n > 1, t, np.nan)).fill_nan(None)
     ends = [

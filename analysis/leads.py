@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from analysis.reading.groups import GROUP, Schema
 from analysis.statistics.compared_curves import ComparedCurve, Pair, compared_curve, pairs_of
@@ -111,6 +110,8 @@ def over_templates(leads: Sequence[Lead], *, has_interval: bool) -> Row:
         return {"templates_reason": f"{n_without} of {n} templates have no lead, or only a bound"}
     if not has_interval:
         return {"templates_reason": "intervals of this curve or criterion are not known to cover"}
+    from scipy import stats  # takes longer to import than all of `analysis`
+
     values = np.array([found.value for found in leads])
     mean = float(values.mean())
     half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * stats.sem(values))

@@ -2,10 +2,10 @@
 
 import polars as pl
 
-from analysis.reading.result_tables import CHECKPOINT, flagged_checkpoints
+from analysis.reading.result_tables import CHECKPOINT, all_units, flagged_checkpoints
 from dynamics.results.metadata import saved_plans
 from dynamics.results.places import Place
-from dynamics.results.store import open_store, read_units
+from dynamics.results.store import open_store
 
 
 def provenance(results: Place) -> pl.DataFrame:
@@ -17,7 +17,7 @@ def provenance(results: Place) -> pl.DataFrame:
         errors of the failed units (distinct first lines), decomposition_error and forward_error (the largest),
         devices, versions, tokenizer (that the plan names, if it names one), notes (what is known of the checkpoint).
     """
-    units = read_units(open_store(results))
+    units = all_units(results)
     done = pl.col("status") == "done"
     table = units.group_by(CHECKPOINT).agg(
         revision=_distinct("revision"),

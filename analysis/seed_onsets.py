@@ -9,7 +9,6 @@ middle right ends are taken, so that the bracket still holds.
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from analysis.curve_tables import curve_table
 from analysis.leads import POOLED
@@ -144,6 +143,8 @@ def _median_bracket(ends: pl.DataFrame) -> Row:
 
 
 def _share_never(never: np.ndarray) -> Row:
+    from scipy import stats  # takes longer to import than all of `analysis`
+
     found = stats.binomtest(int(never.sum()), len(never)).proportion_ci(CONFIDENCE, method="exact")
     share = float(never.mean())
     return {"n_never": int(never.sum()), "never": share, "never_low": found.low, "never_high": found.high}
@@ -159,5 +160,7 @@ def _mean_lead(leads: np.ndarray, n_runs: int) -> Row:
     row |= {"lead": float(leads.mean()), "lead_reason": ""}
     if n_runs < MIN_RUNS:
         return row
+    from scipy import stats  # takes longer to import than all of `analysis`
+
     half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, n_runs - 1) * stats.sem(leads))
     return row | {"lead_low": float(leads.mean()) - half_width, "lead_high": float(leads.mean()) + half_width}

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from analysis.reading.answers import StepAnswers, read_all_answers, split_prompt
+from analysis.cache.step_tables import rows_of_all_steps
+from analysis.reading.answers import StepAnswers, split_prompt
 from analysis.reading.credit import credit_at_gold
 from analysis.reading.groups import GROUP_SCHEMA, constant_columns
 from analysis.statistics.component_choice import most_accurate
@@ -47,7 +48,7 @@ def sensitivity(results: Place) -> pl.DataFrame:
         With one template or one demonstration set, or none of them shared, `rest` holds what cannot be separated and
         the other two are null; all are null for a single prompt.
     """
-    return pl.DataFrame([row for answers in read_all_answers(results) for row in _rows(answers)], schema=_SCHEMA)
+    return rows_of_all_steps(results, step_sources)
 
 
 def component_sensitivity(results: Place) -> pl.DataFrame:
@@ -58,7 +59,7 @@ def component_sensitivity(results: Place) -> pl.DataFrame:
         demonstrations, rest and test_rows: estimates of the variances, not truncated. n_prompts, n_templates,
         n_demo_seeds, n_examples.
     """
-    return pl.concat([_by_component(answers) for answers in read_all_answers(results)])
+    return rows_of_all_steps(results, step_components)
 
 
 def _prompts(answers: StepAnswers) -> list[tuple[str, int]]:
@@ -96,6 +97,11 @@ def _split_best(answers: StepAnswers, components: VarianceSplit) -> VarianceSpli
     return split_variance(_prompts(answers), np.stack([full, best, top_mean], 2), answers.gold)
 
 
+def step_sources(answers: StepAnswers) -> pl.DataFrame:
+    """One step's rows of `sensitivity`."""
+    return pl.DataFrame(list(_rows(answers)), schema=_SCHEMA)
+
+
 def _rows(answers: StepAnswers) -> Iterator[dict[str, object]]:
     components = _split_components(answers)
     best = _split_best(answers, components)
@@ -120,7 +126,7 @@ def _rows(answers: StepAnswers) -> Iterator[dict[str, object]]:
             }
 
 
-def _by_component(answers: StepAnswers) -> pl.DataFrame:
+def step_components(answers: StepAnswers) -> pl.DataFrame:
     """One step's rows of `component_sensitivity`."""
     split = _split_components(answers)
     keys = {**answers.group.keys, "step": answers.step, **_sizes(answers)}

@@ -43,6 +43,7 @@ from figures import (
     weights,
 )
 from figures.captions import missing_checkpoints
+from figures.records import Picture, Record, checksum, hash_of, read_record, write_record
 from figures.saving import rendered
 from figures.spec import FigureSpec
 from figures.style import rc_params
@@ -87,15 +88,6 @@ DIGITS = 9
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that was written: its name without suffix, and its size in inches."""
-
-    name: str
-    width: float
-    height: float
-
-
-@dataclass(frozen=True)
 class DrawnFigure:
     """A figure that was drawn: its pictures, the table behind them, and all files written.
 
@@ -116,8 +108,16 @@ def drawn_by_default() -> list[str]:
     return [name for name, figure in FIGURES.items() if not figure.only_by_name]
 
 
-def draw(name: str, results: Place, out: Place) -> DrawnFigure:
+def draw(name: str, results: Place, out: Place, *, fresh: bool = False) -> DrawnFigure:
     """Draw one figure from results and write it as PNG, SVG and PDF, with the table behind it as CSV.
+
+    Files that were drawn from the same table by the same code are left as they are.
+
+    Args:
+        name: one of `FIGURES`.
+        results: folder that a sweep wrote.
+        out: folder of the pictures.
+        fresh: compute and draw all anew.
 
     Raises:
         PlanError: no such figure; the message lists what there is.
@@ -126,23 +126,39 @@ def draw(name: str, results: Place, out: Place) -> DrawnFigure:
     if name not in FIGURES:
         raise PlanError(unknown("figure", name, FIGURES))
     spec = FIGURES[name]
-    table = analysis.rounded(analysis.run(spec.analysis, results), DIGITS)
-    shown = without_controls(table)
-    with rc_context(rc_params()):
-        figures = spec.draw(shown) if len(shown) else {}
-        files = {file: data for picture, figure in figures.items() for file, data in rendered(picture, figure).items()}
-    files[f"{name}.csv"] = table.write_csv().encode()
-    for file in sorted(files):
-        put(out / file, files[file])
+    table = analysis.rounded(analysis.run(spec.analysis, results, fresh=fresh), DIGITS)
+    csv = table.write_csv().encode()
+    made_of = hash_of(name, csv, table)
+    record = None if fresh else read_record(name, out, made_of)
+    record = record or _drawn(name, table, {f"{name}.csv": csv}, out, made_of)
     return DrawnFigure(
         name=name,
         question=spec.question,
-        caption=spec.caption(shown) + missing_checkpoints(shown) if figures else "",
+        caption=record.caption,
         table=table,
-        pictures=tuple(Picture(name, *figure.get_size_inches().tolist()) for name, figure in figures.items()),
-        files=tuple(out / file for file in sorted(files)),
-        missing="" if figures else spec.missing,
+        pictures=record.pictures,
+        files=tuple(out / file for file in sorted(record.files)),
+        missing="" if record.pictures else spec.missing,
     )
+
+
+def _drawn(name: str, table: pl.DataFrame, files: dict[str, bytes], out: Place, made_of: str) -> Record:
+    """Draw a figure and write its files and their record."""
+    spec, shown = FIGURES[name], without_controls(table)
+    with rc_context(rc_params()):
+        figures = spec.draw(shown) if len(shown) else {}
+        for picture, figure in figures.items():
+            files |= rendered(picture, figure)
+    for file in sorted(files):
+        put(out / file, files[file])
+    record = Record(
+        made_of=made_of,
+        caption=spec.caption(shown) + missing_checkpoints(shown) if figures else "",
+        pictures=tuple(Picture(picture, *figure.get_size_inches().tolist()) for picture, figure in figures.items()),
+        files={file: checksum(files[file]) for file in sorted(files)},
+    )
+    write_record(name, out, record)
+    return record
 
 
 def without_controls(table: pl.DataFrame) -> pl.DataFrame:
@@ -155,9 +171,9 @@ def without_controls(table: pl.DataFrame) -> pl.DataFrame:
     return table.filter(control="none")
 
 
-def draw_if_available(name: str, results: Place, out: Place) -> DrawnFigure:
+def draw_if_available(name: str, results: Place, out: Place, *, fresh: bool = False) -> DrawnFigure:
     """`draw`, for a figure among many: where the results lack its tables it has no picture, and `missing` says why."""
     try:
-        return draw(name, results, out)
+        return draw(name, results, out, fresh=fresh)
     except StoreError as error:
         return DrawnFigure(name, FIGURES[name].question, "", pl.DataFrame(), (), (), str(error))

@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 import analysis
+from analysis.__main__ import FRESH, WORKERS
+from analysis.cache.parallel import mapping, n_cores, with_workers
+from analysis.reading.snapshots import snapshot
 from dynamics.command_line import command, user_errors_exit_2
 from dynamics.errors import PlanError
 from dynamics.results.places import place
@@ -23,20 +26,28 @@ def main(
     log: Annotated[
         Tracker | None, typer.Option(help="send the page to this tracker too, into the run of these results")
     ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help=f"{FRESH}; and draw again what is drawn already")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help=WORKERS)] = None,
 ) -> None:
-    """Regenerate figures from the Parquet results; with all of them, index.html: figures, tables and provenance."""
+    """Regenerate figures from the Parquet results; with all of them, index.html: figures, tables and provenance.
+
+    Figures whose table and code are as they were when they were drawn are left as they are.
+    """
     with user_errors_exit_2():
         store = place(results)
         folder = place(out) if out else store / "figures"
         check_installed(log)
         if log and (name or not isinstance(folder, Path)):
             raise PlanError("--log sends the page with all figures: leave NAME out, and give --out a folder on a disk")
-        if name:
-            _print_files(draw(name, store, folder))
-            return
-        analysis.load(store, "units")
-        drawn = [_print_files(draw_if_available(figure, store, folder)) for figure in drawn_by_default()]
-        typer.echo(write_report(drawn, store, folder))
+        with snapshot(store, fresh=fresh), mapping(with_workers(workers or n_cores())):
+            if name:
+                _print_files(draw(name, store, folder, fresh=fresh))
+                return
+            analysis.load(store, "units")
+            drawn = [
+                _print_files(draw_if_available(figure, store, folder, fresh=fresh)) for figure in drawn_by_default()
+            ]
+            typer.echo(write_report(drawn, store, folder))
         if log and isinstance(folder, Path):
             typer.echo(send_page(log, store, folder))
 

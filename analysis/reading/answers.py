@@ -159,21 +159,6 @@ def all_common_prompts(results: Place) -> Iterator[CommonPrompts]:
         raise StoreError(f"{results} holds no predictions of heads and MLPs that every step has; resume the sweep")
 
 
-def read_all_answers(results: Place) -> Iterator[StepAnswers]:
-    """Every group's answers at every step.
-
-    Raises:
-        StoreError: no finished unit has predictions of components.
-    """
-    is_empty = True
-    for group in groups(results):
-        for answers in read_answers(results, group):
-            is_empty = False
-            yield answers
-    if is_empty:
-        raise StoreError(f"{results} holds no predictions of heads and MLPs; sweep units that are decomposed")
-
-
 def read_answers(
     results: Place,
     group: Group,

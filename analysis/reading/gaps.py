@@ -9,6 +9,7 @@ from analysis.reading.groups import Group
 from analysis.reading.result_tables import valid_rows
 from dynamics.label_bias import CENTRED
 from dynamics.results.places import Place
+from dynamics.results.store import Within
 
 
 def read_gaps(
@@ -25,7 +26,7 @@ def read_gaps(
         (prompt, component) in logits; None where the results lack some, as older ones do: ties go to the first.
     """
     prompt = pl.format("{}/{}", "template", "demo_seed").alias("prompt")
-    rows = valid_rows(results, "component_scores").filter(
+    rows = valid_rows(results, "component_scores", Within(group.model, group.task, [step])).filter(
         group.matches, pl.col("step") == step, pl.col("split") == "test", pl.col("component").is_in(list(components))
     )
     values = pl.col(f"{CENTRED if centred else ''}mean_gap").alias("gap")

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from analysis.reading.snapshots import record, snapshot
 from dynamics.results.places import Place
-from dynamics.results.store import open_store, scan
+from dynamics.results.store import Within, read_units
 
 FLAGS = ("duplicate", "quarantined")
 """Flags in `units` of a checkpoint that is not, or may not be, the one its name promises."""
@@ -13,23 +14,37 @@ CHECKPOINT = ["model", "dtype", "control", "step"]
 """Columns that identify a checkpoint as it was run."""
 
 
-def load(results: Place | str, table: str) -> pl.LazyFrame:
+def load(results: Place | str, table: str, within: Within | None = None) -> pl.LazyFrame:
     """A result table, lazily: the rows of all finished units, one row each, flagged checkpoints included.
 
     Args:
         results: folder that a sweep wrote, or its `s3://` or `gs://` URI.
         table: `contributions`, `predictions`, `component_scores`, `prompt_scores`, `reweightings`, `units`.
+        within: where only rows of some parts are of interest, these; fewer files are opened then.
 
     Raises:
         StoreError: the folder holds no results, or there is no such table.
     """
-    return scan(open_store(results), table)
+    with snapshot(results) as now:
+        return now.scan(table, within)
 
 
-def valid_rows(results: Place | str, table: str) -> pl.LazyFrame:
+def all_units(results: Place | str) -> pl.DataFrame:
+    """One row per unit, failed ones included.
+
+    Raises:
+        StoreError: the folder holds no results.
+    """
+    with snapshot(results) as now:
+        record("units")
+        now.listing("units")
+        return read_units(now.store)
+
+
+def valid_rows(results: Place | str, table: str, within: Within | None = None) -> pl.LazyFrame:
     """A result table without the rows of invalid checkpoints; all estimates are made from these rows."""
     invalid = flagged_checkpoints(results).filter(~pl.col("counts")).select(CHECKPOINT)
-    rows = load(results, table)
+    rows = load(results, table, within)
     return rows.join(invalid.lazy(), on=CHECKPOINT, how="anti") if len(invalid) else rows
 
 
@@ -49,7 +64,11 @@ def flagged_checkpoints(results: Place | str) -> pl.DataFrame:
     Returns:
         One row per (model, dtype, control, step): flags (joined by `+`), counts (whether the checkpoint is valid).
     """
-    units = load(results, "units").select(*CHECKPOINT, "flags", "content_hash").collect()
+    with snapshot(results) as now:
+        return now.once("flagged", lambda: _flagged(load(results, "units").collect()))
+
+
+def _flagged(units: pl.DataFrame) -> pl.DataFrame:
     known_flags = pl.col("flags").list.set_intersection(list(FLAGS)).list.sort().list.join("+")
     steps = units.group_by(*CHECKPOINT, "content_hash").agg(flags=known_flags.fill_null("").max()).sort(CHECKPOINT)
     steps = steps.with_columns(order=pl.col("step").rank("dense").over(CHECKPOINT[:3]))

@@ -4,22 +4,23 @@ Every curve is an accuracy per (step, prompt): of the full model, of a component
 (`analysis.statistics.component_choice`), or of a fit on a few labels (`analysis.statistics.stored_fits`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from analysis.cache.steps import Arrays, StepWork, read_step, step_files
 from analysis.reading.answers import (
     AnswerReader,
     CommonPrompts,
     all_common_prompts,
-    cached_reader,
     has_centred_answers,
     read_answers,
     split_prompt,
 )
-from analysis.reading.groups import GROUP_SCHEMA, Schema
+from analysis.reading.groups import GROUP_SCHEMA, Group, Schema
 from analysis.reading.task_facts import seeds_draw_words
 from analysis.statistics.bootstrap import Bootstrap, bootstrap
 from analysis.statistics.component_choice import NO_INTERVAL, SELECTED_ON, T1
@@ -27,11 +28,14 @@ from analysis.statistics.curve_accuracies import (
     SWAPPED,
     CurveAccuracies,
     Design,
-    design_of,
+    DesignFacts,
+    by_replicates,
+    design_facts,
+    make_design,
     mean_by_seed,
     mean_over_prompts,
-    score_choices,
-    score_traced,
+    score_step,
+    trace,
 )
 from analysis.statistics.onset import band, isotonic_onset, log2_steps
 from analysis.statistics.plateau import with_plateau
@@ -47,6 +51,8 @@ CURVE_SCHEMA: Schema = {
 }
 """Columns that identify a curve."""
 CURVE = [name for name in CURVE_SCHEMA if name not in GROUP_SCHEMA]
+RAW, CENTRED = "raw", "centred"
+"""Forms of a group's answers: as they are, and less each label's mean logit over the test rows."""
 POOLED = ""
 """In place of a template: all prompts."""
 LEVEL = 0.01
@@ -166,44 +172,102 @@ class GroupCurves:
         return {**self.common.group.keys, **curve.keys}
 
 
-def all_curves(results: Place) -> Iterator[GroupCurves]:
-    """The curves of every group that has any.
+@dataclass(frozen=True)
+class CurveSettings:
+    """What decides the arrays of a step of a group, beside its files.
+
+    Attributes:
+        design: of the group.
+        centred: whether the label bias is taken off the answers.
+    """
+
+    design: DesignFacts
+    centred: bool
+
+
+@dataclass(frozen=True)
+class GroupWork:
+    """A group whose steps have been scored.
+
+    Attributes:
+        results: the folder.
+        common: steps, prompts and examples.
+        design: of the group.
+        steps: form (`raw` and, where there are centred answers, `centred`) -> every step's work and file.
+    """
+
+    results: Place
+    common: CommonPrompts
+    design: DesignFacts
+    steps: Mapping[str, Sequence[tuple[StepWork, Path]]]
+
+
+def scored_groups(results: Place, folder: Path) -> list[GroupWork]:
+    """Every group that has curves, its steps scored; those that were scored before are not again.
+
+    Args:
+        results: the folder.
+        folder: of what is kept of steps.
 
     Raises:
-        StoreError: none has.
+        StoreError: no group has curves.
     """
-    return (group_curves(results, common) for common in all_common_prompts(results))
+    groups = [(common, _design_facts(results, common)) for common in all_common_prompts(results)]
+    works = [work for common, facts in groups for work in _step_works(results, common, facts)]
+    files = dict(zip(works, step_files(works, folder, "steps of curves"), strict=True))
+    return [_group_work(results, common, facts, files) for common, facts in groups]
 
 
-def group_curves(results: Place, common: CommonPrompts) -> GroupCurves:
+def group_curves(work: GroupWork) -> GroupCurves:
     """The curves of a group over the prompts and examples that every step has."""
-    design = read_design(results, common)
-    curves = component_curves(cached_reader(results, common), common, design)
-    centred: tuple[Curve, ...] = ()
-    if has_centred_answers(results, common.group):
-        read = cached_reader(results, common, centred=True)
-        centred = component_curves(read, common, design, centred=True).curves
-    fits = tuple(_fit_curve(fit, common, design) for fit in stored_fits(results, common, design.n_labels))
-    return replace(curves, curves=curves.curves + centred + fits)
+    design = make_design(work.design)
+    by_form = {form: _read_steps(steps) for form, steps in work.steps.items()}
+    curves = [curves_of_steps(read, work.common, design, centred=form == CENTRED) for form, read in by_form.items()]
+    fits = stored_fits(work.results, work.common, design.n_labels)
+    components = tuple(curve for of_form in curves for curve in of_form.curves)
+    return replace(curves[0], curves=components + tuple(_fit_curve(fit, work.common, design) for fit in fits))
+
+
+def curve_step(results: Place, group: Group, step: int, settings: CurveSettings) -> Arrays:
+    """One step of a group scored: the arrays of `score_step`."""
+    facts = settings.design
+    common = CommonPrompts(group, (step,), facts.prompts, facts.example_id, {})
+    (answers,) = read_answers(results, group, common, centred=settings.centred)
+    return score_step(answers, make_design(facts))
 
 
 def read_design(results: Place, common: CommonPrompts) -> Design:
     """The design of a group, from its first step."""
-    answers = next(read_answers(results, common.group, common, common.steps[:1]))
-    return design_of(answers, seeds_draw_words=seeds_draw_words(results, common.group))
+    return make_design(_design_facts(results, common))
 
 
 def component_curves(
     read: AnswerReader, common: CommonPrompts, design: Design, *, centred: bool = False
 ) -> GroupCurves:
-    """The curves of Full and of chosen components; one that no prompt has (one seed, no onset) is left out.
+    """The curves of Full and of chosen components, from answers; arguments as in `curves_of_steps`.
 
     Args:
         read: reads the prompts and examples of `common`.
-        centred: whether the label bias is taken off the answers that it reads.
     """
-    accuracies = score_choices(read(common.steps[::-1]), design)
-    score_traced(read(common.steps), design, accuracies, _first_above_null(accuracies, common))
+    scored = [(answers.step, score_step(answers, design)) for answers in read(common.steps)]
+    return curves_of_steps(lambda: scored, common, design, centred=centred)
+
+
+def curves_of_steps(
+    read: Callable[[], Iterable[tuple[int, Arrays]]], common: CommonPrompts, design: Design, *, centred: bool
+) -> GroupCurves:
+    """The curves of Full and of chosen components; one that no prompt has (one seed, no onset) is left out.
+
+    Args:
+        read: reads every step of `common` with the arrays of `score_step`; called twice, to hold one step at a time.
+        common: steps, prompts and examples.
+        design: of the group.
+        centred: whether the label bias is taken off the answers.
+    """
+    accuracies = CurveAccuracies()
+    for step, arrays in read():
+        accuracies.add(step, arrays)
+    trace(accuracies, read(), design, common.steps[-1], _first_above_null(accuracies, common))
     curves = [_curve(name, accuracies, common, design, centred=centred) for name in sorted(accuracies.observed)]
     return GroupCurves(
         common=common,
@@ -211,6 +275,33 @@ def component_curves(
         design=design,
         curves=tuple(curve for curve in curves if not np.isnan(curve.values).all()),
     )
+
+
+def _design_facts(results: Place, common: CommonPrompts) -> DesignFacts:
+    answers = next(read_answers(results, common.group, common, common.steps[:1]))
+    return design_facts(answers, seeds_draw_words=seeds_draw_words(results, common.group))
+
+
+def _step_works(results: Place, common: CommonPrompts, facts: DesignFacts) -> list[StepWork]:
+    forms = [RAW, CENTRED] if has_centred_answers(results, common.group) else [RAW]
+    by_form = {form: CurveSettings(facts, form == CENTRED) for form in forms}
+    return [
+        StepWork("curves", curve_step, results, common.group, step, form, settings)
+        for form, settings in by_form.items()
+        for step in common.steps
+    ]
+
+
+def _group_work(results: Place, common: CommonPrompts, facts: DesignFacts, files: Mapping[StepWork, Path]) -> GroupWork:
+    steps: dict[str, list[tuple[StepWork, Path]]] = {}
+    for work, file in files.items():
+        if work.group == common.group:
+            steps.setdefault(work.form, []).append((work, file))
+    return GroupWork(results, common, facts, steps)
+
+
+def _read_steps(steps: Sequence[tuple[StepWork, Path]]) -> Callable[[], Iterator[tuple[int, Arrays]]]:
+    return lambda: ((work.step, read_step(work, file)) for work, file in steps)
 
 
 def _first_above_null(accuracies: CurveAccuracies, common: CommonPrompts) -> np.ndarray:
@@ -261,6 +352,6 @@ def _fit_curve(fit: StoredFit, common: CommonPrompts, design: Design) -> Curve:
         for kind, replicates in design.replicates.items():
             accuracy = replicates.of_single_answers(credit) / (len(design.gold) * unit)
             accuracy = np.where(fit.has_answers[:, None], accuracy, np.nan)
-            accuracies.add(kind, fit.name, step, accuracy)
+            accuracies.add(step, by_replicates(kind, fit.name, accuracy))
     own = {"centred": fit.centred, "variant": fit.variant, "n_labelled": fit.n_labelled}
     return _curve(fit.name, accuracies, common, design, **own)

@@ -15,7 +15,6 @@ its share of the pairs that it is ranked correctly in.
 """
 
 import numpy as np
-from scipy.stats import rankdata
 
 from dynamics.label_bias import centred
 from dynamics.scores import credit
@@ -69,6 +68,8 @@ def _area_by_label(ranks: np.ndarray, gold: np.ndarray) -> np.ndarray:
 
 def _area_influence(ranks: np.ndarray, gold: np.ndarray) -> np.ndarray:
     """Shares of pairs with rows of other labels that a row is ranked correctly in, each label's in turn: (row, ...)."""
+    from scipy.stats import rankdata  # takes longer to import than all of `analysis`
+
     counts = np.bincount(gold, minlength=ranks.shape[-1])
     labels = [y for y, m in enumerate(counts) if 0 < m < len(gold)]
     total = np.zeros(ranks.shape[:-1])
@@ -119,6 +120,8 @@ def _margins(logits: np.ndarray) -> np.ndarray:
 
 def _ranks(logits: np.ndarray) -> np.ndarray:
     """Ranks of the rows by each label's logit less the row's mean, ties at their mean rank: (row, ..., label)."""
+    from scipy.stats import rankdata  # takes longer to import than all of `analysis`
+
     scores = centred(logits)
     scores -= scores.mean(-1, keepdims=True)
     if scores.shape[-1] > 2:

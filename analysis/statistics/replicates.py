@@ -20,10 +20,12 @@ Rows that belong together (`group` in `predictions`) are not independent, so the
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
+from analysis.statistics.answer_bits import AnswerBits, Halves, count_bits, n_words_of, pack_digits, pack_rows
 from analysis.statistics.exact_counts import count, count_dtype, pack
 from dynamics.methods.selection import balanced_halves, group_members
 
@@ -33,9 +35,6 @@ N_SHUFFLED = 250
 SEED = 0
 BLOCK = 128
 """Replicates counted at once: few enough that a template's counts stay in a processor's cache."""
-
-Halves = tuple[np.ndarray, np.ndarray]
-"""Indices of the examples in each half."""
 
 
 def halves_of(gold: np.ndarray, example_id: Sequence[str], groups: Sequence[str | None] | None = None) -> Halves:
@@ -59,8 +58,8 @@ class Replicates(Protocol):
         """
         ...
 
-    def traced(self, prompt: int, credit: np.ndarray, component: np.ndarray) -> np.ndarray:
-        """The credit on each half of one component per replicate: component (half, replicate) -> (half, replicate)."""
+    def traced(self, bits: AnswerBits, component: np.ndarray) -> np.ndarray:
+        """The credit on each half of one component per replicate: index (half, prompt, replicate) -> the same shape."""
         ...
 
     def of_single_answers(self, credit: np.ndarray) -> np.ndarray:
@@ -86,11 +85,23 @@ class Permuted:
         by_half = [[_labels_as_rows(of_prompt[half]) for half in self.halves] for of_prompt in credit]
         return _products(self.one_hot, by_half, max(map(len, self.halves)) * _max_credit(credit))
 
-    def traced(self, prompt: int, credit: np.ndarray, component: np.ndarray) -> np.ndarray:
-        """(half, replicate)."""
-        del prompt
-        parts = zip(self.halves, self.one_hot, component, strict=True)
-        return np.stack([_one_column(gold, _labels_as_rows(credit[half]), of_half) for half, gold, of_half in parts])
+    def traced(self, bits: AnswerBits, component: np.ndarray) -> np.ndarray:
+        """(half, prompt, replicate)."""
+        credit = np.zeros(component.shape, np.int64)
+        for half, gold in enumerate(self._gold_bits):
+            for digit in range(bits.n_digits):
+                for label in range(bits.n_labels):
+                    answered = bits.chosen(half, digit, label, component[half])
+                    credit[half] += count_bits(answered & gold[label]) << digit
+        return credit
+
+    @cached_property
+    def _gold_bits(self) -> list[np.ndarray]:
+        """Of each half, the rows that have each label: (label, replicate, word)."""
+        n_words = max(map(n_words_of, map(len, self.halves)))
+        by_half = zip(self.halves, self.one_hot, strict=True)
+        labels = [one_hot.reshape(len(one_hot), -1, len(half)).transpose(1, 2, 0) for half, one_hot in by_half]
+        return [np.stack([pack_rows(rows, n_words) for rows in of_half]) for of_half in labels]
 
     def of_single_answers(self, credit: np.ndarray) -> np.ndarray:
         """(prompt, replicate)."""
@@ -113,11 +124,17 @@ class Swapped:
             word = self.word[list(prompts), :, first : first + BLOCK]
             yield np.stack([[_swap(*pair) for pair in zip(of_half, word, strict=True)] for of_half in by_half])
 
-    def traced(self, prompt: int, credit: np.ndarray, component: np.ndarray) -> np.ndarray:
-        """(half, replicate)."""
-        by_half = [(self._by_gold(credit, half), of_half) for half, of_half in zip(self.halves, component, strict=True)]
-        words = list(enumerate(self.word[prompt]))
-        return np.stack([np.add.reduce([by_gold[y][word, one] for y, word in words]) for by_gold, one in by_half])
+    def traced(self, bits: AnswerBits, component: np.ndarray) -> np.ndarray:
+        """(half, prompt, replicate)."""
+        rows = _rows_of_labels(self.gold, self.halves, bits.n_labels)
+        credit = np.zeros(component.shape, np.int64)
+        prompt = np.arange(component.shape[1])[:, None]
+        for half, of_labels in enumerate(rows):
+            digits = [bits.words[half, :, digit] for digit in range(bits.n_digits)]
+            for label, of_label in enumerate(of_labels):
+                answers = np.add.reduce([count_bits(words & of_label) << digit for digit, words in enumerate(digits)])
+                credit[half] += answers[prompt, self.word[:, label], component[half]]
+        return credit
 
     def of_single_answers(self, credit: np.ndarray) -> np.ndarray:
         """(prompt, replicate)."""
@@ -145,11 +162,23 @@ class Resampled:
         weights = [self.weights[:, half] for half in self.halves]
         return _products(weights, hits, max(map(len, self.halves)) * _max_credit(credit))
 
-    def traced(self, prompt: int, credit: np.ndarray, component: np.ndarray) -> np.ndarray:
-        """(half, replicate)."""
-        del prompt
-        hits, parts = self._at_gold(credit), zip(self.halves, component, strict=True)
-        return np.stack([_one_column(self.weights[:, half], hits[half], of_half) for half, of_half in parts])
+    def traced(self, bits: AnswerBits, component: np.ndarray) -> np.ndarray:
+        """(half, prompt, replicate)."""
+        rows = _rows_of_labels(self.gold, self.halves, bits.n_labels)
+        credit = np.zeros(component.shape, np.int64)
+        for half, weights in enumerate(self._weight_bits):
+            for digit in range(bits.n_digits):
+                answered = [bits.chosen(half, digit, label, component[half]) for label in range(bits.n_labels)]
+                hits = np.bitwise_or.reduce([words & rows[half][label] for label, words in enumerate(answered)])
+                for digit_of_weight, drawn in enumerate(weights):
+                    credit[half] += count_bits(hits & drawn) << (digit + digit_of_weight)
+        return credit
+
+    @cached_property
+    def _weight_bits(self) -> list[list[np.ndarray]]:
+        """Of each half and binary digit of the weights, the rows where it is 1: (replicate, word)."""
+        n_words = max(map(n_words_of, map(len, self.halves)))
+        return [pack_digits(self.weights[:, half].T, n_words) for half in self.halves]
 
     def of_single_answers(self, credit: np.ndarray) -> np.ndarray:
         """(prompt, replicate)."""
@@ -266,9 +295,10 @@ def _products(
         yield block
 
 
-def _one_column(weights: np.ndarray, values: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """One column of values per replicate: weights (replicate, row), values (row, column) -> (replicate,)."""
-    return np.einsum("rk,kr->r", weights, values[:, column].astype(np.float64))
+def _rows_of_labels(gold: np.ndarray, halves: Halves, n_labels: int) -> np.ndarray:
+    """The rows of each half that have each label: (half, label, word)."""
+    n_words = max(map(n_words_of, map(len, halves)))
+    return np.stack([pack_rows(gold[half][:, None] == np.arange(n_labels), n_words) for half in halves])
 
 
 def _labels_as_rows(credit: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ prediction that is the same for all components of a block scores 0.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 PENALTY = 1.0
 """Per row: it halves the weight of a lone predictor, and is fixed, since so few components could not choose one."""
@@ -102,6 +101,8 @@ def _standardised(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def _unit_ranks(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Ranks along the last axis, ties alike, centred and of length 1; 0 where unknown, or where all are equal."""
+    from scipy.stats import rankdata  # takes longer to import than all of `analysis`
+
     scale = np.nanmax(np.abs(np.where(known, values, 0)), axis=-1, keepdims=True)
     rounded = np.round(values / np.where(scale > 0, scale, 1), 9)  # rounding errors must not order equal predictions
     ranks = rankdata(np.where(known, rounded, np.inf), axis=-1)

@@ -15,7 +15,7 @@ by Polars, which reads columns and rows as ranges of an object.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -33,10 +33,11 @@ Place = Path | ObjectPath
 
 @dataclass(frozen=True)
 class Entry:
-    """A file and its size in bytes."""
+    """A file, its size in bytes, and when it was changed, in ns since 1970 (0 where that is not known)."""
 
     place: Place
     size: int
+    changed_ns: int = field(default=0, compare=False)
 
 
 def place(text: Place | str) -> Place:
@@ -132,12 +133,12 @@ def entries(folder: Place, pattern: str) -> list[Entry]:
     A link that leads nowhere is a file of 0 bytes; a file that is deleted meanwhile is left out.
     """
     if isinstance(folder, Path):
-        return [Entry(path, _size(path)) for path in sorted(folder.glob(pattern)) if _is_file(path)]
+        return [Entry(path, *_size_and_time(path)) for path in sorted(folder.glob(pattern)) if _is_file(path)]
     files = [info for info in _infos(folder, recursive=True) if info.is_file]
-    sizes = {PurePosixPath(info.path).relative_to(folder.path): info.size for info in files}
+    by_path = {PurePosixPath(info.path).relative_to(folder.path): info for info in files}
     depth = len(PurePosixPath(pattern).parts)
-    matching = [path for path in sorted(sizes) if len(path.parts) == depth and path.match(pattern)]
-    return [Entry(folder / str(path), sizes[path]) for path in matching]
+    matching = [path for path in sorted(by_path) if len(path.parts) == depth and path.match(pattern)]
+    return [Entry(folder / str(path), by_path[path].size, by_path[path].mtime_ns or 0) for path in matching]
 
 
 def delete(where: Place) -> None:
@@ -180,11 +181,12 @@ def _is_file(path: Path) -> bool:
     return not path.is_dir() and (path.exists() or path.is_symlink())
 
 
-def _size(path: Path) -> int:
+def _size_and_time(path: Path) -> tuple[int, int]:
     try:
-        return path.stat().st_size
+        stat = path.stat()
     except OSError:
-        return 0
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _infos(folder: ObjectPath, *, recursive: bool) -> list[fs.FileInfo]:

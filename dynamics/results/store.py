@@ -6,7 +6,7 @@ read. The part's file in `units` is written last and is the commit: readers leav
 not name. A failed unit has a row in `units/.../<task>-failed-<hash>.parquet` and none in other tables.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -221,32 +221,73 @@ def read_units(store: ResultStore) -> pl.DataFrame:
     return _current(store, _unit_rows(store))
 
 
-def scan(store: ResultStore, table: str) -> pl.LazyFrame:
+@dataclass(frozen=True)
+class UnitRows:
+    """The rows of `units`, of which every other table's files and rows that count are told.
+
+    Attributes:
+        all: finished and failed; a unit that two sweeps computed at once has two.
+        done: one row per finished unit.
+    """
+
+    all: pl.DataFrame
+    done: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Within:
+    """Some parts of a table: those of one model and task at some steps."""
+
+    model: str
+    task: str
+    steps: Collection[int]
+
+    def __contains__(self, part: Part) -> bool:
+        return part.model == self.model and part.task == self.task and part.step in self.steps
+
+
+def read_unit_rows(store: ResultStore, within: Within | None = None) -> UnitRows:
+    """The rows of `units`, or those of some parts only.
+
+    Raises:
+        StoreError: no unit is finished.
+    """
+    rows = _unit_rows(store, within)
+    done = _current(store, rows).filter(pl.col("status") == "done")
+    if done.is_empty():
+        raise StoreError(f"{store.root} holds no finished unit yet; run or resume the sweep")
+    return UnitRows(rows, done)
+
+
+def scan(store: ResultStore, table: str, units: UnitRows | None = None, within: Within | None = None) -> pl.LazyFrame:
     """The rows of all finished units, lazily, one copy of each; rows of parts that were not committed are left out.
 
     Of files on a disk, the checksums are compared first, once a process (1 s per GB), since a changed byte in a page
     can be read as another number. Of those in an object store, of which a scan fetches ranges only, they are not:
     `python -m jobs.verify` reads and checks all.
 
+    Args:
+        store, table: which.
+        units: the rows of `units`, where they have been read; then they are not read again.
+        within: open the files of these parts only. A compacted copy has other files: there it leaves out nothing.
+
     Raises:
         StoreError: there is no such table or no finished unit, or a part is missing, empty, cut off or changed.
     """
     if table not in TABLES:
         raise StoreError(unknown("table", table, TABLES))
-    rows = _unit_rows(store)
-    done = _current(store, rows).filter(pl.col("status") == "done")
-    if done.is_empty():
-        raise StoreError(f"{store.root} holds no finished unit yet; run or resume the sweep")
+    units = units or read_unit_rows(store)
     if table == "units":
-        return done.lazy()
+        return units.done.lazy()
     if store.compacted:
         return scan_files(store.root, part_files(store, table), table)
-    files = _committed_files(store, table, _parts(done))
-    has_copies = rows.filter(pl.col("status") == "done").height > done.height
+    committed = [part for part in _parts(units.done) if within is None or part in within]
+    files = _committed_files(store, table, committed, within)
+    has_copies = units.all.filter(pl.col("status") == "done").height > units.done.height
     if has_copies and files:
         part = pl.col("_file").str.extract(r"-([0-9a-f]+)(?:\.[0-9a-f]+)?\.parquet$")
         scanned = scan_files(store.root, files, table, include_file_paths="_file").with_columns(part=part)
-        return scanned.join(done.lazy(), on=["unit_id", "part"], how="semi").drop("_file", "part")
+        return scanned.join(units.done.lazy(), on=["unit_id", "part"], how="semi").drop("_file", "part")
     return scan_files(store.root, files, table)
 
 
@@ -284,30 +325,47 @@ def read_added(store: ResultStore) -> pl.DataFrame:
     return pl.concat(rows)
 
 
-def _committed_files(store: ResultStore, table: str, committed: list[Part]) -> list[Entry]:
+def _committed_files(store: ResultStore, table: str, committed: list[Part], within: Within | None) -> list[Entry]:
     """The files of a table that belong to committed parts.
 
     Raises:
         StoreError: a part has no file of its own; only in tables of `OPTIONAL` may one be lacking.
     """
-    files = [(entry, *parse_file(entry)) for entry in part_files(store, table)]
-    missing = set(committed) - {part for _, part, fits in files if fits is None}
+    parts_that_count = set(committed)
+    files = [(entry, *parse_file(entry)) for entry in part_files(store, table, within)]
+    missing = parts_that_count - {part for _, part, fits in files if fits is None}
     if missing and table not in OPTIONAL:
         raise StoreError(
             f"{store.root / table} lacks {len(missing)} of {len(committed)} parts that `units` names; "
             "copy the folder again, or give the same sweep command again"
         )
-    return [entry for entry, part, _ in files if part in set(committed)]
+    return [entry for entry, part, _ in files if part in parts_that_count]
 
 
-def part_files(store: ResultStore, table: str) -> list[Entry]:
+def listed_files(store: ResultStore, table: str, within: Within | None = None) -> list[Entry]:
     """All files of a table, sorted, without temporary ones and those of other names than a sweep gives.
+
+    Args:
+        store, table: which.
+        within: those of some parts only; of a compacted copy, all.
+    """
+    if store.compacted:
+        return entries(store.root / table, "model=*/*.parquet")
+    if within is None:
+        return [e for e in entries(store.root / table, "model=*/step=*/*.parquet") if is_part_file(table, e)]
+    folders = [part_path(store.root, table, Part(within.model, step, "", "")).parent for step in sorted(within.steps)]
+    files = [e for folder in folders for e in entries(folder, "*.parquet") if is_part_file(table, e)]
+    tasks = (within.task, f"{within.task}-failed")
+    return [entry for entry in files if entry.place.name.rpartition("-")[0] in tasks]
+
+
+def part_files(store: ResultStore, table: str, within: Within | None = None) -> list[Entry]:
+    """The files of `listed_files`, none of them cut off.
 
     Raises:
         StoreError: a file is cut off or empty; Polars would skip an empty one without an error.
     """
-    files = entries(store.root / table, "model=*/*.parquet" if store.compacted else "model=*/step=*/*.parquet")
-    files = [entry for entry in files if store.compacted or is_part_file(table, entry)]
+    files = listed_files(store, table, within)
     for entry in files:
         if cause := cut_off(entry):
             raise StoreError(
@@ -333,9 +391,9 @@ def files_with_weights(store: ResultStore, files: Sequence[Entry]) -> set[str]:
         return set(fitted.collect()["_file"])
 
 
-def _unit_rows(store: ResultStore) -> pl.DataFrame:
+def _unit_rows(store: ResultStore, within: Within | None = None) -> pl.DataFrame:
     """All rows of `units`, finished and failed; a unit that two sweeps computed at once has two."""
-    files = part_files(store, "units")
+    files = part_files(store, "units", within)
     with explained(store.root):
         return scan_files(store.root, files, "units").collect()
 

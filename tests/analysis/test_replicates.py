@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.reading.credit import credit_counts, credit_unit
+from analysis.statistics.answer_bits import pack_credit, unpack_credit
 from analysis.statistics.component_choice import B1, CROSS_SEED, HELD_OUT, T1, best_of, choose, most_accurate
 from analysis.statistics.replicates import Replicates, all_counts, permuted, resampled, swapped
 from dynamics import scores
@@ -79,14 +80,36 @@ def test_examples_are_resampled_within_label_and_half() -> None:
 
 @pytest.mark.parametrize("kind", ["permuted", "swapped", "resampled"])
 def test_one_component_followed_counts_what_all_of_them_count(kind: str) -> None:
-    rows, _ = answers()
+    (rows, unit), (others, _) = answers(), answers(1)
     replicates = all_kinds()[kind]
-    counts = all_counts(replicates, 1, rows)
-    component = np.random.default_rng(1).integers(0, N_COMPONENTS, counts.shape[:2])
+    counts = np.stack([all_counts(replicates, i, of_prompt) for i, of_prompt in enumerate((others, rows))], 1)
+    component = np.random.default_rng(1).integers(0, N_COMPONENTS, counts.shape[:3])
     expected = np.take_along_axis(counts, component[..., None], -1)[..., 0]
-    np.testing.assert_allclose(replicates.traced(1, rows, component), expected)
+    words = np.stack([pack_credit(of_prompt, HALVES, unit) for of_prompt in (others, rows)], 1)
+    np.testing.assert_array_equal(replicates.traced(unpack_credit(words, HALVES, unit), component), expected)
     single = replicates.of_single_answers(np.stack([rows[:, 2], rows[:, 3]]))
     np.testing.assert_allclose(single[1], all_counts(replicates, 1, rows)[..., 3].sum(0))
+
+
+@pytest.mark.parametrize("kind", ["permuted", "swapped", "resampled"])
+@pytest.mark.parametrize("n_rows", [63, 64, 65, 200])
+def test_followed_without_ties_over_words_that_are_full_or_not(kind: str, n_rows: int) -> None:
+    """Halves of different length; the last label's bits are not stored where nothing ties."""
+    rng = np.random.default_rng(n_rows)
+    gold, n_first = rng.integers(0, 3, 2 * n_rows + 5).astype(np.uint8), n_rows
+    halves = np.arange(n_first), np.arange(n_first, len(gold))
+    kinds: dict[str, Replicates] = {
+        "permuted": permuted(gold, halves, N_LABELS, N),
+        "swapped": swapped(gold, halves, N_LABELS, np.array([0]), N),
+        "resampled": resampled(gold, halves, N),
+    }
+    rows = credit_counts(rng.integers(0, 3, (len(gold), N_COMPONENTS)).astype(np.uint8), None, N_LABELS)
+    counts = all_counts(kinds[kind], 0, rows)[:, None]
+    component = rng.integers(0, N_COMPONENTS, counts.shape[:3])
+    words = pack_credit(rows, halves, 1)[:, None]
+    assert words.shape[3] == N_LABELS - 1
+    expected = np.take_along_axis(counts, component[..., None], -1)[..., 0]
+    np.testing.assert_array_equal(kinds[kind].traced(unpack_credit(words, halves, 1), component), expected)
 
 
 def test_choices_are_what_a_loop_chooses() -> None:

@@ -10,7 +10,7 @@ import analysis
 from analysis.reading.answers import all_common_prompts, cached_reader, read_answers
 from analysis.reading.gaps import read_gaps
 from analysis.statistics.component_choice import choose
-from analysis.statistics.curve_accuracies import PERMUTED, score_choices
+from analysis.statistics.curve_accuracies import PERMUTED, score_step
 from analysis.statistics.curves import read_design
 from analysis.statistics.replicates import all_counts
 from dynamics.results.places import place
@@ -80,14 +80,15 @@ def test_results_without_gaps_take_the_first_component(tied: Path, monkeypatch: 
     nulls = analysis.load(tied, "component_scores").with_columns(mean_gap=pl.lit(None, pl.Float32))
     monkeypatch.setattr(without, lambda *_: nulls)
     (common,) = all_common_prompts(place(tied))
-    accuracies = score_choices(cached_reader(place(tied), common)(common.steps[::-1]), read_design(place(tied), common))
-    assert set(accuracies.best[PERMUTED][1][..., 0].ravel().tolist()) == {1}
+    (answers,) = cached_reader(place(tied), common)([1])
+    best = score_step(answers, read_design(place(tied), common))[f"best/{PERMUTED}"]
+    assert set(best[..., 0].ravel().tolist()) == {1}
 
 
 @pytest.mark.parametrize(("centred", "best"), [(False, 3), (True, 6)])
 def test_curves_choose_by_the_gaps(tied: Path, centred: bool, best: int) -> None:
     """Chosen on either half: the surest of those that are always right, in the form that is scored."""
     (common,) = all_common_prompts(place(tied))
-    read = cached_reader(place(tied), common, centred=centred)
-    accuracies = score_choices(read(common.steps[::-1]), read_design(place(tied), common))
-    assert set(accuracies.best[PERMUTED][1][..., 0].ravel().tolist()) == {best}
+    (answers,) = cached_reader(place(tied), common, centred=centred)([1])
+    chosen = score_step(answers, read_design(place(tied), common))[f"best/{PERMUTED}"]
+    assert set(chosen[..., 0].ravel().tolist()) == {best}

@@ -4,10 +4,20 @@ import numpy as np
 import pytest
 
 from analysis.statistics.component_choice import FIRST, HELD_OUT, LAST, T1
-from analysis.statistics.curve_accuracies import design_of, score_choices, score_traced
-from tests.learning import STEPS, Design, reader, simulate
+from analysis.statistics.curve_accuracies import CurveAccuracies, design_of, score_step, trace
+from analysis.statistics.curve_accuracies import Design as CurveDesign
+from tests.learning import STEPS, ByStep, Design, simulate
 
 DESIGN = Design(n_templates=2, n_seeds=2, n_examples=80, learns_at=(5.0, 6.0, np.inf, np.inf, np.inf), full_at=6.0)
+
+
+def accuracies_of(answers: ByStep, design: CurveDesign, first_above: np.ndarray) -> CurveAccuracies:
+    """All curves of simulated answers."""
+    accuracies, scored = CurveAccuracies(), {step: score_step(answers[step], design) for step in STEPS}
+    for step, arrays in scored.items():
+        accuracies.add(step, arrays)
+    trace(accuracies, scored.items(), design, STEPS[-1], first_above)
+    return accuracies
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +25,7 @@ def traced():
     """A simulated sweep, its accuracies, and First-T1 chosen at step 4, among guesses."""
     answers = simulate(DESIGN, 3)
     design = design_of(answers[STEPS[0]], n=99)
-    accuracies = score_choices(reader(answers)(STEPS[::-1]), design)
-    score_traced(reader(answers)(STEPS), design, accuracies, np.array([4, 4, -1, 4]))
-    return answers, design, accuracies
+    return answers, design, accuracies_of(answers, design, np.array([4, 4, -1, 4]))
 
 
 @pytest.mark.parametrize(("curve", "at"), [(LAST, STEPS[-1]), (FIRST, 4)])
@@ -43,7 +51,7 @@ def test_guesses_lose_the_optimism_of_their_choice() -> None:
     last, best = [], []
     for seed in range(20):
         answers = simulate(Design(learns_at=(np.inf,) * 12, full_at=np.inf, n_seeds=3, n_templates=1), seed)
-        accuracies = score_choices(reader(answers)(STEPS[::-1]), design_of(answers[STEPS[0]], n=20))
+        accuracies = accuracies_of(answers, design_of(answers[STEPS[0]], n=20), np.full(3, -1))
         last.append(accuracies.observed[LAST][1024].mean())
         best.append(accuracies.observed[T1][1024].mean())
     assert abs(np.mean(last) - 0.5) < 0.01

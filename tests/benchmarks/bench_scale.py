@@ -1,8 +1,9 @@
 """Cost of every analysis on a large results folder: seconds and peak memory, each in a process of its own; JSON.
 
     python -m tests.benchmarks.scale_store OUT
-    python -m tests.benchmarks.bench_scale OUT [NAME ...]
+    python -m tests.benchmarks.bench_scale OUT [NAME ...] [--one-more]
 
+Every table is computed anew. `--one-more` measures it twice again: from what was kept, and after one more checkpoint.
 Analyses that are one query are asked in DuckDB too, over the same files and with the same rule of which rows count;
 the same number of rows must come back.
 """
@@ -17,6 +18,7 @@ import typer
 
 from analysis import ANALYSES
 from analysis.reweighting_gain import METHODS
+from tests.benchmarks.scale_store import add_checkpoint
 from tests.test_querying import snippets
 
 _MEASURED = """
@@ -28,7 +30,13 @@ peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
 seconds = time.perf_counter() - began
 print(json.dumps({{"seconds": round(seconds, 1), "peak_mib": round(peak), "rows": n_rows}}))
 """
-_POLARS = "import analysis; n_rows = len(analysis.run(sys.argv[1], sys.argv[2]))"
+_POLARS = """
+import analysis
+from analysis.cache.parallel import mapping, with_workers
+if __name__ == "__main__":
+    with mapping(with_workers(int(sys.argv[4]))):
+        n_rows = len(analysis.run(sys.argv[1], sys.argv[2], fresh=sys.argv[3] == "fresh"))
+"""
 _DUCKDB = """
 import duckdb
 connection = duckdb.connect()
@@ -78,9 +86,9 @@ SAME_IN_SQL = {
 }
 
 
-def measure(name: str, results: Path) -> dict[str, object]:
+def measure(name: str, results: Path, workers: int) -> dict[str, object]:
     """Seconds (imports and opening included), peak resident MiB and rows of one analysis, or its error."""
-    measured = _run(_POLARS, name, str(results))
+    measured = _run(_POLARS, name, str(results), "fresh", str(workers))
     if name in SAME_IN_SQL and "failed" not in measured:
         views = snippets()[1][2].replace("demo/results", str(results))
         measured["duckdb"] = _run(_DUCKDB, views, SAME_IN_SQL[name])
@@ -95,13 +103,25 @@ def _run(body: str, *arguments: str) -> dict[str, object]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def measure_again(name: str, results: Path, workers: int) -> dict[str, object]:
+    """The same from what was kept, and after one more checkpoint of the same shape."""
+    again = _run(_POLARS, name, str(results), "kept", str(workers))
+    add_checkpoint(results)
+    return {"again": again, "one_more": _run(_POLARS, name, str(results), "kept", str(workers))}
+
+
 def main(
     results: Path,
     names: Annotated[list[str] | None, typer.Argument(help="analyses; all unless given")] = None,
+    one_more: Annotated[
+        bool, typer.Option("--one-more", help="measure them again, and after a checkpoint more")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="processes of each")] = 1,
 ) -> None:
     """Measure analyses one after another."""
     for name in names or ANALYSES:
-        typer.echo(json.dumps(measure(name, results)))
+        measured = measure(name, results, workers)
+        typer.echo(json.dumps({**measured, **(measure_again(name, results, workers) if one_more else {})}))
 
 
 if __name__ == "__main__":

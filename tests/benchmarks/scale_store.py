@@ -22,7 +22,7 @@ import typer
 from dynamics.components import Component, component_grid
 from dynamics.results.file_names import part_id
 from dynamics.results.schema import TABLES
-from dynamics.results.store import ResultStore, open_store, write_units
+from dynamics.results.store import ResultStore, open_store, read_units, write_units
 
 TASKS = {
     "sst2": 2,
@@ -79,6 +79,18 @@ def write(root: Path, shape: Shape) -> ResultStore:
             units, tables = part(shape, step, task)
             write_units(store, units, tables)
     return store
+
+
+def add_checkpoint(root: Path) -> None:
+    """Write one more checkpoint, 1,000 steps after the last, of the same shape."""
+    store = open_store(root)
+    units = read_units(store)
+    components = component_grid(32, 32, attention_bias=True)
+    n_tasks, n_test = units["task"].n_unique(), int(units["n_test"][0])
+    step = int(units["step"].max()) + 1000  # pyright: ignore[reportArgumentType, reportOperatorIssue]
+    shape = Shape((step,), n_tasks, n_test, components)
+    for task in list(TASKS)[:n_tasks]:
+        write_units(store, *part(shape, step, task))
 
 
 def part(shape: Shape, step: int, task: str) -> tuple[pa.Table, dict[str, pa.Table]]:
