@@ -109,7 +109,7 @@ def test_arrays_are_unpacked_as_they_were_packed() -> None:
     for name, values in arrays.items():
         assert (unpacked[name].dtype, unpacked[name].shape) == (values.dtype, values.shape)
         assert unpacked[name].tobytes() == values.tobytes()
-        assert unpacked[name].strides == values.strides, "a sum adds in the order of memory"
+        assert not values.size or unpacked[name].strides == values.strides, "a sum adds in the order of memory"
 
 
 def test_a_step_may_read_only_the_tables_that_its_hash_covers(root: Path) -> None:
