@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -158,11 +159,14 @@ def _packed(arrays: Arrays) -> bytes:
     """
     coded: Arrays = {}
     for name, values in arrays.items():
-        bits = values.reshape(-1).view(f"u{values.itemsize}")
+        order = _order(values)
+        bits = values.ravel(order).view(f"u{values.itemsize}")
         distinct, index = np.unique(bits, return_inverse=True) if values.dtype.kind == "f" else (bits, bits)
         if len(distinct) < min(2**16, len(bits) // 2):
             coded[f"{name}{_VALUES}"] = distinct.view(values.dtype)
-            coded[f"{name}{_INDEX}"] = index.reshape(values.shape).astype(np.min_scalar_type(len(distinct)))
+            coded[f"{name}{_INDEX}"] = index.astype(np.min_scalar_type(len(distinct))).reshape(
+                values.shape, order=order
+            )
         else:
             coded[name] = values
     buffer = BytesIO()
@@ -185,4 +189,13 @@ def _unpacked(data: bytes) -> Arrays:
     with np.load(BytesIO(_ZSTD.decompress(body[_SIZE_BYTES:], size, asbytes=True))) as file:
         coded = dict(file)
     names = {name.removesuffix(_VALUES): name for name in coded if not name.endswith(_INDEX)}
-    return {n: coded[n] if n == name else coded[name][coded[f"{n}{_INDEX}"]] for n, name in names.items()}
+    return {n: coded[n] if n == name else _decoded(coded[name], coded[f"{n}{_INDEX}"]) for n, name in names.items()}
+
+
+def _decoded(distinct: np.ndarray, index: np.ndarray) -> np.ndarray:
+    return np.asarray(distinct[index], order=_order(index))
+
+
+def _order(values: np.ndarray) -> Literal["C", "F"]:
+    """The order in memory, which decides the order of additions in a sum, and so its last digits."""
+    return "F" if values.flags.fnc else "C"

@@ -97,6 +97,8 @@ def test_arrays_are_unpacked_as_they_were_packed() -> None:
     rng = np.random.default_rng(0)
     arrays = {
         "a/few values": np.array([0.1, np.nan, -0.0, 0.0] * 50, np.float32).reshape(4, 50),
+        "f/few values": np.array([0.1, 0.2, 0.7, 0.1] * 50, np.float32).reshape(50, 4).T,
+        "f/many": rng.random((3, 4)).T,
         "many": rng.random((3, 4)),
         "whole": rng.integers(0, 9, (2, 3, 4)).astype(np.uint16),
         "scalar": np.array(-1),
@@ -107,6 +109,7 @@ def test_arrays_are_unpacked_as_they_were_packed() -> None:
     for name, values in arrays.items():
         assert (unpacked[name].dtype, unpacked[name].shape) == (values.dtype, values.shape)
         assert unpacked[name].tobytes() == values.tobytes()
+        assert not values.size or unpacked[name].strides == values.strides, "a sum adds in the order of memory"
 
 
 def test_a_step_may_read_only_the_tables_that_its_hash_covers(root: Path) -> None:
