@@ -16,7 +16,8 @@ from figures import FIGURES, DrawnFigure, report
 from tests.browser import chromium, hash_of, opened
 from tests.stores import N_CANDIDATES, add_unit, answering, new_store
 
-GOLD = np.arange(20) % 2
+GOLD = np.arange(21) % 2
+"""So many rows that shares of them have no end of digits."""
 STEPS = (0, 1, 8, 64, 512)
 FULL = [0.5, 0.5, 0.6, 0.8, 0.9]
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">'&amp;\"<b>"
@@ -287,6 +288,8 @@ def test_names_are_text_whatever_they_are(
         evil = {name: pl.lit(f"{name}{EVIL}") for name in ("model", "task") if name in table.columns}
         if "template" in table.columns:
             evil["template"] = pl.when(pl.col("template") != "").then(pl.col("template") + EVIL).otherwise(pl.lit(""))
+        if "revision" in table.columns:
+            evil["revision"] = pl.format("{}{}", "step", pl.lit(EVIL))
         return table.with_columns(**evil)
 
     run = analysis.run
@@ -306,6 +309,7 @@ def test_names_are_text_whatever_they_are(
         names = re.findall(r'pl\.col\("task"\) == (".*"),', tab.locator("#polars-line").inner_text())
         assert eval(names[0]) == f"task{EVIL}"
         tab.locator("#from .table tbody tr").first.wait_for()
+        assert f"512{EVIL}" in tab.locator("#from .table").inner_text()
         assert f"plan{EVIL}" in tab.locator("#from").inner_text()
         assert tab.locator("img[src=x]").count() == 0
         assert tab.title() != "owned"
