@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from dynamics import gguf_files
 from dynamics.checkpoints import Checkpoint
 from dynamics.errors import CheckpointError, one_line, unknown
+from dynamics.expert_tensors import whole_experts
 from dynamics.folder_checks import OLD_BUFFERS, TIED_BUT_TWO, check_folder
 from dynamics.rotary_buffers import check_frequencies
 from dynamics.stored_tensors import stored_tensors, stored_types
@@ -279,7 +280,7 @@ def _check_every_parameter(folder: Path, model: PreTrainedModel, types: Mapping[
             )
         if parameter is not None:
             named[parameter] = name
-    present = {id(parameters[name]) for name in named}
+    present = {id(parameters[name]) for name in (*named, *whole_experts(types, parameters, prefix))}
     if absent := [name for name, parameter in parameters.items() if id(parameter) not in present]:
         raise CheckpointError(
             f"{folder} does not fit its config.json: missing: {absent[0]}. {_REMEDIES['missing_keys']}"

@@ -44,6 +44,11 @@ def check_frequencies(folder: Path, weights: str, names: Iterable[str], model: P
             f"{folder} holds rotary frequencies, and the model of its config.json has none. Copy config and weights "
             "from the same checkpoint"
         )
+    if isinstance(rotary.rope_type, dict):
+        raise CheckpointError(
+            f"{folder} holds rotary frequencies without the type of layers that they are of, and this model has other "
+            "ones for each. Save the weights again, without them"
+        )
     if rotary.rope_type in BY_LENGTH:
         return
     parameters = rotary.config.rope_parameters

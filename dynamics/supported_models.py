@@ -6,16 +6,32 @@ from typing import Any
 from dynamics.errors import CheckpointError, UnsupportedModel, unknown
 
 FAMILIES = {
-    "gpt_neox": "dynamics.families.gpt_neox:anatomy",
+    "apertus": "dynamics.families.apertus:anatomy",
+    "bloom": "dynamics.families.bloom:anatomy",
+    "gemma": "dynamics.families.gemma:anatomy",
+    "gemma2": "dynamics.families.gemma2:anatomy",
+    "gemma3_text": "dynamics.families.gemma3_text:anatomy",
     "gpt2": "dynamics.families.gpt2:anatomy",
+    "gpt_neox": "dynamics.families.gpt_neox:anatomy",
     "llama": "dynamics.families.llama:anatomy",
     "mistral": "dynamics.families.mistral:anatomy",
+    "olmo": "dynamics.families.olmo:anatomy",
     "olmo2": "dynamics.families.olmo2:anatomy",
+    "olmo3": "dynamics.families.olmo3:anatomy",
+    "olmoe": "dynamics.families.olmoe:anatomy",
+    "opt": "dynamics.families.opt:anatomy",
+    "phi": "dynamics.families.phi:anatomy",
+    "qwen2": "dynamics.families.qwen2:anatomy",
+    "qwen3": "dynamics.families.qwen3:anatomy",
+    "qwen3_moe": "dynamics.families.qwen3_moe:anatomy",
+    "smollm3": "dynamics.families.smollm3:anatomy",
 }
 """`model_type` -> the function that finds a model's parts, a file each in `dynamics/families`."""
 
+SOFTCAPPING = ("final_logit_softcapping", "attn_logit_softcapping")
+"""Config keys that bound logits, or attention scores, which the fused attention kernel leaves unbounded."""
 NOT_COVERED = (
-    "final_logit_softcapping",
+    *SOFTCAPPING,
     "logit_scale",
     "logits_scaling",
     "lm_head_multiplier",
@@ -24,6 +40,9 @@ NOT_COVERED = (
     "scale_emb",
     "scale_depth",
     "dim_model_base",
+    "mup_embeddings_scale",
+    "mup_output_alpha",
+    "mup_width_scale",
 )
 """Config keys that transform or rescale logits, residual or embedding. Related families have them; the model classes of
 these families would ignore them, and compute another model than the one that was trained."""
@@ -65,21 +84,22 @@ def check_supported(model_type: object) -> None:
     """
     if model_type not in FAMILIES:
         raise UnsupportedModel(
-            unknown("model_type", model_type, FAMILIES)
+            unknown("model_type", model_type, FAMILIES, shown=len(FAMILIES))
             + ". To add one, write dynamics/families/<model_type>.py and register it in dynamics/supported_models.py"
         )
 
 
 def check_no_rescaling(config: Mapping[str, Any]) -> None:
-    """Check that a config sets each of `NOT_COVERED` to None or 1, or not at all.
+    """Check that a config sets each of `NOT_COVERED` to None or 1 (of `SOFTCAPPING`: to None), or not at all.
 
     Raises:
         UnsupportedModel: it sets one to something else.
     """
     for key in NOT_COVERED:
         value = config.get(key)
-        if value is not None and value != 1:
+        if value is not None and (value != 1 or key in SOFTCAPPING):
+            allowed = "None" if key in SOFTCAPPING else "None or 1"
             raise UnsupportedModel(
                 f"config key {key} = {value!r} of this {config.get('model_type')} model is not supported: its label "
-                "logits are not the sum of its parts. Only None or 1 is; use another model"
+                f"logits are not the sum of its parts as they are computed here. Only {allowed} is; use another model"
             )

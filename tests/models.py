@@ -5,15 +5,29 @@ from pathlib import Path
 
 import torch
 from transformers import (
+    ApertusConfig,
     AutoModelForCausalLM,
+    BloomConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
     Olmo2Config,
+    Olmo3Config,
+    OlmoConfig,
+    OlmoeConfig,
+    OPTConfig,
+    PhiConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    Qwen2Config,
+    Qwen3Config,
+    Qwen3MoeConfig,
+    SmolLM3Config,
 )
 
 _EPS = 0.05
@@ -111,6 +125,19 @@ LLAMA = {
     "rms_norm_eps": _EPS,
 }
 
+_WINDOWED = {**LLAMA, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}
+_PAD = {"pad_token_id": 0}
+_OPT = {
+    **_SPECIAL,
+    "hidden_size": 32,
+    "word_embed_proj_dim": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "ffn_dim": 48,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+}
+
 VARIANTS: dict[str, PreTrainedConfig] = {
     "gpt_neox-parallel": _neox_config(64, parallel=True),
     "gpt_neox-sequential": _neox_config(64, parallel=False),
@@ -123,5 +150,42 @@ VARIANTS: dict[str, PreTrainedConfig] = {
     "mistral-no-window": MistralConfig(**LLAMA, sliding_window=None),
     "olmo2": Olmo2Config(**LLAMA),
     "olmo2-biased": Olmo2Config(**LLAMA, attention_bias=True),
+    "olmo": OlmoConfig(**LLAMA, **_PAD),
+    "olmo-clipped": OlmoConfig(**LLAMA, **_PAD, clip_qkv=0.5, attention_bias=True, tie_word_embeddings=True),
+    "olmo3": Olmo3Config(**_WINDOWED, **_PAD),
+    "olmo3-yarn": Olmo3Config(
+        **_WINDOWED,
+        **_PAD,
+        rope_parameters={
+            "full_attention": {
+                "rope_type": "yarn",
+                "rope_theta": 5e5,
+                "factor": 8.0,
+                "original_max_position_embeddings": 32,
+            },
+            "sliding_attention": {"rope_type": "default", "rope_theta": 5e5},
+        },
+    ),
+    "olmoe": OlmoeConfig(**LLAMA, num_experts=4, num_experts_per_tok=2),
+    "qwen2": Qwen2Config(**LLAMA),
+    "qwen2-short-window": Qwen2Config(**_WINDOWED, use_sliding_window=True, tie_word_embeddings=True),
+    "qwen3": Qwen3Config(**LLAMA, head_dim=12),
+    "qwen3_moe": Qwen3MoeConfig(
+        **LLAMA, head_dim=12, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24, mlp_only_layers=[1]
+    ),
+    "smollm3": SmolLM3Config(**LLAMA, **_PAD, no_rope_layers=[1, 0], tie_word_embeddings=True),
+    "gemma": GemmaConfig(**LLAMA, head_dim=12),
+    "gemma2": Gemma2Config(
+        **_WINDOWED, head_dim=12, final_logit_softcapping=None, attn_logit_softcapping=None, query_pre_attn_scalar=16
+    ),
+    "gemma3_text": Gemma3TextConfig(**_WINDOWED, **_PAD, head_dim=12, query_pre_attn_scalar=16),
+    "phi": PhiConfig(**{**LLAMA, "layer_norm_eps": _EPS}, partial_rotary_factor=0.5),
+    "phi-normed-queries": PhiConfig(**{**LLAMA, "layer_norm_eps": _EPS, "num_key_value_heads": 4}, qk_layernorm=True),
+    "apertus": ApertusConfig(**LLAMA, **_PAD),
+    "opt": OPTConfig(**_OPT),
+    "opt-unbiased": OPTConfig(**_OPT, enable_bias=False, layer_norm_elementwise_affine=False),
+    "bloom": BloomConfig(**_SPECIAL, hidden_size=32, n_layer=2, n_head=4, layer_norm_epsilon=_EPS),
 }
 """Configs of every family, with a vocabulary of 64; window 5 is shorter than the tests' prompts."""
+OBSERVED = [name for name in VARIANTS if not name.startswith("bloom")]
+"""Variants whose attention can be observed."""

@@ -120,9 +120,11 @@ class Anatomy:
         return self.unembedding.device
 
 
-def layer_norm(norm: nn.LayerNorm) -> Norm:
-    """The `Norm` of a torch LayerNorm."""
-    return Norm(module=norm, kind="layer", gain=norm.weight, bias=norm.bias, eps=norm.eps)
+def layer_norm(norm: nn.LayerNorm, device: torch.device | None = None) -> Norm:
+    """The `Norm` of a torch LayerNorm; where it has no gain, ones on a device."""
+    gain: Tensor | None = norm.weight
+    ones = torch.ones(norm.normalized_shape, device=device) if gain is None else gain
+    return Norm(module=norm, kind="layer", gain=ones, bias=norm.bias, eps=norm.eps)
 
 
 def rms_norm(norm: nn.Module) -> Norm:

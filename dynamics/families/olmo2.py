@@ -6,18 +6,20 @@ adds `g * o / s_attn`, and o is the sum of its heads (and of its bias, where the
 """
 
 from torch import nn
-from transformers import Olmo2ForCausalLM
+from transformers import Olmo2ForCausalLM, Olmo3ForCausalLM
 
-from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, rms_norm, submodule, values_of_linear
-from dynamics.families.llama import rms_anatomy
+from dynamics.families import llama
+from dynamics.families.anatomy import Anatomy, Block, heads_of_linear, submodule, values_of_linear
+from dynamics.families.llama import MakeNorm
 
 
-def anatomy(model: Olmo2ForCausalLM) -> Anatomy:
+def anatomy(model: Olmo2ForCausalLM | Olmo3ForCausalLM) -> Anatomy:
     """Parts of an `Olmo2ForCausalLM`."""
-    return rms_anatomy(model, _block)
+    return llama.anatomy(model, block)
 
 
-def _block(layer: nn.Module, n_heads: int, n_kv_heads: int) -> Block:
+def block(layer: nn.Module, n_heads: int, n_kv_heads: int, norm: MakeNorm) -> Block:
+    """Parts of a layer with norms after attention and MLP, and none before."""
     o_proj = submodule(layer, "self_attn.o_proj", nn.Linear)
     return Block(
         attention_output=o_proj,
@@ -25,6 +27,6 @@ def _block(layer: nn.Module, n_heads: int, n_kv_heads: int) -> Block:
         w_v=values_of_linear(submodule(layer, "self_attn.v_proj", nn.Linear).weight, n_kv_heads),
         attention_bias=o_proj.bias,
         mlp=layer.get_submodule("post_feedforward_layernorm"),
-        attention_post_norm=rms_norm(layer.get_submodule("post_attention_layernorm")),
+        attention_post_norm=norm(layer.get_submodule("post_attention_layernorm")),
         feed_forward=layer.get_submodule("mlp"),
     )

@@ -24,7 +24,7 @@ class Rotary:
     """A rotary embedding of one of the types `BY_LENGTH`.
 
     Attributes:
-        module: called with hidden states and `position_ids` (example, position); returns cosines and sines.
+        module: called with hidden states and position ids (example, position); returns cosines and sines.
         rope_type: `longrope` or `dynamic`.
         switch: number of tokens of the longest sequence that has the frequencies of short ones.
     """
@@ -48,9 +48,9 @@ class Rotary:
         """Passes inside have the frequencies of a sequence of `length` tokens, though they run only a part of it."""
 
         def lengthen(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            positions = named["position_ids"]
+            positions = named["position_ids"] if "position_ids" in named else inputs[1]  # families pass them either way
             last = positions.new_full((len(positions), 1), length - 1)
-            return inputs, {**named, "position_ids": torch.cat([positions, last], 1)}
+            return inputs[:1], {**named, "position_ids": torch.cat([positions, last], 1)}
 
         def shorten(_: nn.Module, __: Any, output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             return tuple(part[:, :-1] for part in output)
@@ -75,9 +75,9 @@ def rotary_of(backbone: nn.Module) -> Rotary | None:
     """
     module: Any = backbone.get_submodule("rotary_emb")
     rope_type = module.rope_type
-    if rope_type in SAME_AT_EVERY_LENGTH:
+    if _same_at_every_length(rope_type):
         return None
-    if rope_type not in BY_LENGTH:
+    if not isinstance(rope_type, str) or rope_type not in BY_LENGTH:
         raise UnsupportedModel(
             f"config key rope_parameters: rope_type = {rope_type!r} is not supported: whether its frequencies depend "
             f"on a prompt's length is not known. Allowed: {', '.join(SAME_AT_EVERY_LENGTH + BY_LENGTH)}. Use a model "
@@ -92,5 +92,10 @@ def rotary_of(backbone: nn.Module) -> Rotary | None:
 def depends_on_length(model: nn.Module) -> bool:
     """Whether a rotary embedding of any model may have other frequencies for other lengths, by its rope types."""
     types = [module.rope_type for module in model.modules() if hasattr(module, "rope_type")]
-    named = [name for kind in types for name in (kind.values() if isinstance(kind, dict) else [kind])]
-    return any(name not in SAME_AT_EVERY_LENGTH for name in named)
+    return not all(map(_same_at_every_length, types))
+
+
+def _same_at_every_length(rope_type: object) -> bool:
+    """Whether a rope type, or each of those of the types of layers, has the same frequencies at every length."""
+    kinds = rope_type.values() if isinstance(rope_type, dict) else [rope_type]
+    return all(kind in SAME_AT_EVERY_LENGTH for kind in kinds)

@@ -19,6 +19,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from dynamics.errors import UnsupportedModel
+
 _NAME = "observed"
 """The name under which transformers finds the function while a pass is observed, and always its mask."""
 AttentionMaskInterface.register(_NAME, eager_mask)
@@ -72,7 +74,15 @@ def observed(model: PreTrainedModel, observe: Callable[[LayerAttention], None]) 
     Args:
         model: the model whose passes are observed, one at a time in a process.
         observe: called with each layer's attention before its output is computed.
+
+    Raises:
+        UnsupportedModel: the model computes attention outside this table.
     """
+    if not model._supports_attention_backend:
+        raise UnsupportedModel(
+            f"attention of {model.config.model_type} models is computed where it cannot be observed; take "
+            "label_attention and sequences out of the plan's mechanisms"
+        )
 
     def attention(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any

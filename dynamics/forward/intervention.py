@@ -71,7 +71,8 @@ def _on_input(heads: list[int | None], by: Tensor, rows: Tensor, last: Tensor) -
 def _on_output(by: Tensor, rows: Tensor, last: Tensor) -> Any:
     def hook(_: nn.Module, __: Any, output: Tensor) -> Tensor:
         changed = output.clone()
-        changed[rows, _position(output, last)] = by.to(output.dtype)
+        by_position = changed.view(len(last), -1, changed.shape[-1])  # some modules return flat tokens
+        by_position[rows, _position(by_position, last)] = by.to(output.dtype)
         return changed
 
     return hook

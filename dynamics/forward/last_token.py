@@ -136,12 +136,13 @@ def _only_at(anatomy: Anatomy, last: Tensor) -> Iterator[None]:
     """In the last block, run W_O and the MLP at the positions `last` (example,) only.
 
     Their outputs have one position, which the block adds at all positions of its residual stream; the result is right
-    at `last` and meaningless elsewhere.
+    at `last` and meaningless elsewhere. A module that reads flat tokens, (example * position, width), as the MLP of OPT
+    does, runs at all of them.
     """
     rows = torch.arange(len(last), device=last.device)
 
-    def cut(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return inputs[0][rows, last].unsqueeze(1), *inputs[1:]
+    def cut(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        return None if inputs[0].ndim == 2 else (inputs[0][rows, last].unsqueeze(1), *inputs[1:])
 
     block = anatomy.blocks[-1]
     modules = (block.attention_output, block.feed_forward or block.mlp)
@@ -166,6 +167,7 @@ def _capture(anatomy: Anatomy, last: Tensor) -> Iterator[dict[str, Tensor]]:
     rows = torch.arange(len(last), device=last.device)
 
     def store(name: str, i: int, n_blocks: int, hidden: Tensor) -> None:
+        hidden = hidden.view(len(last), -1, hidden.shape[-1])
         if name not in captured:
             captured[name] = hidden.new_empty(len(last), n_blocks, hidden.shape[-1])
         captured[name][:, i] = hidden[:, 0] if hidden.shape[1] == 1 else hidden[rows, last]

@@ -68,7 +68,7 @@ class ModelShape:
             d_model=d_model,
             d_heads=n_heads * d_head,
             d_kv=(config.get("num_key_value_heads") or n_heads) * d_head,
-            d_ff=config.get("intermediate_size") or config.get("n_inner") or 4 * d_model,
+            d_ff=config.get("intermediate_size") or config.get("ffn_dim") or config.get("n_inner") or 4 * d_model,
         )
 
     @property

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from dynamics.families import anatomy
 from dynamics.forward.attention import LayerAttention, observed
 from dynamics.forward.last_token import hidden_states, last_token, shared_prefix
-from tests.models import VARIANTS, perturbed
+from tests.models import OBSERVED, VARIANTS, perturbed
 
 SHARED = (3, 1, 4, 1, 5, 9, 2)
 OWN = ((6, 5, 3, 5), (8, 9), (7, 9, 3, 2, 3, 8))
@@ -24,7 +24,7 @@ def eager(model: PreTrainedModel, token_ids: Sequence[int]) -> list[Tensor]:
         return [w[0] for w in copy(input_ids=torch.tensor([token_ids]), output_attentions=True).attentions]
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", OBSERVED)
 def test_weights_of_a_ragged_batch_after_a_shared_prefix_are_those_of_eager(name: str) -> None:
     model = perturbed(VARIANTS[name])
     parts = anatomy(model)
@@ -49,7 +49,7 @@ def test_weights_of_a_ragged_batch_after_a_shared_prefix_are_those_of_eager(name
             assert not weights[:, own.shape[-1] :].any()
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", OBSERVED)
 def test_weights_of_all_queries_are_those_of_eager(name: str) -> None:
     model = perturbed(VARIANTS[name])
     ids = (*SHARED, *OWN[0])

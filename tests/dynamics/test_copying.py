@@ -76,7 +76,7 @@ def test_eigenvalues_are_those_of_the_matrix_over_the_vocabulary(name: str) -> N
             assert ranks.values[layer, head] == pytest.approx(below.mean(), abs=1e-3)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "olmo-clipped"])
 def test_value_matrices_are_those_of_each_head(name: str) -> None:
     """A prompt of one token: a head reads its value alone, of the key head that it shares with its group."""
     model = perturbed(VARIANTS[name])

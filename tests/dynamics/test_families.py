@@ -16,6 +16,7 @@ from dynamics.decomposition import decompose, model_logits, relative_error
 from dynamics.errors import UnsupportedModel
 from dynamics.gate import FORWARD_TOLERANCE, TOLERANCE
 from dynamics.prompts import PromptSet
+from dynamics.supported_models import SOFTCAPPING
 from tests.dynamics.test_decomposition import one_by_one, ragged_prompts
 from tests.models import VARIANTS, perturbed
 
@@ -33,12 +34,17 @@ class Names:
 
 
 _LLAMA = Names("model.layers", "self_attn.o_proj", "mlp", "model.norm")
+_NORMED_AFTER = replace(_LLAMA, mlp="post_feedforward_layernorm", post_norm="post_attention_layernorm")
 NAMES = {
     "gpt_neox": Names("gpt_neox.layers", "attention.dense", "mlp", "gpt_neox.final_layer_norm"),
     "gpt2": Names("transformer.h", "attn.c_proj", "mlp", "transformer.ln_f", weight_is_in_out=True),
     "llama": _LLAMA,
     "mistral": _LLAMA,
-    "olmo2": replace(_LLAMA, mlp="post_feedforward_layernorm", post_norm="post_attention_layernorm"),
+    **dict.fromkeys(("olmo", "olmoe", "qwen2", "qwen3", "qwen3_moe", "smollm3", "gemma", "apertus"), _LLAMA),
+    **dict.fromkeys(("olmo2", "olmo3", "gemma2", "gemma3_text"), _NORMED_AFTER),
+    "phi": replace(_LLAMA, projection="self_attn.dense", final_norm="model.final_layernorm"),
+    "opt": Names("model.decoder.layers", "self_attn.out_proj", "fc2", "model.decoder.final_layer_norm"),
+    "bloom": Names("transformer.h", "self_attention.dense", "mlp.dense_4h_to_h", "transformer.ln_f"),
 }
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
@@ -153,17 +159,42 @@ def test_an_unknown_family_is_refused_with_the_list_and_the_place_to_add_one() -
 @pytest.mark.parametrize("key", families.NOT_COVERED)
 def test_a_config_that_rescales_is_refused_by_the_name_of_its_key(variant: str, key: str) -> None:
     model = build(variant)
-    setattr(model.config, key, 1.0)
+    setattr(model.config, key, None if key in SOFTCAPPING else 1.0)
     families.anatomy(model)
     setattr(model.config, key, 30.0)
     with pytest.raises(UnsupportedModel, match=f"config key {key} = 30.0"):
         families.anatomy(model)
 
 
-def test_cross_attention_is_refused() -> None:
-    config = copy.deepcopy(VARIANTS["gpt2"])
-    config.add_cross_attention = True
-    with pytest.raises(UnsupportedModel, match="add_cross_attention"):
+@pytest.mark.parametrize("key", SOFTCAPPING)
+def test_a_cap_of_1_is_a_cap(key: str) -> None:
+    model = build("gemma2")
+    setattr(model.config, key, 1.0)
+    with pytest.raises(UnsupportedModel, match=f"config key {key} = 1.0 .* Only None is"):
+        families.anatomy(model)
+
+
+@pytest.mark.parametrize(
+    ("variant", "key", "value"),
+    [
+        ("gpt2", "add_cross_attention", True),
+        ("gemma3_text", "use_bidirectional_attention", True),
+        ("opt", "do_layer_norm_before", False),
+        ("opt", "word_embed_proj_dim", 16),
+        ("bloom", "apply_residual_connection_post_layernorm", True),
+    ],
+)
+def test_a_config_without_the_identity_is_refused(variant: str, key: str, value: object) -> None:
+    config = copy.deepcopy(VARIANTS[variant])
+    setattr(config, key, value)
+    with pytest.raises(UnsupportedModel, match=f"config key {key} = {value}"):
+        families.anatomy(perturbed(config))
+
+
+def test_bloom_in_slices_is_refused() -> None:
+    config = copy.deepcopy(VARIANTS["bloom"])
+    config.pretraining_tp, config.slow_but_exact = 2, True
+    with pytest.raises(UnsupportedModel, match="slow_but_exact"):
         families.anatomy(perturbed(config))
 
 
@@ -193,13 +224,12 @@ def plain_contributions(model: PreTrainedModel, prompts: PromptSet, example: int
     embedding, layers = activations(model, names, prompts.token_ids(example))
     parts = [embedding, *(p for captured, layer in layers for p in parts_of(captured, layer, names, model))]
     residual, norm = torch.stack(parts).sum(0), model.get_submodule(names.final_norm)
-    if isinstance(norm, nn.LayerNorm):
-        parts = [part - part.mean() for part in parts]
-        scale = torch.sqrt(residual.var(unbiased=False) + norm.eps)
-    else:
-        scale = torch.sqrt(residual.square().mean() + norm.variance_epsilon)
+    # A norm's output less its output at 0 (its bias) is linear in the parts, but for the scale; read off the module.
+    scale = norm(residual) - norm(torch.zeros_like(residual))
+    if "LayerNorm" in type(norm).__name__:
+        parts, residual = [part - part.mean() for part in parts], residual - residual.mean()
     rows = model.get_output_embeddings().weight[list(prompts.label_ids)]
-    return torch.stack([rows @ (part / scale * norm.weight) for part in parts]).numpy()
+    return torch.stack([rows @ (part * (scale / residual)) for part in parts]).numpy()
 
 
 def activations(model: PreTrainedModel, names: Names, token_ids: tuple[int, ...]) -> tuple[Tensor, list]:
@@ -212,7 +242,7 @@ def activations(model: PreTrainedModel, names: Names, token_ids: tuple[int, ...]
             captured.heads, captured.attention = inputs[0][0, -1], output[0, -1]
 
         def mlp(_: nn.Module, __: tuple, output: Tensor, captured: SimpleNamespace = captured) -> None:
-            captured.mlp = output[0, -1]
+            captured.mlp = output.view(-1, output.shape[-1])[-1]  # OPT has flat tokens
 
         hooks.append(layer.get_submodule(names.projection).register_forward_hook(projected))
         hooks.append(layer.get_submodule(names.mlp).register_forward_hook(mlp))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import GPT2LMHeadModel
 
 from dynamics.decomposition import attention_scale, decompose, unembedding_projection
@@ -18,7 +19,7 @@ from dynamics.mechanisms.label_attention import label_attention, label_attention
 from dynamics.prompts import PromptSet
 from tests.dynamics.test_decomposition import ragged_prompts
 from tests.hand_built import SHARP, TOKEN, blank, copy, towards, write_head
-from tests.models import VARIANTS, perturbed
+from tests.models import OBSERVED, VARIANTS, perturbed
 
 NO, YES, CUE = 40, 41, 45
 TEXTS = (10, 11, 12, 13, 14, 15)
@@ -104,10 +105,13 @@ def everywhere(model, prompts: PromptSet) -> tuple[Tensor, Tensor]:
     last = torch.tensor([len(ids) - 1 for ids in prompts.own_ids])
     seen: list[tuple[Tensor, Tensor]] = []
 
-    def observe(layer: LayerAttention) -> None:
-        seen.append((layer.weights(last), written_towards(layer.value, projection.heads[layer.layer])))
-
     longest = len(prompts.shared_ids) + max(map(len, prompts.own_ids))
+
+    def observe(layer: LayerAttention) -> None:
+        weights, written = layer.weights(last), written_towards(layer.value, projection.heads[layer.layer])
+        dropped = longest - weights.shape[-1]  # by the layer's sliding window
+        seen.append((functional.pad(weights, (dropped, 0)), functional.pad(written, (0, 0, dropped, 0))))
+
     prefix = shared_prefix(parts, prompts.shared_ids, longest)
     with observed(model, observe):
         state = last_token(parts, prompts.own_ids, prefix)
@@ -121,7 +125,7 @@ def with_demonstrations(demo_labels: Sequence[tuple[int, int]] = ((1, 2), (3, 0)
     return replace(ragged_prompts(), demo_labels=tuple(demo_labels))
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", OBSERVED)
 def test_what_is_written_from_all_positions_is_the_heads_contribution(name: str) -> None:
     model, prompts = perturbed(VARIANTS[name]), with_demonstrations()
     split = decompose(model, prompts)
@@ -131,27 +135,24 @@ def test_what_is_written_from_all_positions_is_the_heads_contribution(name: str)
     np.testing.assert_allclose(total.reshape(len(total), -1, 3), split.contributions[:, heads], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", OBSERVED)
 def test_label_copying_is_summed_over_the_positions_of_label_words(name: str) -> None:
     """The sum over labels and positions written out, from attention and values at all positions."""
     model, prompts = perturbed(VARIANTS[name]), with_demonstrations()
     per_label, rest = label_attention(model, prompts)
     weights, written = (values.double().numpy() for values in everywhere(model, prompts))
-    dropped = len(prompts.shared_ids) + max(map(len, prompts.own_ids)) - weights.shape[-1]  # by a sliding window
     mass, copying = np.zeros_like(per_label), np.zeros_like(rest[..., 3])
     for position, label in prompts.demo_labels:
-        if position >= dropped:
-            at = position - dropped
-            mass[..., label] += weights[..., at]
-            others = [y for y in range(3) if y != label]
-            copying += weights[..., at] * (written[..., at, label] - written[..., at, others].mean(-1))
+        mass[..., label] += weights[..., position]
+        others = [y for y in range(3) if y != label]
+        copying += weights[..., position] * (written[..., position, label] - written[..., position, others].mean(-1))
     np.testing.assert_allclose(per_label, mass, atol=1e-5)
     np.testing.assert_allclose(rest[..., 3], copying, atol=1e-5)
     if "window" not in name or "no-window" in name:
         assert np.abs(copying).mean() > 0.01
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", OBSERVED)
 def test_masses_sum_to_one_whatever_the_window_drops(name: str) -> None:
     per_label, rest = label_attention(perturbed(VARIANTS[name]), with_demonstrations())
     np.testing.assert_allclose(per_label.sum(-1) + rest[..., 0] + rest[..., 1], 1, atol=1e-5)
@@ -159,7 +160,7 @@ def test_masses_sum_to_one_whatever_the_window_drops(name: str) -> None:
     assert (rest[..., :3] > -1e-6).all()
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", OBSERVED)
 def test_neither_batches_nor_the_shared_prefix_matter(name: str) -> None:
     model, prompts = perturbed(VARIANTS[name]), with_demonstrations()
     found = [label_attention(model, prompts, token_budget=budget) for budget in (1, 40, 10_000)]

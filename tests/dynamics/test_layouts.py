@@ -163,6 +163,16 @@ def test_every_family_and_variant(variant: str, tmp_path: Path) -> None:
     check(tmp_path, saved(tmp_path / "m", variant, **changes))
 
 
+@pytest.mark.parametrize("variant", ["olmoe", "qwen3_moe"])
+@pytest.mark.parametrize("kind", ["gate", "up", "down"])
+def test_a_matrix_of_one_expert_that_is_missing_is_seen(variant: str, kind: str, tmp_path: Path) -> None:
+    case = saved(tmp_path / "m", variant)
+    name = f"model.layers.0.mlp.experts.2.{kind}_proj.weight"
+    case.replace_tensors({key: value for key, value in case.tensors().items() if key != name})
+    with pytest.raises(AssertionError, match=r"missing: model|mismatched keys: model"):
+        check(tmp_path, case)
+
+
 FAMILIES = ("llama", "gpt2", "gpt_neox-parallel")
 """One of each form of names; those of mistral and olmo2 are llama's."""
 

@@ -129,3 +129,10 @@ def test_a_model_without_rotary_embedding_has_none(tmp_path: Path) -> None:
     _, load = stored(tmp_path, frequencies(), name="gpt2")
     with pytest.raises(CheckpointError, match=r"the model of its config\.json has none"):
         load()
+
+
+def test_those_of_a_model_with_other_ones_for_each_type_of_layer_are_refused(tmp_path: Path) -> None:
+    buffers = in_every_layer("model.layers", self_attn__rotary_emb__inv_freq=frequencies())
+    save(tmp_path, "olmo3", buffers, None)
+    with pytest.raises(CheckpointError, match="type of layers"):
+        opened(tmp_path)

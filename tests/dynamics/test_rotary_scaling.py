@@ -25,12 +25,20 @@ from tests.models import VARIANTS, perturbed
 
 SWITCH = 16
 ROPE_TYPES = ("default", *ROPE_INIT_FUNCTIONS)
-ROTARY = {c.model_type: name for name, c in reversed(VARIANTS.items()) if getattr(c, "rope_parameters", None)}
+_PARAMETERS = {name: getattr(config, "rope_parameters", None) for name, config in VARIANTS.items()}
+ROTARY = {VARIANTS[name].model_type: name for name in reversed(VARIANTS) if "rope_type" in (_PARAMETERS[name] or {})}
+BY_LAYER = {
+    VARIANTS[name].model_type: name for name, by_layer in _PARAMETERS.items() if "sliding_attention" in (by_layer or {})
+}
+"""Families with one rope type, and those with one for each type of layer -> a variant."""
+WHOLE_BATTERY = ("gpt_neox", "llama", "mistral", "olmo2")
+"""Of the others, whose rotary embedding is written like these, only types that depend on the length are tested."""
 OWN_LENGTHS = (9, 10, 3, 11, 8, 1, 14, 10, 25, 9)
 """After 7 shared tokens: 16, the longest below the switch, and 17 beside each other, longer and shorter ones around."""
 
 every_type = pytest.mark.parametrize("rope_type", ROPE_TYPES)
-every_rotary = pytest.mark.parametrize("variant", ROTARY.values())
+every_rotary = pytest.mark.parametrize("variant", [ROTARY[family] for family in WHOLE_BATTERY])
+every_other = pytest.mark.parametrize("variant", [ROTARY[name] for name in sorted({*ROTARY} - {*WHOLE_BATTERY})])
 
 
 @cache
@@ -38,7 +46,7 @@ def opened(variant: str, rope_type: str) -> PreTrainedModel:
     """A random model of a rope type; copied before use, since passes may leave other frequencies behind."""
     config = copy.deepcopy(VARIANTS[variant])
     config.max_position_embeddings = SWITCH if rope_type == "dynamic" else 4 * SWITCH
-    partial = 0.5 if config.model_type == "gpt_neox" else 1.0
+    partial = 0.5 if config.model_type in ("gpt_neox", "phi") else 1.0
     d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     half = int(d_head * partial) // 2
     config.rope_parameters = {
@@ -98,6 +106,29 @@ def test_batches_equal_each_prompt_alone(variant: str, rope_type: str, shared: i
         assert relative_error(split.full, own) < 1e-5
         assert relative_error(split.contributions.sum(1) + split.constant, own) < 1e-5
         assert split.forward_error < 1e-5
+
+
+@every_other
+@pytest.mark.parametrize("rope_type", BY_LENGTH)
+def test_batches_of_the_other_families_equal_each_prompt_alone(variant: str, rope_type: str) -> None:
+    split = decompose(fresh(variant, rope_type), around_the_switch(), token_budget=60)
+    assert relative_error(split.full, alone(variant, rope_type, 7)) < 1e-5
+    assert split.forward_error < 1e-5
+
+
+def test_every_family_with_a_rotary_embedding_is_tested() -> None:
+    without = {"gpt2", "opt", "bloom"}
+    assert {config.model_type for config in VARIANTS.values()} == {*ROTARY, *BY_LAYER} | without
+
+
+@pytest.mark.parametrize("variant", BY_LAYER.values())
+def test_types_of_layers_whose_frequencies_depend_on_the_length_are_refused(variant: str) -> None:
+    """Each type of layer would have a switch of its own."""
+    config = copy.deepcopy(VARIANTS[variant])
+    scaled = {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 4.0}
+    config.rope_parameters = {**config.rope_parameters, "full_attention": scaled}
+    with pytest.raises(UnsupportedModel, match=r"full_attention.*dynamic"):
+        anatomy(perturbed(config))
 
 
 @every_rotary

@@ -13,7 +13,7 @@ from tests.hand_built import (
     blank,
     write_head,
 )
-from tests.models import VARIANTS, perturbed
+from tests.models import OBSERVED, VARIANTS, perturbed
 
 VOCABULARY = range(1, N_TOKENS)
 LENGTH = 20
@@ -74,7 +74,7 @@ def test_sequences_are_fixed_repeated_once_and_of_distinct_tokens_where_there_ar
     assert repeated_tokens([7, 8], None, n=2, length=5).shape == (2, 10)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", OBSERVED)
 def test_batches_do_not_matter(name: str) -> None:
     model = perturbed(VARIANTS[name])
     one_by_one, together = (
