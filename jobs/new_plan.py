@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 from dynamics.errors import PlanError, unknown
@@ -41,8 +42,12 @@ class Table:
     @property
     def words(self) -> tuple[str, ...]:
         """The label words: the values where they are words, else letters."""
-        texts = [str(label) for label in self.labels]
-        return tuple(texts if all(t.isalpha() for t in texts) else (chr(ord("A") + i) for i in range(len(texts))))
+        return tuple(map(str, self.labels)) if self.words_are_labels else tuple(ascii_uppercase[: len(self.labels)])
+
+    @property
+    def words_are_labels(self) -> bool:
+        """Whether every label is a word that can be answered as it is."""
+        return all(str(label).isalpha() for label in self.labels)
 
 
 @dataclass(frozen=True)

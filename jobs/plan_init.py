@@ -46,7 +46,13 @@ def init(
         _write(file, plan_text(plan))
     if plan.table:
         t = plan.table
-        typer.echo(f"{t.file}: {t.n_rows} rows; texts are in column {t.text}, labels in {t.label}: {t.labels}")
+        typer.echo(f"{t.file}: {t.n_rows} rows; texts are in column {t.text}, labels in {t.label}")
+        typer.echo(f"the model shall answer {', '.join(map(repr, t.words))} for {', '.join(map(repr, t.labels))}")
+        if not t.words_are_labels:
+            typer.echo(
+                "    letters, since not every label is one word: they mean something through the demonstrations only. "
+                f"Better put words into label_words in {file}"
+            )
     typer.echo(f"wrote {file}. Look at it, then:")
     for line in (f"plan {file}", f"sweep {file} --out results", "draw --results results"):
         typer.echo(f"    pythia-emergence {line}")

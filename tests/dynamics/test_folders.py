@@ -182,7 +182,7 @@ def test_a_copy_on_disk_has_the_faults_of_what_it_is_a_copy_of(tmp_path: Path, m
     assert (first.flags, first.notes) == (("quarantined",), ("the first shard is another's (them#1)",))
     assert (second.flags, second.notes) == ((), ())
     assert [c.flags for c in find_checkpoints("mine", folder=tmp_path)] == [(), ()]
-    (single,) = find_checkpoints("them/suite", folder=tmp_path / "step500")
+    (single,) = find_checkpoints("them/suite", "finished", tmp_path / "step500")
     assert (single.step, single.flags) == (FINISHED, ("quarantined",))
 
 
@@ -259,3 +259,13 @@ def test_every_step_that_is_left_out_counts_and_some_are_named(
     (said,) = capsys.readouterr().err.splitlines()
     assert "leaves out 5 of 6 steps: step 2: there is no folder of it; step 3: " in said
     assert said.endswith("step 4: there is no folder of it and 2 more")
+
+
+@pytest.mark.parametrize("name", ["step0", "checkpoint-4"])
+def test_one_checkpoint_of_many_is_not_taken_for_a_finished_model(name: str, tmp_path: Path) -> None:
+    one = write(tmp_path / "run" / name, models.single(0))
+    with pytest.raises(
+        PlanError, match=rf"{name} is one checkpoint by its name; give the folder that holds it, .*run, "
+    ):
+        find_checkpoints("mine", None, one)
+    assert found(one, "finished") == [(FINISHED, name)]

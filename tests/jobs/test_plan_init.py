@@ -61,7 +61,9 @@ def test_own_checkpoints_and_an_own_table_reach_results(folder: Path, suite_fold
     (folder / "desk.csv").write_text(ROWS)
     written = init("own.toml", "--model", "my run", "--task", "desk.csv", "--shots", "2")
     assert written.exit_code == 0, written.output
-    assert "24 rows; texts are in column headline, labels in desk: ('bad', 'fine')" in written.output
+    assert "24 rows; texts are in column headline, labels in desk" in written.output
+    assert "the model shall answer 'bad', 'fine' for 'bad', 'fine'" in written.output
+    assert "letters" not in written.output
     plan = read_plan(folder / "own.toml")
     assert (plan.models[0].id, plan.models[0].folder) == ("my run", folder / "my run")
     assert (plan.define[0].labels, plan.define[0].label_words) == (LABELS, LABELS)
@@ -75,7 +77,9 @@ def test_own_checkpoints_and_an_own_table_reach_results(folder: Path, suite_fold
 def test_columns_can_be_named_and_numbers_become_letters(folder: Path) -> None:
     (folder / "t.csv").write_text("a,b,y\n" + "".join(f"x {i},long text number {i},{i % 2}\n" for i in range(8)))
     arguments = ("--model", "EleutherAI/pythia-70m", "--task", "t.csv", "--text-column", "a", "--gpu")
-    assert init("p.toml", *arguments).exit_code == 0
+    written = init("p.toml", *arguments)
+    assert written.exit_code == 0
+    assert "the model shall answer 'A', 'B' for '0', '1'\n    letters" in written.output
     plan = read_plan(folder / "p.toml")
     assert plan.define[0].columns == {"text": "a"}
     assert (plan.define[0].labels, plan.define[0].label_words) == (("0", "1"), ("A", "B"))
