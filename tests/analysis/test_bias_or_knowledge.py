@@ -10,7 +10,7 @@ import pytest
 import analysis
 from analysis.bias_or_knowledge import rows as difference_rows
 from analysis.statistics.curve_accuracies import design_of
-from analysis.statistics.curves import GroupCurves, component_curves
+from analysis.statistics.curves import Curve, GroupCurves, component_curves
 from figures import bias_or_knowledge
 from tests.learning import STEPS as SIMULATED_STEPS
 from tests.learning import Design, reader, simulate
@@ -122,6 +122,29 @@ def test_each_template_has_the_differences_of_results_with_it_alone() -> None:
     for mine, theirs in zip(found, expected, strict=True):
         assert mine == pytest.approx(theirs, nan_ok=True)
     assert {row["n_prompts"] for row in every} == {3, 9}
+
+
+def test_a_template_without_centred_answers_of_a_curve_has_no_remaining_difference_and_no_warning() -> None:
+    design = Design(n_seeds=3, n_examples=100)
+    answers = simulate(design, seed=3)
+    curves = component_curves(reader(answers), design.common, design_of(answers[SIMULATED_STEPS[0]], n=300))
+    curves = with_centred(curves)
+
+    def without(curve: Curve) -> Curve:
+        """As First-T1 is where no prompt of a template is ever above its null."""
+        if not (curve.centred and curve.name == "Held-out T1"):
+            return curve
+        values = curve.values.copy()
+        values[:, 3:6] = np.nan
+        return replace(curve, values=values)
+
+    rows = [
+        row
+        for row in difference_rows(replace(curves, curves=tuple(map(without, curves.curves))))
+        if row["curve"] == "Held-out T1"
+    ]
+    missing = {row["template"] for row in rows if row.get("remaining") is None}
+    assert missing == {"t1"}
 
 
 def with_centred(curves: GroupCurves) -> GroupCurves:
