@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import analysis
-from figures import FIGURES, without_controls
+from figures import FIGURES, why_missing, without_controls
 from figures.style import PANEL, rc_params
 from tests.stores import add_unit, answering, new_store
 
@@ -119,3 +119,18 @@ def titles(figure: Figure) -> list[Text]:
     """Titles of panels."""
     texts = {axes.get_title(loc="left") for axes in figure.axes}
     return [text for text in words(figure) if text.get_text() in texts]
+
+
+def test_at_chance_it_says_that_nothing_emerges_and_that_no_weight_changed(lone: Path) -> None:
+    tables = {name: analysis.run(FIGURES[name].analysis, lone) for name in ("leads", "grid_thinning", "weights")}
+    for name in ("leads", "grid_thinning"):
+        assert not FIGURES[name].draw(tables[name])
+    assert why_missing(FIGURES["leads"], tables["leads"]) == "No curve here emerges, so none leads."
+    assert "No curve here has a t50" in why_missing(FIGURES["grid_thinning"], tables["grid_thinning"])
+    assert "all 10 weights alike" in FIGURES["weights"].caption(tables["weights"])
+
+
+def test_step_zero_is_named_only_where_it_is(lone: Path, results: Path) -> None:
+    for root, named in ((lone, False), (results, True)):
+        figure = FIGURES["survival"].draw(analysis.run("survival", root))["survival"]
+        assert ("step 0" in figure.get_supxlabel()) == named
