@@ -138,7 +138,7 @@ def draw(name: str, results: Place, out: Place, *, fresh: bool = False) -> Drawn
         table=table,
         pictures=record.pictures,
         files=tuple(out / file for file in sorted(record.files)),
-        missing="" if record.pictures else spec.missing,
+        missing="" if record.pictures else why_missing(spec, table),
     )
 
 
@@ -159,6 +159,11 @@ def _drawn(name: str, table: pl.DataFrame, files: dict[str, bytes], out: Place, 
     )
     write_record(name, out, record)
     return record
+
+
+def why_missing(spec: FigureSpec, table: pl.DataFrame) -> str:
+    """Why a table holds nothing for a figure."""
+    return spec.missing if isinstance(spec.missing, str) else spec.missing(without_controls(table))
 
 
 def without_controls(table: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.bad_components import TOGETHER
-from figures.captions import count_prompts, format_number, join_panels, panel_name
+from figures.captions import count_prompts, join_panels, panel_name
 from figures.layout import column_pages
 from figures.spec import FigureSpec
 from figures.style import CLASSES, PANEL
@@ -71,7 +71,7 @@ def caption(table: pl.DataFrame) -> str:
         what = ", ".join(f"{row['n']:g} {row['class']}" for row in named.iter_rows(named=True)) or "none"
         panels.append(
             f"{panel_name(panel, table)}: most at step {format_step(most[0])} ({what}), at the last step "
-            f"{format_number(last[1] / last[2])} of {last[2]}"
+            f"{last[1]:g} of {last[2]}"
         )
     return (
         "Heads and MLPs whose accuracy or area under the ROC curve is below chance with a 95 % interval over "

@@ -20,9 +20,13 @@ KINDS: dict[str, Look] = {
 
 
 def draw(table: pl.DataFrame) -> dict[str, Figure]:
-    """One panel per task and number of shots: the earliest components to stay above the null of all of them."""
-    panels = table.filter(criterion=CRITERION).partition_by(PANEL, maintain_order=True)
-    n_rows = max(len(earliest(panel)) for panel in panels)
+    """One panel per task and number of shots: the earliest components to stay above the null of all of them.
+
+    Panels in which none emerges are left out.
+    """
+    shown = table.filter(pl.col("emerges").any().over(PANEL, "criterion"), criterion=CRITERION)
+    panels = shown.partition_by(PANEL, maintain_order=True)
+    n_rows = max((len(earliest(panel)) for panel in panels), default=0)
     return panel_pages(
         "component_onsets",
         panels,
@@ -44,9 +48,15 @@ def earliest(panel: pl.DataFrame) -> pl.DataFrame:
     return emerged.sort("t", "final", descending=[False, True], nulls_last=False).head(MAX_COMPONENTS)
 
 
+def steps_around(rows: pl.DataFrame) -> list[int]:
+    """The checkpoints before and after each onset, down to the lower ends of the intervals."""
+    ends = [rows[name].drop_nulls().cast(pl.Int64) for name in ("step_before", "step_after", "step", "low")]
+    return sorted({step for end in ends for step in end})
+
+
 def _panel(axes: Axes, panel: pl.DataFrame) -> None:
     rows = earliest(panel)
-    set_step_axis(axes, [0, panel["last_step"][0]])
+    set_step_axis(axes, [*steps_around(rows), panel["last_step"][0]])
     for y, row in enumerate(rows.iter_rows(named=True)):
         plot_lollipop(axes, row, y, KINDS[row["kind"]], hollow=False)
         final = format_number(row["final"])
@@ -76,10 +86,18 @@ def caption(table: pl.DataFrame) -> str:
     )
 
 
+def missing(table: pl.DataFrame) -> str:
+    """Why no component is drawn."""
+    n = len(table.filter(criterion=CRITERION))
+    if not n:
+        return "No component here is scored at more than one step."
+    return f"None of {n} heads and MLPs here stays above the band of permuted labels."
+
+
 FIGURE = FigureSpec(
     analysis="component_onsets",
     question="When does each head and MLP emerge?",
     draw=draw,
     caption=caption,
-    missing="No component here is scored at more than one step.",
+    missing=missing,
 )

@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from figures.captions import panel_name
-from figures.layout import pages
+from figures.layout import pages, wrap_to
 from figures.spec import FigureSpec
 from figures.style import PANEL, TWO_COLUMNS
 from figures.training_axis import format_step, plot_chance
@@ -42,7 +42,8 @@ def _page(panels: dict[str, pl.DataFrame], shown: list[int]) -> Figure:
         row[len(row) // 2].set_xlabel(share, fontsize=7)
     figure.supylabel("test accuracy")
     bar = figure.colorbar(ScalarMappable(SPAN, COLOURS), ax=grid, shrink=0.8, aspect=30, pad=0.01)
-    bar.set_label("share of each prompt's most frequent answer (1: label-biased)")
+    what = "share of each prompt's most frequent answer (1: label-biased)"
+    bar.set_label(wrap_to(what, figure.get_figheight()))
     return figure
 
 

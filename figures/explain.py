@@ -62,7 +62,7 @@ def _title(panel: pl.DataFrame, table: pl.DataFrame) -> str:
     model = f"{short_model(row['model'])}, " if has_several_models(table) else ""
     control = "" if row["control"] == "none" else f", {row['control'].replace('_', ' ')}"
     seeds = f", {row['n_seeds']} seeds" if row["held_out"] == "demo_seed" else ""
-    n = f"{row['n_heads']} heads, {row['n_tasks']} tasks{seeds}"
+    n = f"{row['n_heads']} heads, {row['n_tasks']} task{'s' if row['n_tasks'] != 1 else ''}{seeds}"
     return f"{model}{row['n_shots']}-shot{control}, {_HELD_OUT[row['held_out']]} ({n})"
 
 

@@ -14,6 +14,7 @@ from figures.style import CURVES, PANEL
 from figures.training_axis import format_step, largest_fit
 
 SHOWN = ("Full", "Cross-seed T1", "Held-out T1", "COMP RW")
+HAS_VALUE = (pl.col("t50_median").is_not_null(), pl.col("lead_median").is_not_null())
 OFFSETS: dict[str, float] = dict(zip(SHOWN, (-0.24, -0.08, 0.08, 0.24), strict=True))
 """Beside each k, so that bars do not hide each other."""
 PICTURES = {False: "grid_thinning", True: "grid_thinning_centred"}
@@ -29,11 +30,12 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
     """A column per model, task and shots: t50 above, the lead by area below, by how many checkpoints are left out.
 
     Bars from the least to the largest over offsets, a marker at the median. A picture of its own for curves less their
-    label bias.
+    label bias. Panels without a value are left out.
     """
     pictures: dict[str, Figure] = {}
     for centred, name in PICTURES.items():
         form = table.filter(pl.col("curve").is_in(SHOWN), centred=centred)
+        form = form.filter(pl.any_horizontal(HAS_VALUE).any().over(PANEL))
         pictures |= column_pages(
             name,
             form.partition_by(PANEL, maintain_order=True),
@@ -93,10 +95,17 @@ def _moves(rows: pl.DataFrame) -> str:
     return f"{format_number(whole['lead_median'])} from all checkpoints, {ends} from every second"
 
 
+def missing(table: pl.DataFrame) -> str:
+    """Why there is neither t50 nor a lead."""
+    if table.is_empty():
+        return "No curve here has more than one step."
+    return "No curve here has a t50: each does not emerge, or is half way before the first checkpoint."
+
+
 FIGURE = FigureSpec(
     analysis="grid_thinning",
     question="Is the grid of checkpoints fine enough?",
     draw=draw,
     caption=caption,
-    missing="No curve here has more than one step.",
+    missing=missing,
 )

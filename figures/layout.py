@@ -10,9 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.style import FLAG_NAMES, ONE_COLUMN, TWO_COLUMNS
-from figures.training_axis import STEP_LABEL
+from figures.training_axis import shows_step_zero, step_label
 
 T = TypeVar("T")
+_LEGEND_SIZE, _LINE_HEIGHT, _HANDLE_WIDTH = 7.5, 0.155, 0.45
+"""Of a legend: size in points; height of a line, and what a text's handle and margins take, in inches."""
+_LEFT_OF_LONE_PANEL = 0.9
+"""Inches that the labels left of a figure's only column of panels take from its titles."""
+_ROOM_FOR_LEGEND = 0.4
+"""Inches that a narrow figure has for its legend already."""
 
 
 def panel_pages(
@@ -23,7 +29,7 @@ def panel_pages(
     *,
     legend: Mapping[str, str],
     y_label: str = "",
-    x_label: str = STEP_LABEL,
+    x_label: str | None = None,
     per_page: int = 9,
     max_columns: int = 3,
     height: float = 2.1,
@@ -36,6 +42,7 @@ def panel_pages(
 
     Args:
         legend: label of a curve -> its text.
+        x_label: None for training steps.
         height: of a panel, in inches.
         tick_label_width: inches that the labels of the y axis take from a title.
     """
@@ -45,8 +52,7 @@ def panel_pages(
         for axes, panel in zip(grid, page, strict=True):
             draw_panel(axes, panel)
             set_title(axes, title(panel), size=title_size, tick_label_width=tick_label_width)
-        _label(figure, x_label, y_label)
-        legend_above(figure, grid, legend, columns=legend_columns)
+        _label(figure, grid, x_label, y_label, legend_above(figure, grid, legend, columns=legend_columns))
         pictures[picture] = figure
     return pictures
 
@@ -59,7 +65,7 @@ def column_pages(
     *,
     legend: Mapping[str, str],
     y_label: str = "",
-    x_label: str = STEP_LABEL,
+    x_label: str | None = None,
     per_page: int = 4,
     height: float = 1.9,
     sharey: Literal["row", "all"] = "row",
@@ -71,6 +77,7 @@ def column_pages(
     Args:
         rows: label of the y axis, and how the measure of a panel is drawn.
         legend: label of a curve -> its text.
+        x_label: None for training steps.
         y_label: one for all rows, beside their own.
         height: of a row, in inches.
     """
@@ -83,8 +90,8 @@ def column_pages(
             set_title(column[0], title(panel), size=title_size)
         for row, (label, _) in zip(grid, rows, strict=True):
             row[0].set_ylabel(label)
-        _label(figure, x_label, y_label)
-        legend_above(figure, list(grid.flat), legend, columns=legend_columns)
+        every = list(grid.flat)
+        _label(figure, every, x_label, y_label, legend_above(figure, every, legend, columns=legend_columns))
         pictures[picture] = figure
     return pictures
 
@@ -128,24 +135,47 @@ def set_title(axes: Axes, text: str, *, size: float = 8.0, tick_label_width: flo
     figure = axes.get_figure(root=True)
     assert grid is not None
     assert figure is not None
-    inches = figure.get_figwidth() / grid.get_gridspec().ncols - tick_label_width
+    n_columns = grid.get_gridspec().ncols
+    left = tick_label_width if n_columns > 1 else max(tick_label_width, _LEFT_OF_LONE_PANEL)
+    inches = figure.get_figwidth() / n_columns - left
     width = max(12, int(inches * 72 / (0.53 * size)))
     axes.set_title(_wrap(text, width), loc="left", size=size)
 
 
 def set_x_label(figure: Figure, text: str) -> None:
     """One label below all panels, wrapped before it runs off the figure."""
-    figure.supxlabel(_wrap(text, int(figure.get_figwidth() * 72 / (0.56 * 8))))
+    figure.supxlabel(wrap_to(text, figure.get_figwidth()))
 
 
-def _label(figure: Figure, x_label: str, y_label: str) -> None:
-    set_x_label(figure, x_label)
+def set_step_label(figure: Figure, grid: Sequence[Axes]) -> None:
+    """The label of training steps below all panels."""
+    set_x_label(figure, step_label(has_step_zero=any(map(shows_step_zero, grid))))
+
+
+def wrap_to(text: str, inches: float, size: float = 8.0) -> str:
+    """A text in lines of at most so many inches."""
+    return _wrap(text, max(12, int(inches * 72 / (0.56 * size))))
+
+
+def _label(figure: Figure, grid: Sequence[Axes], x_label: str | None, y_label: str, above: float) -> None:
+    """Labels below and left of all panels; `above`: inches that the legend takes."""
+    if x_label is None:
+        set_step_label(figure, grid)
+    else:
+        set_x_label(figure, x_label)
     if y_label:
-        figure.supylabel(y_label)
+        height = figure.get_figheight()
+        figure.supylabel(wrap_to(y_label, height - above), y=(height - above) / 2 / height)
 
 
-def legend_above(figure: Figure, grid: Sequence[Axes], names: Mapping[str, str], *, columns: int = 2) -> None:
-    """One legend for all panels: curve label -> text, in the order of `names`, without labels that no panel has."""
+def legend_above(figure: Figure, grid: Sequence[Axes], names: Mapping[str, str], *, columns: int = 2) -> float:
+    """One legend for all panels: curve label -> text, in the order of `names`, without labels that no panel has.
+
+    Texts are wrapped to the figure's width, and a narrow figure grows by what the legend takes from its panels.
+
+    Returns:
+        Height of the legend in inches.
+    """
     names = {**names, **FLAG_NAMES}
     handles_by_label: dict[str, Any] = {}
     for axes in grid:
@@ -153,9 +183,16 @@ def legend_above(figure: Figure, grid: Sequence[Axes], names: Mapping[str, str],
         handles_by_label |= dict(zip(map(str, labels), handles, strict=True))
     shown = [name for name in names if name in handles_by_label]
     columns = columns if figure.get_figwidth() > ONE_COLUMN else 1
-    handles, texts = [handles_by_label[name] for name in shown], [names[name] for name in shown]
+    width = figure.get_figwidth() / columns - _HANDLE_WIDTH
+    handles = [handles_by_label[name] for name in shown]
+    texts = [wrap_to(names[name], width, _LEGEND_SIZE) for name in shown]
     if shown:
         figure.legend(handles, texts, loc="outside upper center", ncols=columns)
+    n_lines = sum(text.count("\n") + 1 for text in texts)
+    above = _LINE_HEIGHT * -(-n_lines // columns)
+    if columns == 1:
+        figure.set_figheight(figure.get_figheight() + max(0.0, above - _ROOM_FOR_LEGEND))
+    return above
 
 
 def _wrap(text: str, width: int) -> str:

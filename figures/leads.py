@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.captions import format_number, join_panels, panel_name
+from figures.captions import format_number, join_panels, join_words, panel_name
 from figures.layout import panel_pages
 from figures.spec import FigureSpec
 from figures.style import FAINT, PANEL, Look
@@ -202,10 +202,20 @@ def _lead(rows: pl.DataFrame) -> str:
     return f"{format_number(row['lead'])} ({'; '.join(notes)})"
 
 
+def missing(table: pl.DataFrame) -> str:
+    """Why no lead is defined."""
+    reasons = table.filter(criterion="half", template="")["reason"].unique().sort().to_list()
+    if not reasons:
+        return "No curve here has more than one step."
+    if reasons == ["neither emerges"]:
+        return "No curve here emerges, so none leads."
+    return f"No lead is defined here, half way from the null to the plateau: {join_words(reasons)}."
+
+
 FIGURE = FigureSpec(
     analysis="leads",
     question="Are components, or a few labels, ahead of the full model, or is it its label bias?",
     draw=draw,
     caption=caption,
-    missing="No curve here has more than one step.",
+    missing=missing,
 )

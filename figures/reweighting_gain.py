@@ -12,7 +12,7 @@ from figures.captions import format_number, join_panels, panel_name
 from figures.layout import panel_pages
 from figures.spec import FigureSpec
 from figures.style import CURVES, PANEL, VARIANT_LOOKS, Look
-from figures.training_axis import STEP_LABEL, format_step, plot_chance, plot_curve, set_accuracy_axis, set_training_axis
+from figures.training_axis import format_step, plot_chance, plot_curve, set_accuracy_axis, set_training_axis, step_label
 
 NAMES = {
     "full": "Full",
@@ -55,7 +55,7 @@ def draw(table: pl.DataFrame) -> dict[str, Figure]:
         panel_pages,
         title=title,
         legend={label: label for label in labels},
-        x_label=f"{STEP_LABEL}{_missing_methods(table)}",
+        x_label=f"{step_label(has_step_zero=0 in table['step'])}{_missing_methods(table)}",
         title_size=7.5,
         legend_columns=3,
     )

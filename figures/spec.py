@@ -16,7 +16,8 @@ class FigureSpec:
         question: the question that the figure answers, in one line; its heading in the report.
         draw: table -> picture name -> figure; empty where the table holds nothing to draw.
         caption: table -> a description of the pictures, with the numbers that matter.
-        missing: what the results lack, and what to sweep, where there is nothing to draw.
+        missing: what the results lack, and what to sweep, where there is nothing to draw; a function of the table
+            where that can have several reasons.
         only_by_name: whether it takes so long that it is drawn only when it is named.
     """
 
@@ -24,5 +25,5 @@ class FigureSpec:
     question: str
     draw: Callable[[pl.DataFrame], dict[str, Figure]]
     caption: Callable[[pl.DataFrame], str]
-    missing: str = "These results hold nothing for this figure."
+    missing: str | Callable[[pl.DataFrame], str] = "These results hold nothing for this figure."
     only_by_name: bool = False

@@ -9,8 +9,17 @@ from matplotlib.axes import Axes
 
 from figures.style import FLAGS
 
-STEP_LABEL = "training step (log scale; step 0 shown separately)"
 _STEP_ZERO = -1.5
+
+
+def step_label(*, has_step_zero: bool) -> str:
+    """The label of an axis of steps."""
+    return f"training step (log scale{'; step 0 shown separately' if has_step_zero else ''})"
+
+
+def shows_step_zero(axes: Axes) -> bool:
+    """Whether the axis of steps has a place for step 0."""
+    return axes.get_xlim()[0] < _STEP_ZERO
 
 
 def step_position(steps: Sequence[int] | np.ndarray) -> np.ndarray:

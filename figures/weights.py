@@ -52,6 +52,9 @@ def caption(table: pl.DataFrame) -> str:
     ends = []
     for last in at_last_step(table):
         row = last.sort("variant", "n_labelled").row(0, named=True)
+        if last["n_effective"].min() >= (1 - 1e-9) * row["n_components"]:
+            ends.append(f"{panel_name(last, table)}: all {row['n_components']} weights alike: the fit prefers none")
+            continue
         ends.append(
             f"{panel_name(last, table)}: {format_number(row['zero'])} of {row['n_components']} weights at 0, "
             f"{format_number(row['on_heads'])} of their size on heads ({row['variant']}, K = {row['n_labelled']})"

@@ -99,10 +99,10 @@ def test_a_run_is_drawn_beside_the_paper(flagged: Path) -> None:
     assert "Largest difference" in paper_dynamics.caption(table)
 
 
-def test_the_paper_is_drawn_alone_and_says_so(results: Path, tmp_path: Path) -> None:
+def test_the_paper_is_not_drawn_without_a_run_of_its_model(results: Path, tmp_path: Path) -> None:
     figure = draw("paper_dynamics", results, tmp_path)
-    assert "have no run of EleutherAI/pythia-6.9b" in figure.caption
-    assert [picture.name for picture in figure.pictures] == ["paper_dynamics"]
+    assert figure.pictures == ()
+    assert figure.missing.startswith("No run of EleutherAI/pythia-6.9b on agnews")
 
 
 def test_a_single_checkpoint_has_an_axis() -> None:
