@@ -16,6 +16,7 @@ from figures import DIGITS, DrawnFigure
 from figures.captions import short_model
 from figures.explorer.content import Content, as_json, explorer_content
 from figures.explorer.libraries import datatables, vega
+from figures.records import FOLDER
 
 TABLES = {
     "false_emergence": "How many curves emerge whose labels mean nothing",
@@ -88,7 +89,7 @@ def write_report(drawn: Sequence[DrawnFigure], results: Place, out: Place) -> Pl
             style=_asset("explorer.css"),
             scripts=[_asset(f"{name}.js") for name in ("tables", *(EXPLORER_SCRIPTS if explorer else ()))],
             datatables=as_json(datatables()),
-            vega=vega() if explorer else "",
+            vega=vega(out / FOLDER) if explorer else "",
         )
     )
     put(page, text.encode())
@@ -147,7 +148,7 @@ def report_table(name: str, heading: str, table: pl.DataFrame) -> ReportTable:
     if not _fits(varying) and "template" in table.columns and "" in table["template"]:
         constants, varying = _constant_and_varying(table.filter(template="").drop("template"))
         constants = ", ".join(filter(None, [constants, f"all prompts (rows of single templates: {name}.csv)"]))
-    rows = [[_cell(value) for value in row] for row in varying.iter_rows()] if _fits(varying) else []
+    rows = _rows(varying) if _fits(varying) else []
     return ReportTable(name, heading, constants, varying.columns, rows, len(varying) if rows else len(table))
 
 
@@ -155,6 +156,15 @@ def _constant_and_varying(table: pl.DataFrame) -> tuple[str, pl.DataFrame]:
     """The columns that are the same in all rows, as one line, and a table of the others."""
     constant = [column for column in table.columns if len(table) > 1 and table[column].n_unique() == 1]
     return ", ".join(f"{column} = {_text(table[column][0])}" for column in constant), table.drop(constant)
+
+
+def _rows(table: pl.DataFrame) -> list[tuple[object, ...]]:
+    """The rows as JSON has them; column by column, since most columns hold texts or whole numbers, kept as they are."""
+    as_they_are = (pl.String, pl.Boolean, pl.Int64, pl.UInt32)
+    columns = [
+        column.to_list() if column.dtype in as_they_are else [_cell(value) for value in column] for column in table
+    ]
+    return list(zip(*columns, strict=True))
 
 
 def _fits(table: pl.DataFrame) -> bool:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from figures import FIGURES, drawn_by_default, report
 from figures.__main__ import app
+from figures.explorer import libraries
 from tests.browser import chromium, opened
 from tests.stores import new_store
 
@@ -100,7 +101,7 @@ def test_a_table_gives_constants_once_and_leaves_out_long_tables() -> None:
     table = pl.DataFrame({"model": ["m", "m"], "x": [0.123456, float("nan")], "y": [None, "</script>"]})
     shown = report.report_table("t", "T", table)
     assert (shown.constant, shown.columns, shown.length) == ("model = m", ["x", "y"], 2)
-    assert shown.rows == [[0.1235, None], [None, "</script>"]]
+    assert shown.rows == [(0.1235, None), (None, "</script>")]
     long = report.report_table("t", "T", pl.DataFrame({"x": range(report.MAX_CELLS + 1)}))
     assert (long.rows, long.length) == ([], report.MAX_CELLS + 1)
 
@@ -120,3 +121,24 @@ def test_results_without_any_finished_unit_are_an_error(tmp_path: Path) -> None:
     ended = CliRunner().invoke(app, ["--results", str(tmp_path / "out")])
     assert ended.exit_code == 2
     assert "holds no finished unit yet" in ended.output
+
+
+def test_the_script_that_draws_is_put_together_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def bundle(snippet: str) -> str:
+        made.append(snippet)
+        return "'</script>'"
+
+    monkeypatch.setattr(libraries.vl_convert, "javascript_bundle", bundle)
+    first = libraries.vega(tmp_path)
+    assert first == "(() => {'<\\/script>'})();"
+    assert libraries.vega(tmp_path) == first
+    assert len(made) == 1
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(kept.read_bytes().replace(b"=>", b"<="))
+    assert libraries.vega(tmp_path) == first
+    assert len(made) == 2
+    monkeypatch.setattr(libraries, "version", lambda name: f"{name} of tomorrow")
+    assert libraries.vega(tmp_path) == first
+    assert len(made) == 3
