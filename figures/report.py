@@ -12,11 +12,12 @@ import analysis
 from analysis.provenance import plans
 from dynamics.errors import StoreError
 from dynamics.results.places import Place, put
-from figures import DIGITS, DrawnFigure
+from figures import DIGITS, DrawnFigure, without_controls
 from figures.captions import short_model
 from figures.explorer.content import Content, as_json, explorer_content
 from figures.explorer.libraries import datatables, vega
 from figures.records import FOLDER
+from figures.summary import MAX_SHOWN, summary, to_try
 
 TABLES = {
     "false_emergence": "How many curves emerge whose labels mean nothing",
@@ -29,6 +30,7 @@ MAX_INLINE = 20_000_000
 """Most bytes of the explorer's numbers in the page; beyond, they are in a file beside it."""
 EXPLORER_TABLES = ("emergence", "bias_or_knowledge", "component_onsets", "mechanisms")
 """Analyses, and the figures of the same name, that the explorer shows beside `component_curves`."""
+SUMMARY_TABLES = ("emergence", "onsets", "component_onsets")
 EXPLORER_SCRIPTS = ("decode", "state", "charts", "components", "take", "draw", "main", "controls")
 SIDECAR = "explorer-data.js"
 
@@ -72,6 +74,7 @@ def write_report(drawn: Sequence[DrawnFigure], results: Place, out: Place) -> Pl
     sidecar = explorer is not None and explorer.n_bytes > MAX_INLINE
     if explorer and sidecar:
         put(out / SIDECAR, f"window.explorerBlocks={as_json(list(explorer.blocks))};".encode())
+    said = summary({figure.name: without_controls(figure.table) for figure in drawn if figure.name in SUMMARY_TABLES})
     page = out / "index.html"
     text = (
         _environment()
@@ -80,6 +83,9 @@ def write_report(drawn: Sequence[DrawnFigure], results: Place, out: Place) -> Pl
             figures=[(figure, report_table(figure.name, "", figure.table)) for figure in drawn if figure.pictures],
             missing=[figure for figure in drawn if not figure.pictures],
             tables=_tables(results, out),
+            summary=said,
+            max_shown=MAX_SHOWN,
+            to_try=to_try(said),
             overview=overview(checkpoints),
             checkpoints=report_table("provenance", "Checkpoints", _write_csv("provenance", checkpoints, out)),
             versions=checkpoints["versions"].unique().sort().to_list(),

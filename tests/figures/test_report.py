@@ -59,6 +59,15 @@ def test_the_page_shows_every_figure_or_says_why_not(page: Path) -> None:
     assert "demo_seeds = 2" in html.unescape(text)
 
 
+def test_the_page_says_first_what_its_tables_say_of_every_task(page: Path) -> None:
+    text = page.read_text()
+    said = text.split("<header>")[1].split('id="explorer"')[0]
+    panels = pl.read_csv(page.parent / "emergence.csv").filter(control="none").select("task", "n_shots").unique()
+    assert said.count("<li>") == len(panels) > 0
+    assert all(f"{task}, {shots}-shot" in said for task, shots in panels.rows())
+    assert said.count("accuracy is") == len(panels)
+
+
 def test_the_same_results_give_the_same_files(page: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["--results", str(page.parents[1]), "--out", str(tmp_path)]).exit_code == 0
     files = {path.name for path in tmp_path.iterdir()}
