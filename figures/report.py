@@ -20,7 +20,7 @@ from figures.records import FOLDER
 from figures.summary import MAX_SHOWN, summary, to_try
 
 TABLES = {
-    "false_emergence": "How many curves emerge whose labels mean nothing",
+    "false_emergence": "How many curves emerge whose labels mean nothing?",
     "paper_tables": "The paper's main tables, in percent",
 }
 """Analyses that the page shows as tables only: name -> heading."""
@@ -178,14 +178,15 @@ def _fits(table: pl.DataFrame) -> bool:
 
 
 def _tables(results: Place, out: Place) -> list[ReportTable]:
-    """Those of `TABLES` that the results hold."""
+    """Those of `TABLES` that the results hold; the paper's only where a row has a value of the paper."""
     tables = []
     for name, heading in TABLES.items():
         try:
             table = analysis.rounded(analysis.run(name, results), DIGITS)
         except StoreError:
             continue
-        if len(table):
+        no_paper = name == "paper_tables" and table["paper"].null_count() == len(table)
+        if len(table) and not no_paper:
             tables.append(report_table(name, heading, _write_csv(name, table, out)))
     return tables
 

@@ -151,3 +151,12 @@ def test_the_script_that_draws_is_put_together_once(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(libraries, "version", lambda name: f"{name} of tomorrow")
     assert libraries.vega(tmp_path) == first
     assert len(made) == 3
+
+
+def test_the_papers_tables_are_shown_only_where_they_hold_a_value_of_the_paper(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for values, shown in (([None, None], ["false_emergence"]), ([None, 61.2], ["false_emergence", "paper_tables"])):
+        table = pl.DataFrame({"x": [1, 2], "paper": values}, schema={"x": pl.Int64, "paper": pl.Float64})
+        monkeypatch.setattr(report.analysis, "run", lambda *_, table=table: table)
+        assert [found.name for found in report._tables(tmp_path, tmp_path)] == shown
