@@ -16,6 +16,7 @@ from figures import DIGITS, DrawnFigure, without_controls
 from figures.captions import short_model
 from figures.explorer.content import Content, as_json, explorer_content
 from figures.explorer.libraries import datatables, vega
+from figures.reading import TERMS
 from figures.records import FOLDER
 from figures.summary import MAX_SHOWN, summary, to_try
 
@@ -85,6 +86,7 @@ def write_report(drawn: Sequence[DrawnFigure], results: Place, out: Place) -> Pl
             tables=_tables(results, out),
             summary=said,
             max_shown=MAX_SHOWN,
+            terms=TERMS,
             to_try=to_try(said),
             overview=overview(checkpoints),
             checkpoints=report_table("provenance", "Checkpoints", _write_csv("provenance", checkpoints, out)),
