@@ -12,13 +12,16 @@ import analysis
 from analysis.provenance import plans
 from dynamics.errors import StoreError
 from dynamics.results.places import Place, put
-from figures import DIGITS, DrawnFigure
+from figures import DIGITS, DrawnFigure, without_controls
 from figures.captions import short_model
 from figures.explorer.content import Content, as_json, explorer_content
 from figures.explorer.libraries import datatables, vega
+from figures.reading import TERMS
+from figures.records import FOLDER
+from figures.summary import MAX_SHOWN, summary, to_try
 
 TABLES = {
-    "false_emergence": "How many curves emerge whose labels mean nothing",
+    "false_emergence": "How many curves emerge whose labels mean nothing?",
     "paper_tables": "The paper's main tables, in percent",
 }
 """Analyses that the page shows as tables only: name -> heading."""
@@ -28,6 +31,7 @@ MAX_INLINE = 20_000_000
 """Most bytes of the explorer's numbers in the page; beyond, they are in a file beside it."""
 EXPLORER_TABLES = ("emergence", "bias_or_knowledge", "component_onsets", "mechanisms")
 """Analyses, and the figures of the same name, that the explorer shows beside `component_curves`."""
+SUMMARY_TABLES = ("emergence", "onsets", "component_onsets")
 EXPLORER_SCRIPTS = ("decode", "state", "charts", "components", "take", "draw", "main", "controls")
 SIDECAR = "explorer-data.js"
 
@@ -71,6 +75,7 @@ def write_report(drawn: Sequence[DrawnFigure], results: Place, out: Place) -> Pl
     sidecar = explorer is not None and explorer.n_bytes > MAX_INLINE
     if explorer and sidecar:
         put(out / SIDECAR, f"window.explorerBlocks={as_json(list(explorer.blocks))};".encode())
+    said = summary({figure.name: without_controls(figure.table) for figure in drawn if figure.name in SUMMARY_TABLES})
     page = out / "index.html"
     text = (
         _environment()
@@ -79,6 +84,10 @@ def write_report(drawn: Sequence[DrawnFigure], results: Place, out: Place) -> Pl
             figures=[(figure, report_table(figure.name, "", figure.table)) for figure in drawn if figure.pictures],
             missing=[figure for figure in drawn if not figure.pictures],
             tables=_tables(results, out),
+            summary=said,
+            max_shown=MAX_SHOWN,
+            terms=TERMS,
+            to_try=to_try(said),
             overview=overview(checkpoints),
             checkpoints=report_table("provenance", "Checkpoints", _write_csv("provenance", checkpoints, out)),
             versions=checkpoints["versions"].unique().sort().to_list(),
@@ -88,7 +97,7 @@ def write_report(drawn: Sequence[DrawnFigure], results: Place, out: Place) -> Pl
             style=_asset("explorer.css"),
             scripts=[_asset(f"{name}.js") for name in ("tables", *(EXPLORER_SCRIPTS if explorer else ()))],
             datatables=as_json(datatables()),
-            vega=vega() if explorer else "",
+            vega=vega(out / FOLDER) if explorer else "",
         )
     )
     put(page, text.encode())
@@ -147,7 +156,7 @@ def report_table(name: str, heading: str, table: pl.DataFrame) -> ReportTable:
     if not _fits(varying) and "template" in table.columns and "" in table["template"]:
         constants, varying = _constant_and_varying(table.filter(template="").drop("template"))
         constants = ", ".join(filter(None, [constants, f"all prompts (rows of single templates: {name}.csv)"]))
-    rows = [[_cell(value) for value in row] for row in varying.iter_rows()] if _fits(varying) else []
+    rows = _rows(varying) if _fits(varying) else []
     return ReportTable(name, heading, constants, varying.columns, rows, len(varying) if rows else len(table))
 
 
@@ -157,19 +166,29 @@ def _constant_and_varying(table: pl.DataFrame) -> tuple[str, pl.DataFrame]:
     return ", ".join(f"{column} = {_text(table[column][0])}" for column in constant), table.drop(constant)
 
 
+def _rows(table: pl.DataFrame) -> list[tuple[object, ...]]:
+    """The rows as JSON has them; column by column, since most columns hold texts or whole numbers, kept as they are."""
+    as_they_are = (pl.String, pl.Boolean, pl.Int64, pl.UInt32)
+    columns = [
+        column.to_list() if column.dtype in as_they_are else [_cell(value) for value in column] for column in table
+    ]
+    return list(zip(*columns, strict=True))
+
+
 def _fits(table: pl.DataFrame) -> bool:
     return table.height * table.width <= MAX_CELLS
 
 
 def _tables(results: Place, out: Place) -> list[ReportTable]:
-    """Those of `TABLES` that the results hold."""
+    """Those of `TABLES` that the results hold; the paper's only where a row has a value of the paper."""
     tables = []
     for name, heading in TABLES.items():
         try:
             table = analysis.rounded(analysis.run(name, results), DIGITS)
         except StoreError:
             continue
-        if len(table):
+        no_paper = name == "paper_tables" and table["paper"].null_count() == len(table)
+        if len(table) and not no_paper:
             tables.append(report_table(name, heading, _write_csv(name, table, out)))
     return tables
 

@@ -1,5 +1,6 @@
 """Figures: the right data on the axes, and files that come out the same every time."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from typer.testing import CliRunner
 
 import analysis
-from figures import component_heatmap, emergence
+from figures import FIGURES, component_heatmap, emergence
 from figures.__main__ import app
 from figures.layout import panel_grid
 from figures.style import CURVES, FAINT, KINDS, ONE_COLUMN, PAIRS, TWO_COLUMNS
@@ -87,3 +88,14 @@ def test_every_curve_has_a_look_of_its_own() -> None:
         looks = [(look["color"], look["marker"], look["linestyle"]) for look in family.values()]
         assert len(set(looks)) == len(looks)
     assert not np.isnan([ONE_COLUMN, TWO_COLUMNS]).any()
+
+
+def test_what_single_components_do_follows_what_the_curves_do() -> None:
+    names = list(FIGURES)
+    assert names[:5] == ["bias_or_knowledge", "emergence", "onsets", "component_heatmap", "component_onsets"]
+
+
+def test_the_page_on_reading_has_the_order_of_the_report() -> None:
+    headings = re.findall(r"^## .*`(\w+)`$", Path("docs/reading-figures.md").read_text(), flags=re.MULTILINE)
+    assert len(headings) > 5
+    assert headings == [name for name in FIGURES if name in headings]

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from figures import FIGURES, drawn_by_default, report
 from figures.__main__ import app
+from figures.explorer import libraries
 from tests.browser import chromium, opened
 from tests.stores import new_store
 
@@ -58,6 +59,15 @@ def test_the_page_shows_every_figure_or_says_why_not(page: Path) -> None:
     assert "demo_seeds = 2" in html.unescape(text)
 
 
+def test_the_page_says_first_what_its_tables_say_of_every_task(page: Path) -> None:
+    text = page.read_text()
+    said = text.split("<header>")[1].split('id="explorer"')[0]
+    panels = pl.read_csv(page.parent / "emergence.csv").filter(control="none").select("task", "n_shots").unique()
+    assert said.count("<li>") == len(panels) > 0
+    assert all(f"{task}, {shots}-shot" in said for task, shots in panels.rows())
+    assert said.count("accuracy is") == len(panels)
+
+
 def test_the_same_results_give_the_same_files(page: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["--results", str(page.parents[1]), "--out", str(tmp_path)]).exit_code == 0
     files = {path.name for path in tmp_path.iterdir()}
@@ -100,7 +110,7 @@ def test_a_table_gives_constants_once_and_leaves_out_long_tables() -> None:
     table = pl.DataFrame({"model": ["m", "m"], "x": [0.123456, float("nan")], "y": [None, "</script>"]})
     shown = report.report_table("t", "T", table)
     assert (shown.constant, shown.columns, shown.length) == ("model = m", ["x", "y"], 2)
-    assert shown.rows == [[0.1235, None], [None, "</script>"]]
+    assert shown.rows == [(0.1235, None), (None, "</script>")]
     long = report.report_table("t", "T", pl.DataFrame({"x": range(report.MAX_CELLS + 1)}))
     assert (long.rows, long.length) == ([], report.MAX_CELLS + 1)
 
@@ -120,3 +130,33 @@ def test_results_without_any_finished_unit_are_an_error(tmp_path: Path) -> None:
     ended = CliRunner().invoke(app, ["--results", str(tmp_path / "out")])
     assert ended.exit_code == 2
     assert "holds no finished unit yet" in ended.output
+
+
+def test_the_script_that_draws_is_put_together_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def bundle(snippet: str) -> str:
+        made.append(snippet)
+        return "'</script>'"
+
+    monkeypatch.setattr(libraries.vl_convert, "javascript_bundle", bundle)
+    first = libraries.vega(tmp_path)
+    assert first == "(() => {'<\\/script>'})();"
+    assert libraries.vega(tmp_path) == first
+    assert len(made) == 1
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(kept.read_bytes().replace(b"=>", b"<="))
+    assert libraries.vega(tmp_path) == first
+    assert len(made) == 2
+    monkeypatch.setattr(libraries, "version", lambda name: f"{name} of tomorrow")
+    assert libraries.vega(tmp_path) == first
+    assert len(made) == 3
+
+
+def test_the_papers_tables_are_shown_only_where_they_hold_a_value_of_the_paper(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for values, shown in (([None, None], ["false_emergence"]), ([None, 61.2], ["false_emergence", "paper_tables"])):
+        table = pl.DataFrame({"x": [1, 2], "paper": values}, schema={"x": pl.Int64, "paper": pl.Float64})
+        monkeypatch.setattr(report.analysis, "run", lambda *_, table=table: table)
+        assert [found.name for found in report._tables(tmp_path, tmp_path)] == shown
