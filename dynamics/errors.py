@@ -49,10 +49,16 @@ class StoreError(UserError):
 def unknown(kind: str, value: object, allowed: Iterable[object], *, shown: int = 12) -> str:
     """Message such as `unknown task 'sentimnt'; did you mean 'sentiment'? Allowed: sentiment, topic, wordmap`."""
     names = [str(name) for name in allowed]
-    near = get_close_matches(str(value), names, 1)
+    near = get_close_matches(str(value), names, 1) or _containing(str(value), names)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     rest = f" and {len(names) - shown} more" if len(names) > shown else ""
     return f"unknown {kind} {value!r}{hint} Allowed: {', '.join(names[:shown])}{rest}"
+
+
+def _containing(value: str, names: list[str]) -> list[str]:
+    """The shortest name that contains a value of three or more characters, whatever the case; none where none does."""
+    found = [name for name in names if len(value) >= 3 and value.lower() in name.lower()]
+    return [min(found, key=lambda name: (len(name), name))] if found else []
 
 
 def first_line(error: BaseException | str, length: int | None = None) -> str:
