@@ -33,7 +33,7 @@ def steps_in(model: str, root: Path, steps: Steps | None, pattern: str | None) -
     """
     if not root.is_dir():
         raise CheckpointError(f"{root} is not a folder; give a folder that contains step<n> or checkpoint-<n> folders")
-    itself = root.resolve().parent, {FINISHED: StepName(FINISHED, root.resolve().name, None)}
+    itself = root.resolve().parent, {FINISHED: StepName(FINISHED, root.resolve().name, None, one_of_several(root))}
     names = sorted(path.name for path in root.iterdir() if path.is_dir())
     by_pattern = {p: steps_by_name(model, names, p) for p in (_PATTERNS if pattern is None else (pattern,))}
     steps_of = {p: in_order for p, in_order in by_pattern.items() if in_order}
@@ -59,6 +59,24 @@ def steps_in(model: str, root: Path, steps: Steps | None, pattern: str | None) -
     raise CheckpointError(
         f"{root} contains no {pattern or 'step<n> or checkpoint-<n>'} folder; check the folder and `pattern`{other}"
     )
+
+
+def one_of_several(root: Path) -> str | None:
+    """What to say of a folder that is one checkpoint among others of its parent; None where it is not.
+
+    Such a folder is named `step<n>` or `checkpoint-<n>`, and so is a folder with a checkpoint's files beside it.
+    """
+    folder = root.absolute()
+    for pattern in _PATTERNS:
+        if not steps_by_name(folder.name, [folder.name], pattern):
+            continue
+        beside = (path.name for path in folder.parent.iterdir() if path != folder and _is_checkpoint(path))
+        if others := steps_by_name(folder.name, beside, pattern):
+            return (
+                f"the folder {folder.name} is one checkpoint of {folder.parent}, which holds {len(others)} more, and "
+                f"is recorded as step {FINISHED}; give {folder.parent} for all of them"
+            )
+    return None
 
 
 def _is_checkpoint(folder: Path) -> bool:

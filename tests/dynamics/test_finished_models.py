@@ -38,6 +38,18 @@ def test_a_models_own_folder_has_no_other_step(folder: Path) -> None:
         find_checkpoints("mine", (512,), folder)
 
 
+def test_one_checkpoint_among_others_has_a_note(folder: Path) -> None:
+    one = folder.rename(folder.with_name("checkpoint-50"))
+    (alone,) = find_checkpoints("mine", folder=one)
+    assert alone.notes == ()
+    (one.parent / "checkpoint-100").symlink_to(one)
+    (among,) = find_checkpoints("mine", folder=one)
+    assert among.step == FINISHED
+    assert among.content_hash == alone.content_hash
+    (note,) = among.notes
+    assert note.startswith(f"the folder checkpoint-50 is one checkpoint of {one.parent}, which holds 1 more")
+
+
 def test_a_branch_of_the_hub_is_one_checkpoint(hub: FakeHub) -> None:
     hub.add(REPO, "main", hub_models.single(0))
     hub.add(REPO, "other", hub_models.single(1))
