@@ -87,3 +87,18 @@ def test_every_curve_has_a_look_of_its_own() -> None:
         looks = [(look["color"], look["marker"], look["linestyle"]) for look in family.values()]
         assert len(set(looks)) == len(looks)
     assert not np.isnan([ONE_COLUMN, TWO_COLUMNS]).any()
+
+
+def test_files_are_said_in_one_line_for_a_figure(results: Path, tmp_path: Path) -> None:
+    ended = CliRunner().invoke(app, ["onsets", "--results", str(results), "--out", str(tmp_path)])
+    assert ended.exit_code == 0, ended.output
+    (line, where) = ended.output.splitlines()
+    assert line.startswith("onsets: ")
+    assert set(line.removeprefix("onsets: ").split(", ")) >= {".svg", ".pdf"}
+    assert where == f"written to {tmp_path}"
+
+
+def test_all_figures_end_with_the_page_to_open(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("figures.__main__.drawn_by_default", list)
+    ended = CliRunner().invoke(app, ["--results", str(results), "--out", str(tmp_path)])
+    assert ended.output.splitlines()[-1] == f"open {tmp_path / 'index.html'} in a browser"
