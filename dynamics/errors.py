@@ -55,9 +55,10 @@ def unknown(kind: str, value: object, allowed: Iterable[object], *, shown: int =
     return f"unknown {kind} {value!r}{hint} Allowed: {', '.join(names[:shown])}{rest}"
 
 
-def _containing(part: str, names: list[str]) -> list[str]:
-    """The shortest name that a longer word is a part of."""
-    return sorted((name for name in names if len(part) > 3 and part.lower() in name.lower()), key=len)[:1]
+def _containing(value: str, names: list[str]) -> list[str]:
+    """The shortest name that contains a value of three or more characters, whatever the case; none where none does."""
+    found = [name for name in names if len(value) >= 3 and value.lower() in name.lower()]
+    return [min(found, key=lambda name: (len(name), name))] if found else []
 
 
 def first_line(error: BaseException | str, length: int | None = None) -> str:

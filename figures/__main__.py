@@ -1,5 +1,6 @@
 """`python -m figures [NAME] --results DIR --out DIR2`: draws one figure, or all of them and a page that shows them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from analysis.cache.parallel import mapping, n_cores, with_workers
 from analysis.reading.snapshots import snapshot
 from dynamics.command_line import command, user_errors_exit_2
 from dynamics.errors import PlanError
-from dynamics.results.places import place
+from dynamics.results.places import Place, place
 from dynamics.tracking import Tracker, check_installed, send_page
 from figures import FIGURES, DrawnFigure, draw, draw_if_available, drawn_by_default
 from figures.report import write_report
@@ -42,22 +43,32 @@ def main(
         with snapshot(store, fresh=fresh), mapping(with_workers(workers or n_cores())):
             if name:
                 _print_files(draw(name, store, folder, fresh=fresh))
+                typer.echo(f"written to {folder}")
                 return
             analysis.load(store, "units")
             drawn = [
                 _print_files(draw_if_available(figure, store, folder, fresh=fresh)) for figure in drawn_by_default()
             ]
-            typer.echo(write_report(drawn, store, folder))
+            page = write_report(drawn, store, folder)
         if log and isinstance(folder, Path):
             typer.echo(send_page(log, store, folder))
+        typer.echo(f"open {page} in a browser")
 
 
 def _print_files(drawn: DrawnFigure) -> DrawnFigure:
-    for path in drawn.files:
-        typer.echo(path)
+    if drawn.files:
+        typer.echo(f"{drawn.name}: {_in_short(drawn.files)}")
     if drawn.missing:
         typer.echo(f"{drawn.name}: nothing to draw. {drawn.missing}", err=True)
     return drawn
+
+
+def _in_short(files: Sequence[Place]) -> str:
+    """Files of one figure in few words: `emergence.png, .svg, .pdf, .csv`."""
+    by_stem: dict[str, list[str]] = {}
+    for file in files:
+        by_stem.setdefault(Path(file.name).stem, []).append(Path(file.name).suffix)
+    return ", ".join(f"{stem}{', '.join(suffixes)}" for stem, suffixes in by_stem.items())
 
 
 app = command(main)

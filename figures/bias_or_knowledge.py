@@ -173,5 +173,5 @@ FIGURE = FigureSpec(
     question="Do components know more than the full model, or is it less biased towards some labels?",
     draw=draw,
     caption=caption,
-    missing="No answers without label bias here: `python -m jobs.derive RESULTS` adds them.",
+    missing="No answers without label bias here: `pythia-emergence derive RESULTS` adds them.",
 )

@@ -82,5 +82,5 @@ FIGURE = FigureSpec(
     question="Does the label bias wander while the model learns to rank?",
     draw=draw,
     caption=caption,
-    missing="No label means here: `python -m jobs.derive RESULTS` adds them.",
+    missing="No label means here: `pythia-emergence derive RESULTS` adds them.",
 )

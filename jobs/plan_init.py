@@ -3,13 +3,14 @@
 import os
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dynamics.command_line import command, interrupt_exits_130, user_errors_exit_2
-from dynamics.errors import PlanError, unknown
+from dynamics.errors import CheckpointError, PlanError, UserError, unknown
 from jobs.new_plan import NewPlan, Table, plan_text, table_of
 
 REFERENCE = "reference"
@@ -40,38 +41,68 @@ def init(
         if file.exists() and not force:
             raise PlanError(f"{file} exists; give another name, or --force to replace it")
         if sys.stdin.isatty() and model is None and not task and gpu is None:
-            model, task, gpu = _asked()
+            model, task, gpu = _asked(file, text_column, label_column)
         model = model or REFERENCE
         plan = _plan(file, model, task or [], bool(gpu), steps, tuple(shots or ()), text_column, label_column)
         _write(file, plan_text(plan))
-    if plan.table:
-        t = plan.table
-        typer.echo(f"{t.file}: {t.n_rows} rows; texts are in column {t.text}, labels in {t.label}")
-        typer.echo(f"the model shall answer {', '.join(map(repr, t.words))} for {', '.join(map(repr, t.labels))}")
-        if not t.words_are_labels:
-            typer.echo(
-                "    letters, since not every label is one word: they mean something through the demonstrations only. "
-                f"Better put words into label_words in {file}"
-            )
+    typer.echo("\n".join(_choices(plan)))
     typer.echo(f"wrote {file}. Look at it, then:")
     for line in (f"plan {file}", f"sweep {file} --out results", "draw --results results"):
         typer.echo(f"    pythia-emergence {line}")
 
 
-def _asked() -> tuple[str, list[str], bool]:
-    """The answers to the three questions."""
+def _choices(plan: NewPlan) -> Iterator[str]:
+    """What the plan has in it, chosen or guessed, a line each."""
+    grid = f"steps {plan.steps}" + (f", found: {', '.join(map(str, plan.found))}" if plan.found else "")
+    yield f"model {plan.model}; {grid}"
+    if plan.table:
+        t = plan.table
+        columns = f"texts are in column {t.text}, labels in {t.label}: {t.labels}"
+        yield f"task {t.task}, from {t.file}: {t.n_rows} rows; {columns}"
+        yield f"label words, which the model should answer: {', '.join(t.words)}"
+        if not t.words_are_labels:
+            yield (
+                "    letters, since the labels are not single words of letters; better write into `label_words` of the "
+                "plan, for each label, the word that says what it means, as negative and positive"
+            )
+    else:
+        yield f"tasks: {', '.join(plan.tasks)}"
+    shots = " or ".join(map(str, plan.n_shots))
+    yield f"{shots} demonstrations in a prompt; {'a GPU' if plan.gpu else 'a CPU core'} a worker"
+
+
+def _asked(file: Path, text: str | None, label: str | None) -> tuple[str, list[str], bool]:
+    """The answers to the three questions, each asked again until it can be used."""
     typer.echo("Three questions; Enter takes what is in brackets.")
-    model = typer.prompt(
+    model = _until_right(
         "1. Whose checkpoints? A folder of step<n> or checkpoint-<n> folders, a model on the Hub as\n"
         f"   EleutherAI/pythia-410m, or {REFERENCE} (a toy that comes with the project)",
-        default=REFERENCE,
-    ).strip()
-    task = typer.prompt(
-        "2. Which task? A CSV file of your own, or names such as sst2, agnews (with a comma between)",
-        default=_DEFAULT_TASK[model == REFERENCE],
+        REFERENCE,
+        lambda answer: _is_folder(answer) and _steps(Path(answer).expanduser()),
     )
-    gpu = typer.confirm("3. Has each worker a GPU?", default=False)
-    return model, [name.strip() for name in task.split(",")], gpu
+    task = _until_right(
+        "2. Which task? A CSV, TSV, JSONL or Parquet file of your own, or names such as sst2, agnews (with a comma\n"
+        "   between)",
+        _DEFAULT_TASK[model == REFERENCE],
+        lambda answer: _table(file, model, _names(answer), text, label),
+    )
+    return model, _names(task), typer.confirm("3. Run on GPUs?", default=False)
+
+
+def _until_right(question: str, default: str, check: Callable[[str], object]) -> str:
+    """The first answer that `check` does not refuse; says why it refuses others."""
+    while True:
+        answer = typer.prompt(question, default=default).strip()
+        try:
+            check(answer)
+        except UserError as error:
+            typer.echo(f"   {error}")
+        else:
+            return answer
+
+
+def _names(answer: str) -> list[str]:
+    return [name.strip() for name in answer.split(",")]
 
 
 def _plan(
@@ -124,9 +155,31 @@ def _is_folder(model: str) -> bool:
 
 
 def _steps(folder: Path) -> tuple[int, ...]:
+    """The steps in a folder.
+
+    Raises:
+        CheckpointError: it has none; names the folder below it that has, where there is one.
+        PlanError: it is itself one checkpoint.
+    """
     from dynamics.step_folders import steps_in
 
-    return tuple(sorted(steps_in(folder.name, folder, None, None)[1]))
+    try:
+        names = steps_in(folder.name, folder, None, None)[1]
+    except CheckpointError as error:
+        below = [path for path in sorted(folder.iterdir()) if path.is_dir() and _has_steps(path)]
+        if len(below) != 1:
+            raise
+        raise CheckpointError(f"{folder} contains no checkpoints, but {below[0]} does; give that folder") from error
+    return tuple(sorted(names))
+
+
+def _has_steps(folder: Path) -> bool:
+    from dynamics.step_folders import steps_in
+
+    try:
+        return bool(steps_in(folder.name, folder, None, None)[1])
+    except (CheckpointError, PlanError):
+        return False
 
 
 def _table(file: Path, model: str, tasks: list[str], text: str | None, label: str | None) -> Table | None:

@@ -1,5 +1,6 @@
 """What a sweep would do and cost: checkpoints, downloads, disk, memory and results, from listings and configs alone."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ class Preflight:
     that decomposes it (again), and `n_function_vector_passes` those over a few prompts.
     `download_bytes` counts equal files once and leaves out what the cache has. `api_calls` are those that a
     sweep makes from now on, since listings of commits are kept; `file_requests` is an upper bound. The limits are the
-    Hub's, in 5 minutes.
+    Hub's, in 5 minutes. `units_per_checkpoint` is None where checkpoints have different numbers of units.
     """
 
     plan: str
@@ -94,6 +95,7 @@ class Preflight:
     timing: Timing | None
     hours: float | None
     notes: tuple[str, ...] = ()
+    units_per_checkpoint: int | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,14 @@ def preflight(
         timing=timing,
         hours=None if timing is None else timing.hours(works, workers),
         notes=plan.row_notes,
+        units_per_checkpoint=_units_per_checkpoint(resolved.units),
     )
+
+
+def _units_per_checkpoint(units: Sequence[WorkUnit]) -> int | None:
+    """The number of units of every checkpoint; None where they differ, or there are none."""
+    counts = set(Counter(unit.checkpoint for unit in units).values())
+    return counts.pop() if len(counts) == 1 else None
 
 
 def check_files(checkpoints: Sequence[Checkpoint]) -> None:

@@ -8,7 +8,7 @@ from jobs.preflight import CheckpointReport, ModelReport, Preflight
 
 def lines(report: Preflight) -> Iterator[str]:
     """The report as text."""
-    yield f"{report.plan}: {report.n_units} units, {report.n_done} already done"
+    yield f"{report.plan}: {report.n_units} units{_product(report)}, {report.n_done} already done"
     if report.n_baselines:
         yield f"  and {report.n_baselines} passes over units' test rows, for Standard and PromptS"
     if report.n_prior_prompts:
@@ -24,11 +24,8 @@ def lines(report: Preflight) -> Iterator[str]:
         if checkpoint.runs:
             c = checkpoint
             yield f"    {c.revision} {c.commit_sha.removeprefix('sha256:')[:12]} {c.files_bytes / 1e9:.3g} GB"
-    yield f"to download: {report.download_bytes / 1e9:.3f} GB; on disk at once: {report.peak_disk_bytes / 1e9:.3f} GB"
-    yield (
-        f"Hub requests: {report.api_calls} API calls (limit {report.api_limit} per 5 minutes), up to "
-        f"{report.file_requests} file requests (limit {report.file_limit}; the sweep waits when the Hub asks it to)"
-    )
+    if report.api_calls:
+        yield from _hub_lines(report)
     yield (
         f"results: contributions up to {report.contributions_bytes / 1e9:.3f} GB, predictions up to "
         f"{report.predictions_bytes / 1e9:.3f} GB, before compression"
@@ -37,6 +34,22 @@ def lines(report: Preflight) -> Iterator[str]:
     yield from report.notes
     if report.hours is not None and report.timing is not None:
         yield f"estimate: {report.hours:.2f} hours; {report.timing.line()}"
+
+
+def _product(report: Preflight) -> str:
+    """Where the number of units comes from; nothing where checkpoints have different numbers of them."""
+    each = report.units_per_checkpoint
+    if each is None:
+        return ""
+    return f" ({report.n_units // each} checkpoints x {each} sets of prompts: tasks, templates, shots and seeds)"
+
+
+def _hub_lines(report: Preflight) -> Iterator[str]:
+    yield f"to download: {report.download_bytes / 1e9:.3f} GB; on disk at once: {report.peak_disk_bytes / 1e9:.3f} GB"
+    yield (
+        f"Hub requests: {report.api_calls} API calls (limit {report.api_limit} per 5 minutes), up to "
+        f"{report.file_requests} file requests (limit {report.file_limit}; the sweep waits when the Hub asks it to)"
+    )
 
 
 def _model_line(model: ModelReport, checkpoints: list[CheckpointReport]) -> str:

@@ -16,7 +16,7 @@ def say_quarantined(resolved: ResolvedPlan) -> None:
         first = skipped[0]
         typer.echo(
             f"{resolved.plan.name}: {len(skipped)} quarantined checkpoints are skipped, the first is {first.model} "
-            f"step {first.step}: {'; '.join(first.notes)}. `python -m jobs.plan` lists them"
+            f"step {first.step}: {'; '.join(first.notes)}. `pythia-emergence plan` lists them"
         )
 
 
@@ -26,7 +26,7 @@ def say_notes(resolved: ResolvedPlan) -> None:
         first = noted[0]
         typer.echo(
             f"{resolved.plan.name}: {len(noted)} checkpoints have a note, the first is {first.model} {first.revision}: "
-            f"{'; '.join(first.notes)}. `python -m jobs.plan` lists them"
+            f"{'; '.join(first.notes)}. `pythia-emergence plan` lists them"
         )
     for note in resolved.plan.row_notes:
         typer.echo(note, err=True)
@@ -37,7 +37,7 @@ def say_missing(resolved: ResolvedPlan, missing: MissingWork) -> None:
     n_units, n_missing = len(resolved.units), len(missing.units)
     typer.echo(f"{resolved.plan.name}: {n_units} units, {n_units - n_missing} already done, {n_missing} to run")
     if n_missing < n_units:
-        typer.echo("files of finished units were looked for, not read again: `python -m jobs.verify OUT` reads them")
+        typer.echo("files of finished units were looked for, not read again: `pythia-emergence verify OUT` reads them")
     for label_free, what in ((False, "Standard or PromptS for some K"), (True, "a label-free calibration")):
         if late := missing.finished_without(label_free=label_free):
             typer.echo(f"{len(late)} units that are done lack {what}")

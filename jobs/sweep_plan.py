@@ -68,7 +68,7 @@ class Resources(_Strict):
     Attributes:
         num_cpus: also the worker's number of threads.
         num_gpus: a share of one GPU, as 0.25, or a whole number of them.
-        memory_gb: resident memory to set aside, in 10^9 bytes; `python -m jobs.plan` says what a model takes.
+        memory_gb: resident memory to set aside, in 10^9 bytes; `pythia-emergence plan` says what a model takes.
         labels: label -> value that the node must have, `!value` that it must not, or `in(a, b)`.
         checkpoints_per_process: after how many a process ends; None: on GPUs a number by size, on CPUs never.
         autoscaled: whether the cluster may start nodes that have what no node has now.

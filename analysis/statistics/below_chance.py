@@ -20,8 +20,8 @@ COPYING, LABELS, TEXTS, GOLD = "label_copying", "label_attention", "demo_text_at
 ATTENTION = (COPYING, GOLD, LABELS, TEXTS)
 ENDS = ("", "_low", "_high")
 NO_ATTENTION = 'no attention measured: sweep with mechanisms = ["label_attention"]'
-NO_CENTRED = "no centred answers: `python -m jobs.derive` adds them"
-NO_AUC = "no AUC: `python -m jobs.derive` adds it"
+NO_CENTRED = "no centred answers: `pythia-emergence derive` adds them"
+NO_AUC = "no AUC: `pythia-emergence derive` adds it"
 ONE_SEED = "one demonstration seed: no interval"
 ALIKE = "answers all rows of a label alike: whether it is opposed cannot be told"
 

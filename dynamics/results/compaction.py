@@ -125,7 +125,7 @@ def _rows(store: ResultStore, table: str, files: Sequence[Entry], units: pl.Data
     if missing and table not in OPTIONAL:
         raise StoreError(
             f"{table} lacks the rows of {len(missing)} finished units, the first is {min(missing)}; "
-            "`python -m jobs.verify OUT` names their parts and what to do"
+            "`pythia-emergence verify OUT` names their parts and what to do"
         )
     return rows.sort(_WITHIN, maintain_order=True)
 

@@ -1,6 +1,6 @@
 """Completeness of committed parts by the names and sizes of their files: what a sweep may count as done.
 
-Whether the bytes are those that were written, only an audit (`python -m jobs.verify`) tells, which reads them all.
+Whether the bytes are those that were written, only an audit (`pythia-emergence verify`) tells, which reads them all.
 """
 
 from dataclasses import dataclass

@@ -125,7 +125,7 @@ def _check_rows(
     if len(lost):
         raise StoreError(
             f"{part.model} step {part.step} {part.task}, part {part.name}: rows of {len(lost)} units are lost from "
-            f"contributions or predictions; `python -m jobs.verify {store.root} --repair` deletes the part, then the "
+            f"contributions or predictions; `pythia-emergence verify {store.root} --repair` deletes the part, then the "
             "same sweep command computes it again"
         )
 

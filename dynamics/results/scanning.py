@@ -98,8 +98,8 @@ def explained(root: Place) -> Iterator[None]:
             yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise StoreError(
-            f"{root} holds a damaged file ({first_line(error, 100)}); `python -m jobs.verify {root}` names it and what "
-            "to do"
+            f"{root} holds a damaged file ({first_line(error, 100)}); `pythia-emergence verify {root}` names it and "
+            "what to do"
         ) from error
 
 
@@ -119,6 +119,6 @@ def _remedy(root: Place, entry: Entry) -> str:
     if not entry.place.parent.name.startswith("step="):
         return "compact the results again that this copy was made from"
     return (
-        f"`python -m jobs.verify {root} --repair` deletes what belongs to it, then the same sweep command computes it "
-        "again"
+        f"`pythia-emergence verify {root} --repair` deletes what belongs to it, then the same sweep command computes "
+        "it again"
     )

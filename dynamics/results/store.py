@@ -102,7 +102,7 @@ def _marker(root: Place, create: bool) -> Marker:
     if told is None and damage is not None:
         raise damage
     if told is None and not create:
-        raise StoreError(f"{root} holds no results; run `python -m jobs.sweep PLAN --out {root}` first")
+        raise StoreError(f"{root} holds no results; run `pythia-emergence sweep PLAN --out {root}` first")
     if told is None and any(not name.startswith(TEMPORARY) for name in found):
         raise StoreError(f"{root} holds files that are not results of this suite; name an empty or new folder")
     if told is not None and not create:
@@ -264,7 +264,7 @@ def scan(store: ResultStore, table: str, units: UnitRows | None = None, within: 
 
     Of files on a disk, the checksums are compared first, once a process (1 s per GB), since a changed byte in a page
     can be read as another number. Of those in an object store, of which a scan fetches ranges only, they are not:
-    `python -m jobs.verify` reads and checks all.
+    `pythia-emergence verify` reads and checks all.
 
     Args:
         store, table: which.
@@ -369,7 +369,7 @@ def part_files(store: ResultStore, table: str, within: Within | None = None) -> 
     for entry in files:
         if cause := cut_off(entry):
             raise StoreError(
-                f"{entry.place} is {cause}: its rows are lost; `python -m jobs.verify {store.root} --quick --repair` "
+                f"{entry.place} is {cause}: its rows are lost; `pythia-emergence verify {store.root} --quick --repair` "
                 "deletes what belongs to it, then the same sweep command computes it again"
             )
     return files

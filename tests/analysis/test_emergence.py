@@ -125,4 +125,4 @@ def test_unknown_names_and_folders_raise(tmp_path: Path, results: Path) -> None:
         analysis.run("emergance", results)
     ended = CliRunner().invoke(app, ["emergence", "--results", str(tmp_path)])
     assert ended.exit_code == 2
-    assert "holds no results; run `python -m jobs.sweep" in ended.output
+    assert "holds no results; run `pythia-emergence sweep" in ended.output

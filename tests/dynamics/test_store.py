@@ -198,7 +198,7 @@ def test_a_folder_that_is_not_a_store_is_refused(tmp_path: Path, make, message: 
 def test_an_unknown_table_answers_with_the_nearest(store: ResultStore) -> None:
     with pytest.raises(StoreError, match=r"unknown table 'prediction'; did you mean 'predictions'"):
         scan(store, "prediction")
-    with pytest.raises(StoreError, match=r"holds no results; run `python -m jobs.sweep"):
+    with pytest.raises(StoreError, match=r"holds no results; run `pythia-emergence sweep"):
         open_store(store.root / "elsewhere")
 
 

@@ -99,3 +99,18 @@ def test_the_page_on_reading_has_the_order_of_the_report() -> None:
     headings = re.findall(r"^## .*`(\w+)`$", Path("docs/reading-figures.md").read_text(), flags=re.MULTILINE)
     assert len(headings) > 5
     assert headings == [name for name in FIGURES if name in headings]
+
+
+def test_files_are_said_in_one_line_for_a_figure(results: Path, tmp_path: Path) -> None:
+    ended = CliRunner().invoke(app, ["onsets", "--results", str(results), "--out", str(tmp_path)])
+    assert ended.exit_code == 0, ended.output
+    (line, where) = ended.output.splitlines()
+    assert line.startswith("onsets: ")
+    assert set(line.removeprefix("onsets: ").split(", ")) >= {".svg", ".pdf"}
+    assert where == f"written to {tmp_path}"
+
+
+def test_all_figures_end_with_the_page_to_open(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("figures.__main__.drawn_by_default", list)
+    ended = CliRunner().invoke(app, ["--results", str(results), "--out", str(tmp_path)])
+    assert ended.output.splitlines()[-1] == f"open {tmp_path / 'index.html'} in a browser"

@@ -291,4 +291,4 @@ def test_a_file_that_cannot_be_read_is_one_line(swept: Path, tmp_path: Path, sui
         refused = CliRunner().invoke(app, [*arguments, str(swept)])
         assert refused.exit_code == 2
         assert f"{path} is not readable as Parquet" in refused.output
-        assert "`python -m jobs.verify" in refused.output
+        assert "`pythia-emergence verify" in refused.output

@@ -61,9 +61,9 @@ def test_own_checkpoints_and_an_own_table_reach_results(folder: Path, suite_fold
     (folder / "desk.csv").write_text(ROWS)
     written = init("own.toml", "--model", "my run", "--task", "desk.csv", "--shots", "2")
     assert written.exit_code == 0, written.output
-    assert "24 rows; texts are in column headline, labels in desk" in written.output
-    assert "the model shall answer 'bad', 'fine' for 'bad', 'fine'" in written.output
-    assert "letters" not in written.output
+    assert "24 rows; texts are in column headline, labels in desk: ('bad', 'fine')" in written.output
+    assert 'model my run; steps "all", found: 0, 4' in written.output
+    assert "label words, which the model should answer: bad, fine\n2 demonstrations" in written.output
     plan = read_plan(folder / "own.toml")
     assert (plan.models[0].id, plan.models[0].folder) == ("my run", folder / "my run")
     assert (plan.define[0].labels, plan.define[0].label_words) == (LABELS, LABELS)
@@ -79,7 +79,8 @@ def test_columns_can_be_named_and_numbers_become_letters(folder: Path) -> None:
     arguments = ("--model", "EleutherAI/pythia-70m", "--task", "t.csv", "--text-column", "a", "--gpu")
     written = init("p.toml", *arguments)
     assert written.exit_code == 0
-    assert "the model shall answer 'A', 'B' for '0', '1'\n    letters" in written.output
+    assert "label words, which the model should answer: A, B\n    letters, since the labels are not" in written.output
+    assert "4 demonstrations in a prompt; a GPU a worker" in written.output
     plan = read_plan(folder / "p.toml")
     assert plan.define[0].columns == {"text": "a"}
     assert (plan.define[0].labels, plan.define[0].label_words) == (("0", "1"), ("A", "B"))
@@ -146,7 +147,29 @@ def test_three_questions_are_asked_in_a_terminal(folder: Path) -> None:
     assert (plan.models[0].id, [task.name for task in plan.tasks]) == ("EleutherAI/pythia-410m", ["sst2", "agnews"])
     assert plan.resources.num_gpus == 1
     assert "2. Which task?" in said
-    assert "3. Has each worker a GPU?" in said
+    assert "3. Run on GPUs?" in said
+
+
+def test_an_answer_is_checked_at_once_and_asked_again(folder: Path) -> None:
+    exit_code, said = in_a_terminal(b"refrence\n\nsentimnt\nsentiment\n\n")
+    assert exit_code == 0, said
+    wrong_model, wrong_task = said.index("did you mean 'reference'?"), said.index("did you mean 'sentiment'?")
+    assert wrong_model < said.index("2. Which task?") < wrong_task < said.index("3. Run on GPUs?")
+    assert [task.name for task in read_plan(folder / "plan.toml").tasks] == ["sentiment"]
+
+
+def test_a_checkpoint_among_others_and_the_folder_above_are_no_model(folder: Path, suite_folder: Path) -> None:
+    (folder / "runs" / "mine").mkdir(parents=True)
+    for step in (0, 4):
+        (folder / "runs" / "mine" / f"checkpoint-{step}").symlink_to(suite_folder / f"step{step}")
+    one = init("--model", "runs/mine/checkpoint-4")
+    assert one.exit_code == 2
+    assert f"give the folder that holds it, {folder / 'runs' / 'mine'}" in one.output
+    above = init("--model", "runs")
+    assert above.exit_code == 2
+    assert "runs contains no checkpoints, but runs/mine does; give that folder" in above.output
+    (folder / "runs" / "mine" / "checkpoint-0").unlink()
+    assert init("--model", "runs/mine/checkpoint-4").exit_code == 0
 
 
 def test_an_interrupt_at_a_question_ends_with_130_and_writes_nothing(folder: Path) -> None:

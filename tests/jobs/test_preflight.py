@@ -209,6 +209,10 @@ def test_a_local_plan_needs_no_network(hub: FakeHub, tmp_path: Path) -> None:
         ("checkpoint-0", "bin", 0),
         ("checkpoint-4", "bin", 0),
     ]
+    said = look(plan).output
+    assert "local: 4 units (2 checkpoints x 2 sets of prompts: tasks, templates, shots and seeds), 0 already" in said
+    assert "Hub" not in said
+    assert "to download" not in said
     swept = CliRunner().invoke(sweep_app, [str(plan), "--out", str(tmp_path / "out"), "--executor", "inline"])
     assert swept.exit_code == 0, swept.output
     assert not hub.requests

@@ -238,7 +238,7 @@ def test_a_fault_is_named_and_repair_leaves_only_what_a_sweep_computes_again(out
     found = run(out)
     assert found.exit_code == 1
     assert kind in kinds(out)
-    assert f"remedy: `python -m jobs.verify {out} --repair` removes it" in found.output
+    assert f"remedy: `pythia-emergence verify {out} --repair` removes it" in found.output
     assert "deleted" in run(out, "--repair").output
     assert kinds(out, "--quick") <= {"missing units", "fits"}
 
@@ -362,7 +362,7 @@ def test_lost_scores_are_made_again_without_a_model(out: Path, results: Path, mo
     monkeypatch.setattr("jobs.open_checkpoint.load_model", lambda *_, **__: pytest.fail("a model was opened"))
     said = sweep(results.parent / "plan.toml", out)
     assert "20 already done, 0 to run" in said
-    assert "files of finished units were looked for, not read again: `python -m jobs.verify OUT` reads them" in said
+    assert "files of finished units were looked for, not read again: `pythia-emergence verify OUT` reads them" in said
     assert "files of 1 finished parts or of fits on them are lost or cut off" in said
     assert rows_of(out) == rows_of(results)
 

@@ -6,7 +6,7 @@ import polars as pl
 
 from dynamics.results.file_names import Part
 
-REPAIR = "`python -m jobs.verify OUT --repair` removes it; then the same sweep command computes it again"
+REPAIR = "`pythia-emergence verify OUT --repair` removes it; then the same sweep command computes it again"
 """Remedy for what a sweep can compute again."""
 RESUME = "give the same sweep command again"
 """Remedy for what a sweep has not computed."""

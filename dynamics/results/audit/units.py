@@ -131,7 +131,7 @@ def check_plans(plans: Sequence[SavedPlan], units: pl.DataFrame, files: Sequence
         n_unfitted = requested.join(fits, on=["unit_id", "fit_ids"], how="anti")["unit_id"].n_unique()
         counts = [
             ("missing units", undone.height - n_failed, "planned units are missing"),
-            ("failed units", n_failed, "planned units failed; `python -m jobs.status OUT` says why"),
+            ("failed units", n_failed, "planned units failed; `pythia-emergence status OUT` says why"),
             ("fits", n_unfitted, "units lack fits, baselines or mechanisms that the plan requests"),
         ]
         problems += [Problem(kind, f"plan {plan.name}", f"{n} {what}", RESUME) for kind, n, what in counts if n]
