@@ -44,7 +44,10 @@ TORCH_FREE = (
 """What reads results or plans; torch takes seconds to import and hundreds of megabytes."""
 NOT_REGISTERED = {
     "analysis": {"curve_tables"},
-    "figures": {"agreement", "captions", "layout", "records", "report", "saving", "spec", "style", "summary", "training_axis"},
+    "figures": {
+        "agreement", "captions", "layout", "reading", "records", "report", "saving", "spec", "style", "summary",
+        "training_axis",
+    },
     "families": {"anatomy", "rotary"},
     "tasks": {"custom", "files", "groups", "reference", "rows", "sources", "split_files"},
 }  # fmt: skip
