@@ -40,6 +40,11 @@ def modules_of(model: PreTrainedModel) -> list[tuple[Any, Any]]:
     return [(layer.get_submodule(names.projection), layer.get_submodule(names.mlp)) for layer in layers]
 
 
+def of_last_token(values: Tensor) -> Tensor:
+    """The last token's row of one prompt's values, which are flat, (position, width), in the MLP of OPT; a view."""
+    return values.view(-1, values.shape[-1])[-1]
+
+
 def hooked(model: PreTrainedModel, prompts: PromptSet, register: Callable[[ExitStack], None]) -> np.ndarray:
     """Label logits by plain passes over whole prompts, one at a time, inside hooks that `register` enters."""
     with ExitStack() as stack:
@@ -54,7 +59,7 @@ def plain_means(model: PreTrainedModel, prompts: PromptSet) -> list[tuple[Tensor
     def keep(layer: int, part: str) -> Callable[..., None]:
         def hook(_: object, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             values = inputs[0] if part == "heads" else output
-            seen.setdefault((layer, part), []).append(values[0, -1])
+            seen.setdefault((layer, part), []).append(of_last_token(values))
 
         return hook
 
@@ -81,7 +86,7 @@ def plain_ablation(
         def hook(_: object, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             changed = output.clone()
             if mlp:
-                changed[0, -1] = means[layer][1]
+                of_last_token(changed).copy_(means[layer][1])
             for head in heads:
                 own = inputs[0][0, -1].view(parts.n_heads, -1)[head]
                 mean = means[layer][0].view(parts.n_heads, -1)[head]
@@ -154,11 +159,14 @@ def test_without_all_heads_and_mlps_the_embedding_and_the_biases_are_left(name: 
     residual = parts.embedding[tokens]
     if model.config.model_type == "gpt2":
         residual = residual + model.transformer.wpe.weight[[len(prompts.token_ids(i)) - 1 for i in range(len(tokens))]]
+    if model.config.model_type in ("gemma", "gemma2", "gemma3_text", "opt", "bloom"):  # scaled, normed, with positions
+        residual = last_token(parts, [prompts.token_ids(i) for i in range(len(tokens))]).embedding
     for block in parts.blocks:
         if block.attention_bias is not None:
             post = block.attention_post_norm
             residual = residual + (block.attention_bias if post is None else post.module(block.attention_bias))
-    expected = (parts.final_norm.module(residual) @ parts.unembedding.T)[:, list(prompts.label_ids)]
+    bias = 0 if parts.unembedding_bias is None else parts.unembedding_bias
+    expected = (parts.final_norm.module(residual) @ parts.unembedding.T + bias)[:, list(prompts.label_ids)]
     np.testing.assert_allclose(ablated.full, expected.numpy(), atol=1e-4)
 
 

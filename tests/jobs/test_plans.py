@@ -120,10 +120,10 @@ def test_the_offline_plan_names_no_repository_of_a_model() -> None:
 
 def test_a_tilde_in_a_plans_paths_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    task = '[[define]]\nname = "own"\nfile = "~/rows.csv"\ncolumns = {}\nlabel_column = "l"\nlabels = [0, 1]\n'
+    task = '[[define]]\nname = "own"\nfile = "~/rows.csv"\ncolumns = { t = "t" }\nlabel_column = "l"\nlabels = [0, 1]\n'
     (tmp_path / "plan.toml").write_text(
         'name = "own"\ndata = "~/data"\nencoder = "~"\n[[models]]\nid = "m"\nfolder = "~/steps"\n[[tasks]]\n'
-        f'name = "own"\n{task}label_words = ["a", "b"]\ntemplates = []\n'
+        f'name = "own"\n{task}label_words = ["a", "b"]\ntemplates = [{{ name = "plain", text = "{{t}} {{label}}" }}]\n'
     )
     found = read_plan(tmp_path / "plan.toml")
     home = tmp_path / "home"
