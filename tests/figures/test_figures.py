@@ -48,7 +48,7 @@ def test_optimistic_bounds_are_faint_and_named(results: Path) -> None:
     for picture, shown in (("emergence", {"T1"}), ("emergence_paper", {"T1", "B1"})):
         lines = [line for line in pictures[picture].axes[0].lines if line.get_label() in CURVES]
         assert {str(line.get_label()) for line in lines if line.get_alpha() == FAINT} == shown
-        texts = [text.get_text() for text in pictures[picture].legends[0].get_texts()]
+        texts = [" ".join(text.get_text().split()) for text in pictures[picture].legends[0].get_texts()]
         assert sum("T1: " in text and "an optimistic bound" in text for text in texts) == 1
 
 

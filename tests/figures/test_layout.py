@@ -74,7 +74,7 @@ def test_all_words_are_on_the_canvas_and_titles_apart(name: str, swept: str, req
     table = without_controls(analysis.run(spec.analysis, request.getfixturevalue(swept)))
     one_model = table.filter(pl.col("model") == pl.col("model").first()) if "model" in table.columns else table
     panel = [name for name in PANEL if name in table.columns]
-    one_panel = table.filter(pl.struct(panel) == pl.struct(panel).first()) if panel else table
+    one_panel = table.filter(pl.struct(panel) == pl.struct(panel).first()) if panel and len(table) else table
     with rc_context(rc_params()):
         pictures = [item for rows in (table, one_model, one_panel) if len(rows) for item in spec.draw(rows).items()]
         for picture, figure in pictures:
