@@ -143,12 +143,13 @@ def test_settings_are_linked(tab: Page, store: Path) -> None:
     changes(tab, "curves", lambda: tab.locator("select[name=template]").select_option("cue"))
     assert rounds_to(legend(tab)["Full"], value(store, "accuracy", step=512, n_shots=4, template="cue"))
     assert "no intervals" in tab.locator("#curves-note").inner_text()
-    changes(tab, "map", lambda: tab.get_by_text("less label bias").first.click())
+    changes(tab, "map", lambda: tab.locator("#settings").get_by_text("less label bias").click())
     assert rounds_to(legend(tab)["Full"], value(store, "centred_accuracy", step=512, n_shots=4, template="cue"))
     assert hash_of(tab)["form"] == "centred"
 
 
 def test_pointing_shows_a_component_and_draws_its_trace(tab: Page, store: Path) -> None:
+    tab.locator("#map canvas").scroll_into_view_if_needed()
     box = tab.locator("#map canvas").bounding_box()
     assert box
     changes(tab, "curves", lambda: tab.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.25))
@@ -164,6 +165,7 @@ def test_pointing_shows_a_component_and_draws_its_trace(tab: Page, store: Path) 
 
 
 def test_kept_components_survive_in_the_address(tab: Page, browser: Browser, page: Path) -> None:
+    tab.locator("#map canvas").scroll_into_view_if_needed()
     box = tab.locator("#map canvas").bounding_box()
     assert box
     changes(tab, "diamond", lambda: tab.mouse.click(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.7))
