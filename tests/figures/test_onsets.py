@@ -185,7 +185,7 @@ def test_a_lead_that_is_not_there_says_why() -> None:
 def test_components_are_in_the_order_of_their_onsets() -> None:
     rows = [
         row(component=name, kind=kind, t=t, emerges=t is not None, final=0.9, criterion=component_onsets.CRITERION)
-        | {"step_before": t, "step_after": t}
+        | dict.fromkeys(("step_before", "step_after", "step", "low"), t)
         for name, kind, t in (("L0H1", "head", 16.0), ("L0MLP", "mlp", 4.0), ("L1H0", "head", None))
     ]
     table = pl.DataFrame(rows, infer_schema_length=None)
