@@ -104,7 +104,8 @@ def test_a_random_model_of_every_family_on_real_rows(family: str, task: str) -> 
 @every_family
 def test_a_trained_model_of_every_family_on_real_rows(family: str, task: str) -> None:
     found = trained(family)
-    assert found.last < found.first - 3.5  # Apertus learns slowest, 10.7 to 7.0
+    learnt = 3.5 if family.startswith("apertus") else 5  # in nats; Apertus learns slowest, 10.7 to 7.0
+    assert found.last < found.first - learnt
     check(found.model, prompts_of(task))
 
 
