@@ -24,7 +24,9 @@ MakeBlock = Callable[[nn.Module, int, int, MakeNorm], Block]
 """A layer, its number of heads, its number of key heads and its kind of norm -> its parts."""
 
 
-def block(layer: nn.Module, n_heads: int, n_kv_heads: int, norm: MakeNorm) -> Block:
+def block(
+    layer: nn.Module, n_heads: int, n_kv_heads: int, norm: MakeNorm, *, attention_norm: str = "input_layernorm"
+) -> Block:
     """Parts of a layer that norms what attention and MLP read, and adds what they write as it is."""
     o_proj = submodule(layer, "self_attn.o_proj", nn.Linear)
     return Block(
@@ -33,7 +35,7 @@ def block(layer: nn.Module, n_heads: int, n_kv_heads: int, norm: MakeNorm) -> Bl
         w_v=values_of_linear(submodule(layer, "self_attn.v_proj", nn.Linear).weight, n_kv_heads),
         attention_bias=o_proj.bias,
         mlp=layer.get_submodule("mlp"),
-        attention_norm=norm(layer.get_submodule("input_layernorm")),
+        attention_norm=norm(layer.get_submodule(attention_norm)),
     )
 
 
