@@ -126,22 +126,35 @@ def find_checkpoints(
     if folder is None:
         suite.check_embedded(model)
     root, available = steps_in(model, root, steps, pattern)
-    whole = steps in (None, "all", ITSELF)
-    strict = missing == "refuse"
-    requested = sorted(available) if whole else select_steps(steps, model, available, strict=strict)
-    if not strict:
-        absent = {} if whole else dict.fromkeys(missing_steps(steps, model, available), "there is no folder of it")
-        unusable = {
-            step: fault
-            for step in requested
-            if (fault := _what_it_lacks(root / available[step].name, allow_pickle, named is None))
-        }
-        requested = [step for step in requested if step not in unusable]
-        say_left_out(model, {**absent, **unusable}, len(requested))
+    if missing == "skip":
+        requested = _without_unusable(model, steps, root, available, allow_pickle=allow_pickle, own=named is None)
+    else:
+        requested = _requested(model, steps, available)
     per_step = tokens_per_step or _tokens_per_step(root)
     _check_against_manifest(root, requested)
     found = {step: _local(model, available[step], root, per_step, allow_pickle, named) for step in requested}
     return _flag_changes(model, _with_faults(found))
+
+
+def _requested(model: str, steps: Steps | None, available: Mapping[int, StepName], *, strict: bool = True) -> list[int]:
+    """The steps of a folder that are meant, ascending; `strict` as in `select_steps`."""
+    if steps in (None, "all", ITSELF):
+        return sorted(available)
+    return select_steps(steps, model, available, strict=strict)
+
+
+def _without_unusable(
+    model: str, steps: Steps | None, root: Path, available: Mapping[int, StepName], *, allow_pickle: bool, own: bool
+) -> list[int]:
+    """The steps that are meant, there and usable; says which are not. `own`: each step's own tokenizer is used."""
+    requested = _requested(model, steps, available, strict=False)
+    lacking = {step: _what_it_lacks(root / available[step].name, allow_pickle, own) for step in requested}
+    unusable = {step: fault for step, fault in lacking.items() if fault}
+    whole = steps in (None, "all", ITSELF)
+    absent = {} if whole else dict.fromkeys(missing_steps(steps, model, available), "there is no folder of it")
+    usable = [step for step in requested if step not in unusable]
+    say_left_out(model, {**absent, **unusable}, len(usable))
+    return usable
 
 
 def random_init(checkpoint: Checkpoint, seed: int) -> Checkpoint:
