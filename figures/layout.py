@@ -15,8 +15,8 @@ from figures.training_axis import shows_step_zero, step_label
 T = TypeVar("T")
 _LEGEND_SIZE, _LINE_HEIGHT, _HANDLE_WIDTH = 7.5, 0.155, 0.45
 """Of a legend: size in points; height of a line, and what a text's handle and margins take, in inches."""
-_LEFT_OF_LONE_PANEL = 0.9
-"""Inches that the labels left of a figure's only column of panels take from its titles."""
+_LEFT_OF_LONE_PANEL = 0.7
+"""Inches that what is left of a figure's only column of panels takes from its titles, beside long tick labels."""
 _ROOM_FOR_LEGEND = 0.4
 """Inches that a narrow figure has for its legend already."""
 
@@ -136,7 +136,7 @@ def set_title(axes: Axes, text: str, *, size: float = 8.0, tick_label_width: flo
     assert grid is not None
     assert figure is not None
     n_columns = grid.get_gridspec().ncols
-    left = tick_label_width if n_columns > 1 else max(tick_label_width, _LEFT_OF_LONE_PANEL)
+    left = tick_label_width + (0 if n_columns > 1 else _LEFT_OF_LONE_PANEL)
     inches = figure.get_figwidth() / n_columns - left
     width = max(12, int(inches * 72 / (0.53 * size)))
     axes.set_title(_wrap(text, width), loc="left", size=size)

@@ -73,8 +73,7 @@ def test_all_words_are_on_the_canvas_and_titles_apart(name: str, swept: str, req
     spec = FIGURES[name]
     table = without_controls(analysis.run(spec.analysis, request.getfixturevalue(swept)))
     one_model = table.filter(pl.col("model") == pl.col("model").first()) if "model" in table.columns else table
-    # Of figures that compare trainings a lone panel with a long title is still cut off.
-    panel = [name for name in PANEL if name in table.columns and "varies" not in table.columns]
+    panel = [name for name in PANEL if name in table.columns]
     one_panel = table.filter(pl.struct(panel) == pl.struct(panel).first()) if panel and len(table) else table
     with rc_context(rc_params()):
         pictures = [item for rows in (table, one_model, one_panel) if len(rows) for item in spec.draw(rows).items()]
