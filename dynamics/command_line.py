@@ -64,11 +64,18 @@ def user_errors_exit_2() -> Iterator[None]:
 @contextmanager
 def interrupt_exits_130(remedy: str = "") -> Iterator[None]:
     """End with one line on standard error and exit code 130 at an interrupt (SIGINT), whatever the block waits for."""
-    # Polars installs a handler under which a wait for a thread or a lock goes on after the signal.
-    signal.siginterrupt(signal.SIGINT, True)
+    interrupts_end_waits()
     try:
         yield
     except (KeyboardInterrupt, typer.Abort):  # Abort: at a question
         end_reports()
         typer.echo(f"interrupted; {remedy}" if remedy else "interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def interrupts_end_waits() -> None:
+    """Let SIGINT end a wait for a thread or a lock. To be called again after the first import of Polars.
+
+    Polars installs a handler when it is imported, under which such a wait goes on after the signal.
+    """
+    signal.siginterrupt(signal.SIGINT, True)

@@ -56,9 +56,10 @@ def steps_in(model: str, root: Path, steps: Steps | None, pattern: str | None) -
         chosen = (with_files or list(steps_of))[0]
         return root, _by_training_state(model, root, steps_of[chosen], chosen)
     if may_be_model and pattern is None:
-        if any(steps_by_name(model, [root.resolve().name], p) for p in _PATTERNS):
+        here = root.absolute()  # links in its path stay as they were given
+        if any(steps_by_name(model, [here.name], p) for p in _PATTERNS):
             raise PlanError(
-                f"{root} is one checkpoint by its name; give the folder that holds it, {root.resolve().parent}, with a "
+                f"{root} is one checkpoint by its name; give the folder that holds it, {here.parent}, with a "
                 f'list of steps where only some are meant, or steps = "{ITSELF}" to run it as a finished model'
             )
         return itself

@@ -41,7 +41,7 @@ def init(
         if file.exists() and not force:
             raise PlanError(f"{file} exists; give another name, or --force to replace it")
         if sys.stdin.isatty() and model is None and not task and gpu is None:
-            model, task, gpu = _asked(file, text_column, label_column)
+            model, task, gpu = _asked(file, steps, text_column, label_column)
         model = model or REFERENCE
         plan = _plan(file, model, task or [], bool(gpu), steps, tuple(shots or ()), text_column, label_column)
         _write(file, plan_text(plan))
@@ -71,14 +71,14 @@ def _choices(plan: NewPlan) -> Iterator[str]:
     yield f"{shots} demonstrations in a prompt; {'a GPU' if plan.gpu else 'a CPU core'} a worker"
 
 
-def _asked(file: Path, text: str | None, label: str | None) -> tuple[str, list[str], bool]:
+def _asked(file: Path, steps: str | None, text: str | None, label: str | None) -> tuple[str, list[str], bool]:
     """The answers to the three questions, each asked again until it can be used."""
     typer.echo("Three questions; Enter takes what is in brackets.")
     model = _until_right(
         "1. Whose checkpoints? A folder of step<n> or checkpoint-<n> folders, a model on the Hub as\n"
         f"   EleutherAI/pythia-410m, or {REFERENCE} (a toy that comes with the project)",
         REFERENCE,
-        lambda answer: _is_folder(answer) and _steps(Path(answer).expanduser()),
+        lambda answer: _is_folder(answer) and _steps(Path(answer).expanduser(), steps),
     )
     task = _until_right(
         "2. Which task? A CSV, TSV, JSONL or Parquet file of your own, or names such as sst2, agnews (with a comma\n"
@@ -120,7 +120,8 @@ def _plan(
     Raises:
         PlanError, CheckpointError: there is no such folder, model, task or file, or it cannot be used.
     """
-    folder, found = (Path(model).expanduser(), _steps(Path(model).expanduser())) if _is_folder(model) else (None, ())
+    folder = Path(model).expanduser() if _is_folder(model) else None
+    found = _steps(folder, steps) if folder else ()
     table = _table(file, model, tasks, text, label)
     is_reference = model == REFERENCE
     grid = "paper" if folder is None and "/pythia-" in model else "all"
@@ -154,17 +155,17 @@ def _is_folder(model: str) -> bool:
     return False
 
 
-def _steps(folder: Path) -> tuple[int, ...]:
-    """The steps in a folder.
+def _steps(folder: Path, wanted: str | None) -> tuple[int, ...]:
+    """The steps in a folder, or its own model where that is wanted.
 
     Raises:
         CheckpointError: it has none; names the folder below it that has, where there is one.
         PlanError: it is itself one checkpoint.
     """
-    from dynamics.step_folders import steps_in
+    from dynamics.step_folders import ITSELF, steps_in
 
     try:
-        names = steps_in(folder.name, folder, None, None)[1]
+        names = steps_in(folder.name, folder, ITSELF if wanted == ITSELF else None, None)[1]
     except CheckpointError as error:
         below = [path for path in sorted(folder.iterdir()) if path.is_dir() and _has_steps(path)]
         if len(below) != 1:

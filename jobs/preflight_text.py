@@ -41,7 +41,8 @@ def _product(report: Preflight) -> str:
     each = report.units_per_checkpoint
     if each is None:
         return ""
-    return f" ({report.n_units // each} checkpoints x {each} sets of prompts: tasks, templates, shots and seeds)"
+    n = report.n_units // each
+    return f" ({n} checkpoint{'s' * (n != 1)} x {each} sets of prompts: tasks, templates, shots and seeds)"
 
 
 def _hub_lines(report: Preflight) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dynamics.command_line import command, interrupt_exits_130, user_errors_exit_2
+from dynamics.command_line import command, interrupt_exits_130, interrupts_end_waits, user_errors_exit_2
 from jobs.plan_arguments import PLAN, SET
 
 
@@ -28,6 +28,7 @@ def sweep(
         resolved = resolve_plan(plan)
         from jobs.sweeping import run_sweep
 
+        interrupts_end_waits()
         outcomes = run_sweep(resolved, out, executor)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:

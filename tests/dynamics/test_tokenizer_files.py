@@ -81,7 +81,7 @@ def write(folder: Path, tokenizer: Tokenizer, model_type: str = "llama", **confi
 
 def opened(folder: Path):
     """As a sweep opens it."""
-    return load_tokenizer(find_checkpoints("m", folder=folder)[0])
+    return load_tokenizer(find_checkpoints("m", "finished", folder=folder)[0])
 
 
 @pytest.mark.parametrize("class_name", CLASSES)

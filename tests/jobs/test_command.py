@@ -127,7 +127,10 @@ def test_a_shipped_plan_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     shown = run("plan", "reference", "--set", "models.0.steps=[0]", "--set", "tasks.2.demo_seeds=1")
     assert shown.exit_code == 0, shown.output
-    assert "reference: 36 units, 0 already done" in shown.output
+    assert (
+        "reference: 36 units (1 checkpoint x 36 sets of prompts: tasks, templates, shots and seeds), 0 already done"
+        in shown.output
+    )
     (tmp_path / "reference").mkdir()
     assert run("plan", "reference").exit_code == 0
     refused = run("plan", tmp_path)

@@ -53,7 +53,10 @@ def test_a_bucket_holds_what_a_folder_holds(s3: LocalS3, plan: Path, results: Pa
     again = sweep(plan, out)
     assert "20 already done, 0 to run" in again.output
     planned = CliRunner().invoke(jobs.plan.app, [str(plan), "--out", out])
-    assert "20 units, 20 already done" in planned.output, planned.output
+    assert (
+        "20 units (2 checkpoints x 10 sets of prompts: tasks, templates, shots and seeds), 20 already done"
+        in planned.output
+    ), planned.output
     derived = CliRunner().invoke(jobs.derive.app, [out])
     assert (derived.exit_code, derived.output) == (0, "4 parts scored again, 0 fits added\n")
     assert rows(out, "prompt_scores").equals(rows(results, "prompt_scores"))

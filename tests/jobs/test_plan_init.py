@@ -168,8 +168,9 @@ def test_a_checkpoint_among_others_and_the_folder_above_are_no_model(folder: Pat
     above = init("--model", "runs")
     assert above.exit_code == 2
     assert "runs contains no checkpoints, but runs/mine does; give that folder" in above.output
-    (folder / "runs" / "mine" / "checkpoint-0").unlink()
-    assert init("--model", "runs/mine/checkpoint-4").exit_code == 0
+    finished = init("--model", "runs/mine/checkpoint-4", "--steps", "finished")
+    assert finished.exit_code == 0, finished.output
+    assert read_plan(folder / "plan.toml").models[0].steps == "finished"
 
 
 def test_an_interrupt_at_a_question_ends_with_130_and_writes_nothing(folder: Path) -> None:
