@@ -7,14 +7,8 @@ import typer
 
 from analysis import ANALYSES, run
 from analysis.cache.parallel import mapping, n_cores, with_workers
-from dynamics.command_line import command, user_errors_exit_2
+from dynamics.command_line import FRESH, WORKERS, command, user_errors_exit_2
 from dynamics.results.places import place, put
-
-FRESH = (
-    "compute anew what is kept. Tables are kept in RESULTS/analysis/cache, or in the user's cache folder where results "
-    "are remote or read-only, until the results, the code or a library change"
-)
-WORKERS = "processes for what takes long; default: one a core"
 
 
 def main(

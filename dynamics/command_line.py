@@ -17,6 +17,12 @@ from dynamics.errors import UserError, first_line
 from dynamics.hub.waiting import end_reports
 
 INTERRUPTED = 130
+FRESH = (
+    "compute anew what is kept. Tables are kept in RESULTS/analysis/cache, or in the user's cache folder where results "
+    "are remote or read-only, until the results, the code or a library change"
+)
+WORKERS = "processes for what takes long; default: one a core"
+"""Help of options that `analysis` and `figures` share."""
 
 
 def command(function: Callable[..., None], **variants: str) -> typer.Typer:

@@ -2,27 +2,25 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import analysis
-from analysis.__main__ import FRESH, WORKERS
-from analysis.cache.parallel import mapping, n_cores, with_workers
-from analysis.reading.snapshots import snapshot
-from dynamics.command_line import command, user_errors_exit_2
+from dynamics.command_line import FRESH, WORKERS, command, user_errors_exit_2
 from dynamics.errors import PlanError
 from dynamics.results.places import Place, place
 from dynamics.tracking import Tracker, check_installed, send_page
-from figures import FIGURES, DrawnFigure, draw, draw_if_available, drawn_by_default
-from figures.report import write_report
+from figures import NAMES
+
+if TYPE_CHECKING:
+    from figures.drawing import DrawnFigure
 
 
 def main(
     results: Annotated[str, typer.Option(help="folder that a sweep wrote, or its s3:// or gs:// URI")],
     out: Annotated[str | None, typer.Option(help="folder or URI for the pictures; default RESULTS/figures")] = None,
     name: Annotated[
-        str | None, typer.Argument(help=f"one of: {', '.join(FIGURES)}; all if left out, but those that take long")
+        str | None, typer.Argument(help=f"one of: {', '.join(NAMES)}; all if left out, but those that take long")
     ] = None,
     log: Annotated[
         Tracker | None, typer.Option(help="send the page to this tracker too, into the run of these results")
@@ -40,12 +38,19 @@ def main(
         check_installed(log)
         if log and (name or not isinstance(folder, Path)):
             raise PlanError("--log sends the page with all figures: leave NAME out, and give --out a folder on a disk")
+        # Only now, so that --help does not wait for matplotlib.
+        from analysis.cache.parallel import mapping, n_cores, with_workers
+        from analysis.reading.result_tables import load
+        from analysis.reading.snapshots import snapshot
+        from figures.drawing import draw, draw_if_available, drawn_by_default
+        from figures.report import write_report
+
         with snapshot(store, fresh=fresh), mapping(with_workers(workers or n_cores())):
             if name:
                 _print_files(draw(name, store, folder, fresh=fresh))
                 typer.echo(f"written to {folder}")
                 return
-            analysis.load(store, "units")
+            load(store, "units")
             drawn = [
                 _print_files(draw_if_available(figure, store, folder, fresh=fresh)) for figure in drawn_by_default()
             ]
@@ -55,7 +60,7 @@ def main(
         typer.echo(f"open {page} in a browser")
 
 
-def _print_files(drawn: DrawnFigure) -> DrawnFigure:
+def _print_files(drawn: "DrawnFigure") -> "DrawnFigure":
     if drawn.files:
         typer.echo(f"{drawn.name}: {_in_short(drawn.files)}")
     if drawn.missing:

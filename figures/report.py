@@ -12,8 +12,8 @@ import analysis
 from analysis.provenance import plans
 from dynamics.errors import StoreError
 from dynamics.results.places import Place, put
-from figures import DIGITS, DrawnFigure, without_controls
 from figures.captions import short_model
+from figures.drawing import DIGITS, DrawnFigure, without_controls
 from figures.explorer.content import Content, as_json, explorer_content
 from figures.explorer.libraries import datatables, vega
 from figures.reading import TERMS

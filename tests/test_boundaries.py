@@ -19,7 +19,7 @@ from analysis import ANALYSES
 from analysis.curve_tables import TABLES
 from dynamics.families import FAMILIES
 from dynamics.tasks import TASKS
-from figures import FIGURES
+from figures.drawing import FIGURES
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("dynamics", "jobs", "analysis", "figures")
@@ -45,8 +45,8 @@ TORCH_FREE = (
 NOT_REGISTERED = {
     "analysis": {"curve_tables"},
     "figures": {
-        "agreement", "captions", "layout", "reading", "records", "report", "saving", "spec", "style", "summary",
-        "training_axis",
+        "agreement", "captions", "drawing", "layout", "reading", "records", "report", "saving", "spec", "style",
+        "summary", "training_axis",
     },
     "families": {"anatomy", "rotary"},
     "tasks": {"custom", "files", "groups", "reference", "rows", "sources", "split_files"},

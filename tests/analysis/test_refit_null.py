@@ -10,8 +10,8 @@ import analysis
 from analysis import refit_null as module
 from analysis.refit_null import refit_null, upper_band
 from dynamics.results.places import place
-from figures import drawn_by_default
 from figures import refit_null as figure
+from figures.drawing import drawn_by_default
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 from analysis import ANALYSES
 from analysis.reading.groups import groups
 from analysis.reading.task_facts import comparable_groups, contrastive_pairs, is_contrastive, transfer_sources
-from figures import FIGURES
+from figures.drawing import FIGURES
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(20) % 2

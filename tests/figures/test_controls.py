@@ -8,8 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 
 import analysis
-import figures
-from figures import controls
+from figures import controls, drawing
 from tests.stores import add_unit, answering, new_store
 
 GOLD = np.arange(100) % 2
@@ -67,8 +66,8 @@ def test_every_method_has_a_row_with_trained_and_controls(planted: Path) -> None
 
 def test_other_figures_leave_controls_out_and_their_csv_keeps_them(planted: Path, tmp_path: Path) -> None:
     table = analysis.run("emergence", planted)
-    assert figures.without_controls(table)["control"].unique().to_list() == ["none"]
+    assert drawing.without_controls(table)["control"].unique().to_list() == ["none"]
     only_controls = table.filter(pl.col("control") != "none")
-    assert figures.without_controls(only_controls).equals(only_controls)
-    figures.draw("emergence", planted, tmp_path)
+    assert drawing.without_controls(only_controls).equals(only_controls)
+    drawing.draw("emergence", planted, tmp_path)
     assert pl.read_csv(tmp_path / "emergence.csv")["control"].n_unique() == 4

@@ -12,7 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import analysis
-from figures import FIGURES, DrawnFigure, report
+from figures import report
+from figures.drawing import FIGURES, DrawnFigure
 from tests.browser import chromium, hash_of, opened
 from tests.stores import N_CANDIDATES, add_unit, answering, new_store
 

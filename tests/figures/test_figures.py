@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from typer.testing import CliRunner
 
 import analysis
-from figures import FIGURES, component_heatmap, emergence
+from figures import component_heatmap, emergence
 from figures.__main__ import app
+from figures.drawing import FIGURES
 from figures.layout import panel_grid
 from figures.style import CURVES, FAINT, KINDS, ONE_COLUMN, PAIRS, TWO_COLUMNS
 from figures.training_axis import format_step, largest_fit, set_step_axis, step_position
@@ -111,6 +112,6 @@ def test_files_are_said_in_one_line_for_a_figure(results: Path, tmp_path: Path) 
 
 
 def test_all_figures_end_with_the_page_to_open(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("figures.__main__.drawn_by_default", list)
+    monkeypatch.setattr("figures.drawing.drawn_by_default", list)
     ended = CliRunner().invoke(app, ["--results", str(results), "--out", str(tmp_path)])
     assert ended.output.splitlines()[-1] == f"open {tmp_path / 'index.html'} in a browser"

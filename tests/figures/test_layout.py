@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import analysis
-from figures import FIGURES, why_missing, without_controls
+from figures.drawing import FIGURES, why_missing, without_controls
 from figures.style import PANEL, rc_params
 from tests.stores import add_unit, answering, new_store
 

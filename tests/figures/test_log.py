@@ -18,7 +18,7 @@ def draw(results: Path, *options: object) -> Result:
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page without figures, which is sent like any other."""
-    monkeypatch.setattr("figures.__main__.drawn_by_default", list)
+    monkeypatch.setattr("figures.drawing.drawn_by_default", list)
     monkeypatch.setattr("dynamics.tracking.find_spec", lambda _: True)
 
 

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 
 import analysis
 from dynamics.methods.variants import VARIANTS
-from figures import contrast, draw, reweighting_gain, style, transfer, transfer_weights
+from figures import contrast, reweighting_gain, style, transfer, transfer_weights
+from figures.drawing import draw
 from figures.training_axis import step_position
 from tests.stores import add_unit, answering, new_store
 

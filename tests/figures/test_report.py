@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from figures import FIGURES, drawn_by_default, report
+from figures import report
 from figures.__main__ import app
+from figures.drawing import FIGURES, drawn_by_default
 from figures.explorer import libraries
 from tests.browser import chromium, opened
 from tests.stores import new_store

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 import analysis
-from figures import component_heatmap, draw, emergence, paper_dynamics, seed_matching, seed_spread
+from figures import component_heatmap, emergence, paper_dynamics, seed_matching, seed_spread
 from figures.captions import missing_checkpoints
+from figures.drawing import draw
 from figures.layout import pages, panel_grid, set_title
 from figures.style import FLAG_NAMES
 from figures.training_axis import flagged_and_missing, set_step_axis, step_position
