@@ -6,6 +6,7 @@ Sizes are those in the models' names (`pythia-1.4b`: 1.4e9), as their publishers
 
 import re
 
+import numpy as np
 import polars as pl
 
 from analysis.curve_tables import curve_table
@@ -64,11 +65,24 @@ def scaling(results: Place) -> pl.DataFrame:
     leads = curve_table("leads", results).filter(own_full, template="")
     leads = leads.select(*key, "lead", "bound", "grid_limited", lead_low="low", lead_high="high")
     onsets = curve_table("onsets", results).rename({"t": "onset", "low": "onset_low", "high": "onset_high"})
-    ratio = (pl.col("tokens_seen") / pl.col("step")).filter(pl.col("step") > 0).max().over("model")
     table = onsets.join(leads, on=key, how="full", coalesce=True).join(sizes, on="model")
-    table = table.with_columns(tokens_per_step=ratio, last_step=pl.col("last_step").max().over(GROUP))
-    in_tokens = [
-        (pl.col(name) * pl.col("tokens_per_step")).alias(name.replace("onset", "onset_tokens"))
-        for name in ("onset", "onset_low", "onset_high")
-    ]
-    return table.with_columns(in_tokens).select(*SCHEMA).sort("n_parameters", *key)
+    table = table.with_columns(last_step=pl.col("last_step").max().over(GROUP))
+    seen = curve_table("emergence", results).select("model", "step", "tokens_seen").drop_nulls().unique().sort("step")
+    parts = [_in_tokens(part, seen.filter(model=part["model"][0])) for part in table.partition_by("model")]
+    return pl.concat(parts).select(*SCHEMA).sort("n_parameters", *key)
+
+
+def _in_tokens(table: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
+    """A model's onsets in tokens too, between its checkpoints in proportion to the step; null where none are known."""
+    steps, tokens = (seen[name].cast(pl.Float64).to_numpy() for name in ("step", "tokens_seen"))
+    per_step = (tokens[-1] - tokens[0]) / (steps[-1] - steps[0]) if len(steps) > 1 else None
+    columns = {name: name.replace("onset", "onset_tokens") for name in ("onset", "onset_low", "onset_high")}
+    return table.with_columns(
+        pl.lit(per_step, pl.Float64).alias("tokens_per_step"),
+        *(
+            pl.Series(new, np.interp(table[name].cast(pl.Float64).to_numpy(), steps, tokens)).fill_nan(None)
+            if len(steps) > 1
+            else pl.lit(None, pl.Float64).alias(new)
+            for name, new in columns.items()
+        ),
+    )

@@ -10,15 +10,28 @@ from dynamics.checkpoint_files import file_hashes, git_id, weight_files
 from dynamics.controls import RANDOM_INIT, control_name
 from dynamics.errors import CheckpointError, PlanError
 from dynamics.folder_checks import check_weight_files, own_unembedding
-from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, missing_steps, select_steps, steps_by_name
+from dynamics.grids import (
+    DEFAULT_PATTERN,
+    FINISHED,
+    StepName,
+    Steps,
+    as_stage,
+    missing_steps,
+    select_steps,
+    steps_by_name,
+    with_tokens,
+)
 from dynamics.hub.errata import NO_STEP, Findings, audit
 from dynamics.hub.fetch import fetch_setup
 from dynamics.hub.finding import HubStep, Missing, find_on_hub, say_left_out
+from dynamics.hub.layouts import find_run
 from dynamics.hub.listing import CONFIG, SETUP_FILES, TOKENIZER, HubFile, HubRevision, hash_setup
 from dynamics.reference import suite
 from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, read_manifest
 from dynamics.step_consistency import compare_steps
 from dynamics.step_folders import ITSELF, steps_in
+from dynamics.suites import Layout
+from dynamics.suites.stages import name_in_tables, requested_stage
 from dynamics.tokenizer_sources import NamedTokenizer, find_tokenizer
 
 UNTIED = "untied"
@@ -85,13 +98,16 @@ def find_checkpoints(
     missing: Missing = "refuse",
     revision: str | None = None,
     tokenizer: str | Path | None = None,
+    layout: Layout = "revisions",
+    stage: str | None = None,
+    unverified: bool = False,
 ) -> list[Checkpoint]:
     """The checkpoints of the reference suite, of a folder of checkpoints, or of a repository of the Hub.
 
     Args:
         model: `reference`; or the id that the folder's model gets in the tables; or `owner/name` on the Hub.
-        steps: a named grid, a range or a list; None or `all` for every step (of Pythia: all published ones); `finished`
-            for a folder's own model beside its step folders.
+        steps: a named grid, a range, a list, or numbers of tokens; None or `all` for every step (of Pythia: all
+            published ones); `finished` for a folder's own model beside its step folders.
         folder: folder of the checkpoints, or of a single model, which is then step 1 (`dynamics.step_folders`); None
             for the reference suite and the Hub.
         tokens_per_step: training tokens per step; by default taken from the manifest of `jobs.pretrain`, the suite or
@@ -102,37 +118,40 @@ def find_checkpoints(
             missing, or lacks usable weights, its config or its tokenizer.
         revision: the single branch or tag to use on the Hub, for a model without published steps.
         tokenizer: of all steps, in place of their own: `owner/name@revision` on the Hub, or a folder.
+        layout: what `pattern` names on the Hub: revisions, folders of one revision, or repositories.
+        stage: of a run of a suite, by its name; None for the first.
+        unverified: whether what is only recalled of a suite may be used.
 
     Raises:
         CheckpointError: there are no checkpoints, a step cannot be used, or the Hub cannot be reached.
         PlanError: an unknown grid, a malformed pattern, or a missing step.
     """
     on_hub = folder is None and "/" in model
-    if revision is not None and not on_hub:
-        raise PlanError(f"model {model!r}: revision = {revision!r} applies to models on the Hub only; remove it")
+    for key, value, default in (("revision", revision, None), ("layout", layout, "revisions"), ("stage", stage, None)):
+        if value != default and not on_hub:
+            raise PlanError(f"model {model!r}: {key} = {value!r} applies to models on the Hub only; remove it")
     named = None if tokenizer is None else find_tokenizer(tokenizer)
     if on_hub:
+        meant = requested_stage(model, stage, pattern, layout, unverified=unverified)
+        naming = meant or as_stage(model, pattern or DEFAULT_PATTERN, layout)
+        run = find_run(model, naming, steps or "all", revision)
+        run = replace(run, names=with_tokens(run.names, tokens_per_step))
         hub_steps = find_on_hub(
-            model,
-            steps or "all",
-            pattern=pattern or DEFAULT_PATTERN,
-            allow_pickle=allow_pickle,
-            missing=missing,
-            revision=revision,
-            own_tokenizer=named is None,
+            run, steps or "all", allow_pickle=allow_pickle, missing=missing, own_tokenizer=named is None
         )
-        return _flag_changes(model, [_remote(hub_step, tokens_per_step, named) for hub_step in hub_steps])
+        name = name_in_tables(model, stage)
+        return _flag_changes(name, [_remote(name, hub_step, named) for hub_step in hub_steps])
     root = suite.checkpoints_dir() if folder is None else folder
     if folder is None:
         suite.check_embedded(model)
     root, available = steps_in(model, root, steps, pattern)
+    available = with_tokens(available, tokens_per_step or _tokens_per_step(root))
     if missing == "skip":
         requested = _without_unusable(model, steps, root, available, allow_pickle=allow_pickle, own=named is None)
     else:
         requested = _requested(model, steps, available)
-    per_step = tokens_per_step or _tokens_per_step(root)
     _check_against_manifest(root, requested)
-    found = {step: _local(model, available[step], root, per_step, allow_pickle, named) for step in requested}
+    found = {step: _local(model, available[step], root, allow_pickle, named) for step in requested}
     return _flag_changes(model, _with_faults(found))
 
 
@@ -262,14 +281,14 @@ def _check_against_manifest(root: Path, steps: Sequence[int]) -> None:
         )
 
 
-def _remote(hub_step: HubStep, tokens_per_step: int | None, tokenizer: NamedTokenizer | None) -> Checkpoint:
+def _remote(model: str, hub_step: HubStep, tokenizer: NamedTokenizer | None) -> Checkpoint:
     """The checkpoint of a step on the Hub, not fetched yet."""
     name, revision = hub_step.name, hub_step.revision
     return Checkpoint(
-        model=revision.repo,
-        revision=revision.revision,
+        model=model,
+        revision=name.name,
         step=name.step,
-        tokens_seen=name.tokens_seen if tokens_per_step is None else name.step * tokens_per_step,
+        tokens_seen=name.tokens_seen,
         commit_sha=revision.commit_sha,
         content_hash=revision.content_hash,
         setup_hash=revision.setup_hash,
@@ -310,7 +329,6 @@ def _local(
     model: str,
     name: StepName,
     root: Path,
-    tokens_per_step: int | None,
     allow_pickle: bool,
     tokenizer: NamedTokenizer | None,
 ) -> tuple[Checkpoint, HubRevision]:
@@ -328,7 +346,7 @@ def _local(
         model=model,
         revision=name.name,
         step=name.step,
-        tokens_seen=name.tokens_seen if tokens_per_step is None else name.step * tokens_per_step,
+        tokens_seen=name.tokens_seen,
         commit_sha=f"sha256:{content}",
         content_hash=content,
         setup_hash=hash_setup({path.name: git_id(path) for path in present}),

@@ -4,6 +4,7 @@ UserError(ValueError)
 ├── PlanError          a plan or a command line that cannot be run
 ├── PromptError        a prompt that would not ask what its task means
 ├── CheckpointError    a checkpoint that is incomplete, damaged or unknown
+│   ├── NoRepository   the Hub has no such repository, or does not show it
 │   └── Unreachable    the Hub or the network failed; the same may succeed later
 ├── UnsupportedModel   a model for which the decomposition is not known to be exact
 ├── FailedCheck        numbers that failed a check of their computation
@@ -28,6 +29,10 @@ class PromptError(UserError):
 
 class CheckpointError(UserError):
     """A checkpoint that is incomplete, damaged, or unknown."""
+
+
+class NoRepository(CheckpointError):
+    """The Hub has no repository of this name, or does not show it without another token."""
 
 
 class Unreachable(CheckpointError):

@@ -1,22 +1,36 @@
-"""Step grids: named grids, ranges, and steps in the names of revisions. Pure: no network, no disk."""
+"""Step grids: named grids, ranges, numbers of tokens, and steps in the names of revisions. No network, no disk."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import log2
 
 from dynamics.errors import PlanError
-from dynamics.suites import suite_of
+from dynamics.suites import Layout, Stage, suite_of, suites
 
 DEFAULT_PATTERN = "step{step}"
 FINISHED = 1
 """The step recorded for a model without published steps, whose number of training steps is not known."""
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
-_FIELDS = {"step": r"(?P<step>\d+)", "n": r"(?P<n>\d+)"}
-_BILLIONS = re.compile(r"\{n\}B(?![A-Za-z0-9{])")
+_STEP_FIELDS = {"step": 1, "thousands": 1000}
+_TOKEN_FIELDS = {"B": 10**9, "T": 10**12}
+_TOKENS = re.compile(r"\{n\}([BT])(?![A-Za-z0-9{])")
 _PATTERN_TEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PATH_PATTERN_TEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_NEAR = 0.25
+"""A checkpoint is at a number of tokens where it has seen up to this share of them more or less."""
 
-Steps = str | Sequence[int] | range
+
+@dataclass(frozen=True)
+class AtTokens:
+    """Steps by their training tokens: for each number the checkpoint that is nearest to it."""
+
+    tokens: tuple[int, ...]
+
+
+Steps = str | Sequence[int] | range | AtTokens
 
 
 @dataclass(frozen=True)
@@ -32,75 +46,156 @@ class StepName:
     note: str | None = None
 
 
-def name_pattern(text: str) -> re.Pattern[str]:
-    """Compile a pattern such as `step{step}` or `stage1-step{step}-tokens{n}B`.
+def name_pattern(text: str, *, of_paths: bool = False) -> re.Pattern[str]:
+    """Compile a pattern such as `step{step}`, `stage1-step{step}-tokens{n}B` or `step-{thousands}k-token-{n}B`.
+
+    Args:
+        text: the pattern: `{step}`, or `{thousands}` for steps in thousands; `{n}B` or `{n}T` for tokens.
+        of_paths: whether it may contain slashes.
 
     Raises:
-        PlanError: `{step}` is missing or repeated, another field, a `{n}` that is no number of billions, or characters
-            that revision names cannot have.
+        PlanError: the step is missing or repeated, another field, a `{n}` that is no number of tokens, or characters
+            that names cannot have.
     """
-    fields = _FIELD.findall(text)
+    fields = sorted(_FIELD.findall(text))
     literal = _FIELD.sub("0", text)
-    if sorted(fields) not in (["step"], ["n", "step"]) or not _PATTERN_TEXT.fullmatch(literal) or ".." in literal:
+    allowed = _PATH_PATTERN_TEXT if of_paths else _PATTERN_TEXT
+    with_step = [sorted([step, *rest]) for step in _STEP_FIELDS for rest in ([], ["n"])]
+    if fields not in with_step or not allowed.fullmatch(literal) or ".." in literal:
         raise PlanError(
-            f"pattern {text!r} must hold {{step}} once, may hold {{n}} once (tokens, as in tokens{{n}}B), and "
-            "otherwise letters, digits, '.', '_' and '-'; for example 'stage1-step{step}-tokens{n}B'"
+            f"pattern {text!r} must hold {{step}} once (or {{thousands}}: steps in thousands), may hold {{n}} once "
+            f"(tokens, as in tokens{{n}}B), and otherwise letters, digits, '.', '_' and '-'"
+            f"{', and / between folders' if of_paths else ''}; for example 'stage1-step{{step}}-tokens{{n}}B'"
         )
-    if "n" in fields and not _BILLIONS.search(text):
+    if "n" in fields and not _TOKENS.search(text):
         raise PlanError(
-            f"pattern {text!r}: {{n}} is the number of training tokens in billions, followed by B, as in tokens{{n}}B; "
-            "write any other number out, one model entry for each, for example 'stage1-step{step}'"
+            f"pattern {text!r}: {{n}} is the number of training tokens in billions, followed by B, as in tokens{{n}}B, "
+            "or in trillions, followed by T; write any other number out, one model entry for each, for example "
+            "'stage1-step{step}'"
         )
-    pieces = re.split(r"(\{(?:step|n)\})", text)
-    return re.compile("".join(_FIELDS[p[1:-1]] if _FIELD.fullmatch(p) else re.escape(p) for p in pieces))
+    unit = found[1] if (found := _TOKENS.search(text)) else ""
+    pieces = re.split(r"(\{[a-z]+\})", text)
+    groups = {"{n}": unit, **{f"{{{field}}}": field for field in _STEP_FIELDS}}
+    return re.compile("".join(rf"(?P<{groups[p]}>\d+)" if p in groups else re.escape(p) for p in pieces))
 
 
-def steps_by_name(model: str, names: Iterable[str], pattern: str = DEFAULT_PATTERN) -> dict[int, StepName]:
-    """Step -> revision, for the names that fit the pattern; other names are ignored.
+def steps_by_name(model: str, names: Iterable[str], stage: Stage | str = DEFAULT_PATTERN) -> dict[int, StepName]:
+    """Step -> checkpoint, for the names that fit; other names are ignored.
 
-    `tokens_seen` is `{n}` billion where the pattern has that field, from the step where the model is of a known suite,
-    else None.
+    `tokens_seen` is what the name says where it does, else what the stage's, or the model's suite's, tokens per step
+    make of the step, else None.
+
+    Args:
+        model: model id, for messages and for its suite's tokens per step.
+        names: of revisions, folders or repositories.
+        stage: the stage of a suite, or a pattern.
 
     Raises:
-        PlanError: the pattern is malformed, or two names give the same step.
+        PlanError: a pattern is malformed, or two names of one pattern give the same step; of two patterns of a stage,
+            the first one's name is used.
     """
-    compiled = name_pattern(pattern)
+    names = list(names)
+    known = as_stage(model, stage) if isinstance(stage, str) else stage
+    compiled = [name_pattern(text, of_paths=known.layout != "revisions") for text in known.patterns]
+    by_pattern = [
+        [_in_run(known, name, match.groupdict()) for name in sorted(names) if (match := pattern.fullmatch(name))]
+        for pattern in compiled
+    ]
     step_names: dict[int, StepName] = {}
-    for name in sorted(names):
-        match = compiled.fullmatch(name)
-        if match is None:
-            continue
-        step = int(match["step"])
-        if step in step_names:
-            first = step_names[step].name
-            raise PlanError(f"{model} has {first!r} and {name!r} for step {step}; give a narrower pattern")
-        step_names[step] = StepName(step, name, _tokens_seen(model, step, match.groupdict().get("n")))
+    for found in by_pattern:
+        for first, second in pairwise(sorted(found, key=lambda name: name.step)):
+            if first.step == second.step:
+                raise PlanError(
+                    f"{model} has {first.name!r} and {second.name!r} for step {first.step}; give a narrower pattern"
+                )
+        step_names = {name.step: name for name in found} | step_names
     return step_names
 
 
-def select_steps(steps: Steps, model: str, available: Collection[int], *, strict: bool = True) -> list[int]:
+def as_stage(model: str, pattern: str, layout: Layout = "revisions") -> Stage:
+    """A stage whose checkpoints a plan names by a pattern, with the suite's tokens per step where they surely hold.
+
+    That is where the suite has one stage, whose steps count from the start of the run, or the pattern of its first.
+    """
+    suite = suite_of(model)
+    per_step = None
+    if suite is not None:
+        first, *later = suite.stages_of(model)
+        holds = not first.unverified and (not later or pattern in first.patterns)
+        per_step = first.tokens_per_step if holds else None
+    return Stage(patterns=(pattern,), layout=layout, tokens_per_step=per_step)
+
+
+def _in_run(stage: Stage, name: str, fields: Mapping[str, str]) -> StepName:
+    """A checkpoint whose name has these fields, with step and tokens counted from the start of the run."""
+    (own,) = (int(fields[field]) * factor for field, factor in _STEP_FIELDS.items() if field in fields)
+    named = [int(fields[unit]) * factor for unit, factor in _TOKEN_FIELDS.items() if unit in fields]
+    tokens = named[0] if named else tokens_at(stage, own)
+    return StepName(stage.first_step + own, name, None if tokens is None else stage.first_tokens + tokens)
+
+
+def tokens_at(stage: Stage, step: int) -> int | None:
+    """Training tokens of a step of a stage, counted from its start; None where its tokens per step are not known."""
+    return None if stage.tokens_per_step is None else step * stage.tokens_per_step
+
+
+def with_tokens(names: Mapping[int, StepName], tokens_per_step: int | None) -> dict[int, StepName]:
+    """The same checkpoints, with these tokens per step in place of what is known of them."""
+    if tokens_per_step is None:
+        return dict(names)
+    return {step: replace(name, tokens_seen=step * tokens_per_step) for step, name in names.items()}
+
+
+def select_steps(
+    steps: Steps, model: str, available: Collection[int] | Mapping[int, StepName], *, strict: bool = True
+) -> list[int]:
     """The requested steps that are available, sorted.
 
     Args:
-        steps: a named grid of the model's suite (`dynamics/suites/`), a range, or a list. `all` of a suite are its
-            published steps, of any other model the available ones.
+        steps: a named grid (`named_grid`), a range, a list, or numbers of tokens.
         model: model id.
-        available: the steps that exist.
+        available: the steps that exist; with their tokens where steps are requested by tokens.
         strict: whether missing steps are an error instead of being left out.
 
     Raises:
         PlanError: the model has no such grid, or steps are missing; names each with the nearest available ones.
     """
-    requested = _grid_steps(steps, model, available) if isinstance(steps, str) else sorted(set(steps))
+    if isinstance(steps, AtTokens):
+        return _at_tokens(steps, model, available, strict=strict)
+    requested = named_grid(steps, model, available) if isinstance(steps, str) else sorted(set(steps))
     if strict and (missing := missing_steps(steps, model, available)):
         raise PlanError(_missing_steps_message(model, missing, available))
     return [step for step in requested if step in available]
 
 
 def missing_steps(steps: Steps, model: str, available: Collection[int]) -> list[int]:
-    """The requested steps that are not available, sorted; arguments as of `select_steps`."""
-    requested = _grid_steps(steps, model, available) if isinstance(steps, str) else sorted(set(steps))
+    """The requested steps that are not available, sorted; none of those requested by tokens."""
+    if isinstance(steps, AtTokens):
+        return []
+    requested = named_grid(steps, model, available) if isinstance(steps, str) else sorted(set(steps))
     return [step for step in requested if step not in available]
+
+
+def _at_tokens(
+    steps: AtTokens, model: str, available: Collection[int] | Mapping[int, StepName], *, strict: bool
+) -> list[int]:
+    """For each number of tokens the step that is nearest to it, if it is near."""
+    names = available if isinstance(available, Mapping) else {}
+    seen = {step: name.tokens_seen for step, name in names.items() if name.tokens_seen is not None}
+    if not seen:
+        raise PlanError(
+            f"{model}: the training tokens of its steps are not known, so `tokens` cannot choose them; give "
+            "tokens_per_step, or `steps`"
+        )
+    nearest = {tokens: min(seen, key=lambda step: (abs(seen[step] - tokens), step)) for tokens in steps.tokens}
+    far = [tokens for tokens, step in nearest.items() if abs(seen[step] - tokens) > _NEAR * tokens]
+    if far and strict:
+        listed = ", ".join(f"{t:.3g} (nearest: step {nearest[t]} with {seen[nearest[t]]:.3g})" for t in far[:8])
+        raise PlanError(
+            f"{model} has no checkpoint within {_NEAR:.0%} of {len(far)} of the numbers of tokens: {listed}; change "
+            '`tokens`, or add missing = "skip"'
+        )
+    return sorted({step for tokens, step in nearest.items() if tokens not in far})
 
 
 def _missing_steps_message(model: str, missing: Sequence[int], available: Collection[int], shown: int = 8) -> str:
@@ -113,28 +208,44 @@ def _missing_steps_message(model: str, missing: Sequence[int], available: Collec
     )
 
 
-def _grid_steps(grid: str, model: str, available: Collection[int]) -> list[int]:
-    """The steps of a named grid of the model's suite; `all` of any other model are the available ones."""
+def named_grid(grid: str, model: str, available: Collection[int]) -> list[int]:
+    """The steps of a named grid, sorted.
+
+    Of a suite with a grid of this name, its steps that the model should have, whether they are available or not. Of any
+    other model, available ones: `all`; `log`, the nearest to every power of two, with the first and the last; and of
+    suites `paper` and `dense`, the nearest to the steps of Pythia's grids as shares of the training until the last
+    available step.
+
+    Raises:
+        PlanError: there is no such grid.
+    """
     suite = suite_of(model)
-    grids = {} if suite is None else suite.grids
-    if suite is None and grid == "all":
+    if suite is not None and grid in suite.grids:
+        published = suite.published_steps(model)
+        return sorted(set(suite.grids[grid]) & set(available if published is None else published))
+    published = None if suite is None else suite.published_steps(model)
+    if grid == "all" and published is not None:
+        return sorted(published)
+    if grid == "all":
         return sorted(available)
-    if suite is None or grid not in grids:
-        raise PlanError(
-            f"{model} has no grid {grid!r}; give {', '.join(sorted(grids) or ['all'])}, a list such as [0, 512], or "
-            "{ from = 0, to = 1000, every = 100 }"
-        )
-    return sorted(set(grids[grid]) & set(suite.published_steps(model) or ()))
+    of_pythia = next(suite for suite in suites() if suite.name == "pythia").grids
+    if grid == "log" and available:
+        first, last = min(available), max(available)
+        powers = (2**k for k in range(max(first, 1).bit_length() - 1, last.bit_length() + 1))
+        return sorted({first, last, *(_nearest_of(power, available, log2) for power in powers)})
+    if suite is not None and grid in of_pythia and available:
+        shares = [step / max(of_pythia["all"]) for step in of_pythia[grid]]
+        return sorted({_nearest_of(share * max(available), available, float) for share in shares})
+    names = sorted({"all", "log", *(() if suite is None else ("paper", "dense", *suite.grids))})
+    raise PlanError(
+        f"{model} has no grid {grid!r}; give {', '.join(names)}, a list such as [0, 512], or "
+        "{ from = 0, to = 1000, every = 100 }"
+    )
 
 
-def _tokens_seen(model: str, step: int, billions: str | None) -> int | None:
-    return tokens_at(model, step) if billions is None else int(billions) * 10**9
-
-
-def tokens_at(model: str, step: int) -> int | None:
-    """Training tokens at a step of a model of a known suite; None of any other."""
-    suite = suite_of(model)
-    return None if suite is None else step * suite.tokens_per_step
+def _nearest_of(value: float, available: Collection[int], scale: Callable[[float], float]) -> int:
+    """The available step nearest to a value on a scale, the lower of two; step 0 counts as 0.5 where it is a log's."""
+    return min(available, key=lambda step: (abs(scale(max(step, 0.5)) - scale(max(value, 0.5))), step))
 
 
 def _nearest(step: int, available: Collection[int]) -> str:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from dynamics.checkpoint_files import weight_files
 from dynamics.errors import CheckpointError, PlanError
-from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, steps_by_name, tokens_at
+from dynamics.grids import DEFAULT_PATTERN, FINISHED, StepName, Steps, as_stage, steps_by_name, tokens_at
 
 ITSELF = "finished"
 """The value of `steps` that means a folder's own model, where it has step folders too."""
 
-_PATTERNS = (DEFAULT_PATTERN, "checkpoint-{step}")
+_PATTERNS = (DEFAULT_PATTERN, "checkpoint-{step}", "global_step{step}", "iter_{step}")
+"""Of this project and Pythia, of a Trainer, of GPT-NeoX and DeepSpeed, and of converted Megatron checkpoints."""
 
 
 def steps_in(model: str, root: Path, steps: Steps | None, pattern: str | None) -> tuple[Path, dict[int, StepName]]:
@@ -101,7 +102,7 @@ def _by_training_state(model: str, root: Path, names: dict[int, StepName], patte
             actual = replace(
                 name,
                 step=step,
-                tokens_seen=name.tokens_seen if "{n}" in pattern else tokens_at(model, step),
+                tokens_seen=name.tokens_seen if "{n}" in pattern else tokens_at(as_stage(model, pattern), step),
                 note=f"its name says step {name.step}, its trainer_state.json step {step}, which is used",
             )
         if actual.step in steps_of:

@@ -29,6 +29,7 @@ NAMES = (
     "transfer",
     "transfer_weights",
     "scaling",
+    "by_tokens",
     "seed_spread",
     "seed_onsets",
     "seed_matching",

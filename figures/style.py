@@ -33,6 +33,17 @@ VARIANT_LOOKS: dict[str, Look] = {
 """How a variant differs from its method's own look; one that a plan defines looks like `default`."""
 """Okabe-Ito colours, which colour-blind readers can tell apart; markers and dashes for print without colour."""
 
+MODELS: tuple[Look, ...] = (
+    {"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    {"color": "#D55E00", "marker": "s", "linestyle": "-"},
+    {"color": "#009E73", "marker": "^", "linestyle": "-"},
+    {"color": "#CC79A7", "marker": "D", "linestyle": (0, (4, 1.5))},
+    {"color": "#E69F00", "marker": "v", "linestyle": (0, (4, 1.5))},
+    {"color": "#56B4E9", "marker": "X", "linestyle": (0, (1, 1.2))},
+    {"color": "#000000", "marker": "p", "linestyle": (0, (1, 1.2))},
+)
+"""Models that are compared in one panel, in their order."""
+
 FAINT = 0.4
 """Opacity of T1 and B1, which are chosen on the test rows that they are scored on: optimistic bounds."""
 

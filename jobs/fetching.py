@@ -38,7 +38,8 @@ def local_files(work: CheckpointWork) -> Iterator[Checkpoint]:
         yield replace(checkpoint, folder=fetch_setup(checkpoint.remote))
     else:
         weights, setup = (
-            [file.path for file in files] for files in (checkpoint.remote.weights, checkpoint.remote.setup)
+            [checkpoint.remote.name_in_folder(file) for file in files]
+            for files in (checkpoint.remote.weights, checkpoint.remote.setup)
         )
         with (
             disk.using(checkpoint.remote, keep=cache.keep, **_options(work)) as fetched,

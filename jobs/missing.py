@@ -176,7 +176,7 @@ def work_by_checkpoint(plan: SweepPlan, missing: MissingWork, run: str = "") -> 
     mechanisms: dict[Checkpoint, list[MissingMechanisms]] = {}
     for unit, lacking in missing.mechanisms:
         mechanisms.setdefault(unit.checkpoint, []).append((unit, lacking))
-    settings = {model.id: run_settings(plan, model.id, run) for model in plan.models}
+    settings = {model.name: run_settings(plan, model.name, run) for model in plan.models}
     return [
         CheckpointWork(
             checkpoint,

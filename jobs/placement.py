@@ -10,7 +10,8 @@ from dynamics.checkpoint_files import weight_files
 from dynamics.checkpoints import Checkpoint
 from dynamics.errors import PlanError
 from dynamics.hub import disk
-from jobs.sweep_plan import HubPlan, Resources
+from jobs.model_plan import Resources
+from jobs.sweep_plan import HubPlan
 from jobs.work import CheckpointWork
 
 Node = Mapping[str, Any]

@@ -11,6 +11,14 @@ from dynamics.command_line import command, user_errors_exit_2
 from jobs.plan_arguments import PLAN, SET
 
 
+def _list_suites(wanted: bool) -> None:
+    if wanted:
+        from jobs.suite_lines import suite_lines
+
+        typer.echo("\n".join(suite_lines()))
+        raise typer.Exit
+
+
 def show_plan(
     plan_file: Annotated[Path, PLAN],
     out: Annotated[str | None, typer.Option(help="results folder or URI, to see what is done already")] = None,
@@ -18,6 +26,10 @@ def show_plan(
     as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
     timed: Annotated[bool, typer.Option("--time", help="run some units of one checkpoint to estimate hours")] = False,
     workers: Annotated[int, typer.Option(min=1, help="workers at once, for the estimate of hours")] = 1,
+    _suites: Annotated[
+        bool,
+        typer.Option("--suites", is_eager=True, callback=_list_suites, help="list the known suites of checkpoints"),
+    ] = False,
 ) -> None:
     """Say what a sweep of a plan would do and cost; `plan init` writes a new plan.
 

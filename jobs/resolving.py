@@ -17,7 +17,8 @@ from dynamics.errors import PlanError
 from dynamics.hub.errata import QUARANTINED
 from dynamics.mechanisms.settings import Mechanism
 from dynamics.tasks import Task, Template
-from jobs.sweep_plan import ModelPlan, StepRange, SweepPlan, TaskPlan
+from jobs.model_plan import ModelPlan
+from jobs.sweep_plan import SweepPlan, TaskPlan
 from jobs.work import WorkUnit
 
 
@@ -81,7 +82,7 @@ def find_all(plan: SweepPlan) -> list[Checkpoint]:
 
 def without_quarantined(plan: SweepPlan, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     """The checkpoints that run: not those in quarantine, unless their model has `quarantined = "run"`."""
-    run_anyway = {model.id for model in plan.models if model.quarantined == "run"}
+    run_anyway = {model.name for model in plan.models if model.quarantined == "run"}
     return [c for c in checkpoints if QUARANTINED not in c.flags or c.model in run_anyway]
 
 
@@ -121,10 +122,9 @@ def expand(plan: SweepPlan, checkpoints: Sequence[Checkpoint]) -> list[WorkUnit]
 
 
 def _find(model: ModelPlan) -> list[Checkpoint]:
-    steps = model.steps
     return find_checkpoints(
         model.id,
-        range(steps.first, steps.last + 1, steps.every) if isinstance(steps, StepRange) else steps,
+        model.requested,
         model.folder,
         model.tokens_per_step,
         pattern=model.pattern,
@@ -132,6 +132,9 @@ def _find(model: ModelPlan) -> list[Checkpoint]:
         missing=model.missing,
         revision=model.revision,
         tokenizer=model.tokenizer,
+        layout=model.layout,
+        stage=model.stage,
+        unverified=model.unverified,
     )
 
 

@@ -7,22 +7,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 
 from dynamics.errors import PlanError, unknown
-from dynamics.hub.names import split_name
 from dynamics.mechanisms.settings import ABLATION, Mechanism
 from dynamics.methods.baselines import CHECKPOINT, PROMPT_SELECTION, STANDARD, PromptingBaseline, encoder_hash
 from dynamics.methods.descent import FitSettings
 from dynamics.methods.fits import Fit, heldout_fits
 from dynamics.methods.label_free import LABEL_FREE
 from dynamics.methods.variants import VARIANTS
-from dynamics.paths import expand_home
 from dynamics.reference import suite
 from dynamics.tasks import Task, Template, fingerprint, get_task
 from dynamics.tasks.custom import Definition, custom_task
 from dynamics.tasks.sources import pinned, repositories
+from jobs.model_plan import ModelPlan, Resources
 from jobs.overrides import overridden
+from jobs.plan_values import Count, LocalPath, Seed, Shots, Strict
 from jobs.shipped_plans import plan_path
 
 
@@ -32,90 +32,10 @@ def _variant(name: str) -> str:
     return name
 
 
-def _tokenizer(value: object) -> str | Path:
-    """`owner/name@revision` as it is; anything without `@`, or that begins as paths do, as a path."""
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError('give "owner/name@revision" on the Hub, or a folder that holds tokenizer.json')
-    if "@" not in value or value.startswith(("/", ".", "~")):
-        return expand_home(Path(value))
-    return "@".join(split_name(value))
-
-
-Count = Annotated[int, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Shots = Annotated[int, Field(ge=0, le=1000)]
-LocalPath = Annotated[Path, AfterValidator(expand_home)]
 VariantName = Annotated[str, AfterValidator(_variant)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class StepRange(_Strict):
-    """Steps `from`, `from + every`, ... up to and including `to`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True)
-
-    first: Count = Field(alias="from")
-    last: Count = Field(alias="to")
-    every: Annotated[int, Field(ge=1)]
-
-
-class Resources(_Strict):
-    """Resources that the worker of one checkpoint requests from a node; a model's replace the plan's.
-
-    Attributes:
-        num_cpus: also the worker's number of threads.
-        num_gpus: a share of one GPU, as 0.25, or a whole number of them.
-        memory_gb: resident memory to set aside, in 10^9 bytes; `pythia-emergence plan` says what a model takes.
-        labels: label -> value that the node must have, `!value` that it must not, or `in(a, b)`.
-        checkpoints_per_process: after how many a process ends; None: on GPUs a number by size, on CPUs never.
-        autoscaled: whether the cluster may start nodes that have what no node has now.
-    """
-
-    num_cpus: Annotated[float, Field(gt=0)] = 1
-    num_gpus: Annotated[float, Field(ge=0)] = 0
-    memory_gb: Annotated[float, Field(gt=0)] | None = None
-    labels: dict[str, str] = {}
-    checkpoints_per_process: Annotated[int, Field(ge=1)] | None = None
-    autoscaled: bool = False
-
-
-class ModelPlan(_Strict):
-    """A model and its steps.
-
-    Attributes:
-        id: name in the tables; without a folder the Hub repository, or `reference`.
-        folder: holds `step<n>` or `checkpoint-<n>` folders, or one model, recorded as step 1; where it holds both,
-            `pattern` or `steps` say which are meant. Relative to the plan's folder.
-        revision: branch of a Hub model without published steps, such as `main`; recorded as step 1.
-        tokens_per_step: training tokens per step, where neither the suite nor the revision's name tells.
-        steps: `all`, another named grid of its suite (`dynamics/suites/`), a list, or `{ from, to, every }`; `finished`
-            for the folder's own model.
-        pattern: how revisions are named, such as `stage1-step{step}-tokens{n}B`.
-        allow_pickle: whether `.bin` weights are used where there is no safetensors.
-        missing: whether steps without a revision, or without usable weights, are an error or skipped.
-        quarantined: whether steps known to be wrong are skipped or run.
-        tokenizer: of all steps, in place of their own: `owner/name@revision` on the Hub, or a folder with
-            tokenizer.json, relative to the plan's folder.
-        resources: replaces the plan's.
-    """
-
-    id: Annotated[str, Field(min_length=1)]
-    folder: LocalPath | None = None
-    revision: str | None = None
-    tokens_per_step: Annotated[int, Field(ge=1)] | None = None
-    steps: str | StepRange | Annotated[tuple[Count, ...], Field(min_length=1)] = "all"
-    pattern: str | None = None
-    allow_pickle: bool = False
-    missing: Literal["refuse", "skip"] = "refuse"
-    quarantined: Literal["skip", "run"] = "skip"
-    tokenizer: Annotated[str | Path, BeforeValidator(_tokenizer)] | None = None
-    resources: Resources | None = None
-
-
-class TaskPlan(_Strict):
+class TaskPlan(Strict):
     """A task and the grid of its prompts; `demo_seeds = 5` means seeds 0 to 4."""
 
     name: str
@@ -131,7 +51,7 @@ class TaskPlan(_Strict):
         return tuple(range(self.demo_seeds)) if isinstance(self.demo_seeds, int) else self.demo_seeds
 
 
-class CustomTemplate(_Strict):
+class CustomTemplate(Strict):
     """A template of a task that the plan defines; `dynamics.tasks.Template` says what its parts are."""
 
     name: str
@@ -140,7 +60,7 @@ class CustomTemplate(_Strict):
     label_words: tuple[str, ...] | None = None
 
 
-class CustomTask(_Strict):
+class CustomTask(Strict):
     """A task defined in the plan without code: a `[[define]]` entry. See docs/custom-tasks.md."""
 
     name: str
@@ -177,7 +97,7 @@ class CustomTask(_Strict):
         )
 
 
-class FitDefinition(_Strict):
+class FitDefinition(Strict):
     """A variant defined in the plan: a built-in one with other settings and another name."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
@@ -193,7 +113,7 @@ class FitDefinition(_Strict):
         return replace(VARIANTS[self.base].reweighting, variant=self.name, **changes)
 
 
-class FitPlan(_Strict):
+class FitPlan(Strict):
     """Fits on a few labels: variants x numbers of labelled examples. Changing them runs no model."""
 
     n_labelled: tuple[Annotated[int, Field(ge=1)], ...] = (12, 24)
@@ -221,14 +141,14 @@ class FitPlan(_Strict):
         return (*fits, *heldout_fits(fits))
 
 
-class AblationPlan(_Strict):
+class AblationPlan(Strict):
     """How `mechanisms = ["ablation"]` ablates: k of the best and of the worst components, by their mean or by zero."""
 
     k: Annotated[int, Field(ge=1)] = 5
     replacement: Literal["mean", "zero"] = "mean"
 
 
-class Limits(_Strict):
+class Limits(Strict):
     """How many failures and retries a sweep allows.
 
     Attributes:
@@ -242,7 +162,7 @@ class Limits(_Strict):
     after: Annotated[int, Field(ge=1)] = 200
 
 
-class HubPlan(_Strict):
+class HubPlan(Strict):
     """Disk space of checkpoints of the Hub, on each node.
 
     Attributes:
@@ -271,7 +191,7 @@ class RowsSummary:
     notes: tuple[str, ...]
 
 
-class SweepPlan(_Strict):
+class SweepPlan(Strict):
     """The grid of a sweep: models x steps x tasks x templates x demonstration seeds x numbers of shots."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
@@ -302,7 +222,7 @@ class SweepPlan(_Strict):
     """Folder of a sentence encoder that finds PromptS's nearest examples, instead of the checkpoint itself."""
     data: LocalPath | None = None
     """Folder that holds the datasets' files, for clusters without network."""
-    revisions: dict[str, str] = {}
+    revisions: dict[str, str] = Field(default_factory=dict)
     """Dataset repository -> the commit to read it at."""
     define: tuple[CustomTask, ...] = ()
     log: Literal["wandb", "mlflow"] | None = None
@@ -351,7 +271,7 @@ class SweepPlan(_Strict):
 
     def resources_of(self, model: str) -> Resources:
         """Resources that a worker of a model requests from a node."""
-        by_model = {entry.id: entry.resources for entry in self.models}
+        by_model = {entry.name: entry.resources for entry in self.models}
         return by_model.get(model) or self.resources
 
     @property

@@ -14,7 +14,7 @@ from dynamics.methods.baselines import PromptingBaseline
 from dynamics.methods.fits import Fit
 from dynamics.partition import PARTITION_SEED
 from dynamics.tasks import Task, Template
-from jobs.sweep_plan import Resources
+from jobs.model_plan import Resources
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,6 @@ def test_the_wheel_holds_every_module_and_the_reference_suite(tmp_path: Path) ->
     assert set(tracked) <= names
     assert {
         "jobs/plans/reference.toml",
-        "dynamics/hub/errata.toml",
         "dynamics/suites/pythia.toml",
         "figures/report.html",
         "figures/explorer/explorer.css",

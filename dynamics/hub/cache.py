@@ -26,6 +26,11 @@ def snapshot_folder(cache: Path, commit: Commit) -> Path:
     return repo_folder(cache, commit.repo, commit.kind) / "snapshots" / checked_sha(commit.sha, "commit")
 
 
+def checkpoint_folder(cache: Path, commit: Commit) -> Path:
+    """Folder of a commit's checkpoint in the cache: that of the commit, or the one in it that is meant."""
+    return snapshot_folder(cache, commit) / commit.subfolder
+
+
 def blob_path(cache: Path, commit: Commit, file: HubFile) -> Path:
     """Path of a file's content in the cache; it may be a link to the shared store."""
     return repo_folder(cache, commit.repo, commit.kind) / "blobs" / file.etag

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dynamics.errors import CheckpointError
-from dynamics.hub.cache import blob_path, snapshot_folder
+from dynamics.hub.cache import blob_path, checkpoint_folder, snapshot_folder
 from dynamics.hub.fetch import Check, accept, fetch_revision
 from dynamics.hub.ledger import (
     Entries,
@@ -59,7 +59,7 @@ def using(
     while not hold(revision, hub.cache, run=run):
         acquire(revision, run=run, budget=budget, rate=rate, check=check)
     try:
-        yield snapshot_folder(hub.cache, revision.commit)
+        yield checkpoint_folder(hub.cache, revision.commit)
     finally:
         release(revision, hub.cache, keep=keep)
 

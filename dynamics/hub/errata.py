@@ -1,15 +1,13 @@
-"""Faulty checkpoints: published errata, shipped as data, and weights that several steps share."""
+"""Faulty checkpoints: the errata of suites, and weights that several steps share."""
 
-import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 from dynamics.hub.listing import HubRevision
+from dynamics.suites import Erratum, suites
 
 DUPLICATE, QUARANTINED = "duplicate", "quarantined"
 NO_STEP = -1
@@ -18,24 +16,12 @@ QUARANTINE, EQUAL = "quarantine", "equal"
 """Actions of a report, beside `note`."""
 
 
-@dataclass(frozen=True)
-class Erratum:
-    """One report of `errata.toml`, whose comments explain each key."""
-
-    issue: str
-    model: str
-    action: str
-    text: str
-    steps: tuple[int, ...] = ()
-    ranges: tuple[tuple[int, int, int], ...] = ()
-    sha256: tuple[str, ...] = ()
-
-    def concerns(self, step: int, revision: HubRevision) -> bool:
-        """Whether the report is about this step, and still applies to its files."""
-        everywhere = not self.steps and not self.ranges
-        in_range = any(step in range(first, last + 1, every) for first, last, every in self.ranges)
-        applies = not self.sha256 or any((file.sha256 or "").startswith(self.sha256) for file in revision.weights)
-        return fnmatchcase(revision.repo, self.model) and (everywhere or in_range or step in self.steps) and applies
+def concerns(erratum: Erratum, step: int, revision: HubRevision) -> bool:
+    """Whether a report is about this step, and still applies to its files."""
+    everywhere = not erratum.steps and not erratum.ranges
+    in_range = any(step in range(first, last + 1, every) for first, last, every in erratum.ranges)
+    applies = not erratum.sha256 or any((file.sha256 or "").startswith(erratum.sha256) for file in revision.weights)
+    return fnmatchcase(revision.repo, erratum.model) and (everywhere or in_range or step in erratum.steps) and applies
 
 
 @dataclass(frozen=True)
@@ -52,9 +38,8 @@ class Findings:
 
 @cache
 def errata() -> tuple[Erratum, ...]:
-    """All reports of `errata.toml`, in its order."""
-    content = tomllib.loads(Path(__file__).with_name("errata.toml").read_text())
-    return tuple(Erratum(**{key: _tuples(value) for key, value in entry.items()}) for entry in content["errata"])
+    """All reports, suite by suite."""
+    return tuple(erratum for suite in suites() for erratum in suite.errata)
 
 
 def audit(formats: Mapping[int, Sequence[HubRevision]]) -> dict[int, tuple[Findings, ...]]:
@@ -82,7 +67,7 @@ def audit(formats: Mapping[int, Sequence[HubRevision]]) -> dict[int, tuple[Findi
 
 def _is_reported(step: int, revision: HubRevision) -> bool:
     """Whether a report says that these weights are another step's."""
-    return any(erratum.action == QUARANTINE and erratum.concerns(step, revision) for erratum in errata())
+    return any(erratum.action == QUARANTINE and concerns(erratum, step, revision) for erratum in errata())
 
 
 def _findings(step: int, revision: HubRevision, holders: Mapping[tuple[int, str], Mapping[int, bool]]) -> Findings:
@@ -103,7 +88,7 @@ def _findings(step: int, revision: HubRevision, holders: Mapping[tuple[int, str]
         notes.append(f"{', '.join(files)} is the same file as in {_steps(partly)}, other files are not")
         if step < max(partly):
             flags.add(QUARANTINED)
-    concerning = [erratum for erratum in errata() if erratum.concerns(step, revision)]
+    concerning = [erratum for erratum in errata() if concerns(erratum, step, revision)]
     for erratum in concerning:
         notes.append(f"{erratum.text} ({erratum.issue})")
         flags |= {QUARANTINED} if erratum.action == QUARANTINE else set()
@@ -115,7 +100,3 @@ def _findings(step: int, revision: HubRevision, holders: Mapping[tuple[int, str]
 def _steps(steps: Sequence[int], shown: int = 6) -> str:
     more = f" and {len(steps) - shown} more" if len(steps) > shown else ""
     return ("step " if len(steps) == 1 else "steps ") + ", ".join(map(str, steps[:shown])) + more
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

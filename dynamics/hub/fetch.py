@@ -20,7 +20,16 @@ from dynamics.checkpoint_files import git_blob_id
 from dynamics.errors import CheckpointError
 from dynamics.hub import xet
 from dynamics.hub.api import configure_client, not_the_hub
-from dynamics.hub.cache import blob_behind, blob_path, discard, leads_inside, remove, repo_folder, snapshot_folder
+from dynamics.hub.cache import (
+    blob_behind,
+    blob_path,
+    checkpoint_folder,
+    discard,
+    leads_inside,
+    remove,
+    repo_folder,
+    snapshot_folder,
+)
 from dynamics.hub.listing import Commit, HubFile, HubRevision, list_again
 from dynamics.hub.retries import BadAnswer, first_line, with_retries
 from dynamics.hub.settings import HubSettings, settings
@@ -56,7 +65,7 @@ def fetch_revision(revision: HubRevision, rate: float = LEAST_RATE, check: Check
     hub = settings()
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
         disable_progress_bars()
-    folder = snapshot_folder(hub.cache, revision.commit)
+    folder = checkpoint_folder(hub.cache, revision.commit)
     token = least_rate.set(rate)
     try:
         for file in revision.setup:
@@ -79,7 +88,7 @@ def fetch_setup(revision: HubRevision) -> Path:
     hub = settings()
     for file in revision.setup:
         _fetch(revision, file, hub)
-    return snapshot_folder(hub.cache, revision.commit)
+    return checkpoint_folder(hub.cache, revision.commit)
 
 
 def fetch_file(commit: Commit, file: HubFile) -> Path:
@@ -282,8 +291,8 @@ def _check_index(folder: Path, revision: HubRevision) -> None:
     """Check that the index of shards names exactly the verified shards."""
     if len(revision.weights) == 1:
         return
-    shards = {file.path for file in revision.weights}
-    (index,) = (file.path for file in revision.setup if file.path.endswith(".index.json"))
+    shards = {revision.name_in_folder(file) for file in revision.weights}
+    (index,) = (name for file in revision.setup if (name := revision.name_in_folder(file)).endswith(".index.json"))
     try:
         named = set(json.loads((folder / index).read_text())["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:

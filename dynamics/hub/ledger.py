@@ -8,6 +8,7 @@ the paths are made here, and one that does not have this form is dropped: no led
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,12 +27,13 @@ from dynamics.hub.listing import Commit, HubRevision
 from dynamics.hub.names import checked_repo, checked_sha
 
 Etag = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+_PATH = r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
+FilePath = Annotated[str, Field(pattern=f"^{_PATH}$")]
 Holder = Annotated[str, Field(pattern=r"^[0-9]{1,20}-[0-9a-f]{32}$")]
 
 
 class Entry(BaseModel):
-    """What sweeps fetched of a revision: `blobs` as etag -> bytes, `files` as names in its snapshot."""
+    """What sweeps fetched of a revision: `blobs` as etag -> bytes, `files` as paths in its snapshot."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -41,7 +43,7 @@ class Entry(BaseModel):
     since: float
     holders: list[Holder]
     blobs: dict[Etag, Annotated[int, Field(ge=0)]]
-    files: list[FileName]
+    files: list[FilePath]
 
 
 Entries = dict[str, Entry]
@@ -68,13 +70,26 @@ def ledger(cache_folder: Path) -> Iterator[Entries]:
 
 
 def entry_key(revision: HubRevision) -> str:
-    """Key of a revision's entry."""
-    return f"{revision.repo}@{revision.commit_sha}"
+    """Key of a revision's entry, `owner/name@commit`, with `/folder` where it is a folder of the commit."""
+    return f"{revision.repo}@{revision.commit_sha}{f'/{revision.subfolder}' if revision.subfolder else ''}"
+
+
+def _commit_of(key: str) -> Commit:
+    """The commit, and the folder in it, of an entry's key.
+
+    Raises:
+        CheckpointError: it is no such key.
+    """
+    repo, _, where = key.partition("@")
+    sha, slash, subfolder = where.partition("/")
+    if slash and not re.fullmatch(_PATH, subfolder):
+        raise CheckpointError(f"{subfolder!r} is not a folder of a commit")
+    return Commit(checked_repo(repo), sha, checked_sha(sha, "commit"), subfolder=subfolder)
 
 
 def blobs_of(key: str, entry: Entry, cache_folder: Path) -> dict[Path, int]:
     """Paths and sizes of an entry's blobs."""
-    folder = repo_folder(cache_folder, key.rsplit("@", 1)[0]) / "blobs"
+    folder = repo_folder(cache_folder, _commit_of(key).repo) / "blobs"
     return {folder / etag: size for etag, size in entry.blobs.items()}
 
 
@@ -110,8 +125,8 @@ def drop_dead(entries: Entries, cache_folder: Path) -> None:
 def evict(entries: Entries, key: str, cache_folder: Path) -> None:
     """Delete an entry, its links, and its blobs that no other entry or link refers to; nothing outside the cache."""
     entry = entries.pop(key)
-    repo, sha = key.rsplit("@", 1)
-    folder = snapshot_folder(cache_folder, Commit(repo, sha, sha))
+    commit = _commit_of(key)
+    folder = snapshot_folder(cache_folder, commit)
     files = {folder / name for name in entry.files}
     links = (path for path in folder.parent.glob("**/*") if path.is_symlink() and path not in files)
     kept = {*all_blobs(entries, cache_folder), *(blob_behind(link) for link in links)}
@@ -120,8 +135,13 @@ def evict(entries: Entries, key: str, cache_folder: Path) -> None:
         for partial in sorted(blob.parent.glob(f"{blob.name}*.incomplete")):
             delete_partial(partial, cache_folder)
     remove(cache_folder, files, blobs)
-    if is_inside(folder, cache_folder) and folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
-        folder.rmdir()
+    for empty in (
+        path
+        for path in (folder / commit.subfolder, *(folder / commit.subfolder).parents)
+        if path.is_relative_to(folder)
+    ):
+        if is_inside(empty, cache_folder) and empty.is_dir() and not empty.is_symlink() and not any(empty.iterdir()):
+            empty.rmdir()
 
 
 def delete_partial(path: Path, cache_folder: Path) -> int:
@@ -184,9 +204,7 @@ def _entries(text: str) -> Entries:
     entries: Entries = {}
     for key, value in content.items() if isinstance(content, dict) else ():
         try:
-            repo, _, sha = key.rpartition("@")
-            checked_repo(repo)
-            checked_sha(sha, "commit")
+            _commit_of(key)
             entries[key] = Entry.model_validate(value)
         except (CheckpointError, ValidationError):
             continue

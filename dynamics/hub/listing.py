@@ -7,13 +7,16 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from multiprocessing.pool import ThreadPool
 from typing import Any, Literal
 
-from dynamics.errors import CheckpointError
+from dynamics.errors import CheckpointError, NoRepository
 from dynamics.hub.api import checked_entries, drop, get_json, get_pages, keep, kept, repo_url
 from dynamics.hub.names import checked_repo, checked_revision, checked_sha, checked_sha256
-from dynamics.hub.settings import settings
+from dynamics.hub.retries import is_no_repository
+from dynamics.hub.settings import HubSettings, settings
+from dynamics.suites import all_models
 
 Kind = Literal["model", "dataset"]
 API_LIMIT, API_LIMIT_WITH_TOKEN = 500, 1000
@@ -44,12 +47,16 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit of a repository, and the name of the revision that it was found by."""
+    """A commit of a repository, and the name of the revision that it was found by.
+
+    `subfolder` is the folder in it that is meant, such as `step512`; empty for all of it.
+    """
 
     repo: str
     revision: str
     sha: str
     kind: Kind = "model"
+    subfolder: str = ""
 
     def __str__(self) -> str:
         return f"{'dataset ' if self.kind == 'dataset' else ''}{self.repo}@{self.revision}"
@@ -64,6 +71,7 @@ class HubRevision:
         format: `safetensors` or `bin`.
         weights: the weight files.
         setup: config, tokenizer and the index of shards.
+        subfolder: the folder of the commit that holds it; empty where it is all of the commit.
     """
 
     repo: str
@@ -72,11 +80,16 @@ class HubRevision:
     format: str
     weights: tuple[HubFile, ...]
     setup: tuple[HubFile, ...]
+    subfolder: str = ""
 
     @property
     def commit(self) -> Commit:
         """Its location alone."""
-        return Commit(self.repo, self.revision, self.commit_sha)
+        return Commit(self.repo, self.revision, self.commit_sha, subfolder=self.subfolder)
+
+    def name_in_folder(self, file: HubFile) -> str:
+        """The name of one of its files in the folder that holds it."""
+        return file.path.removeprefix(f"{self.subfolder}/") if self.subfolder else file.path
 
     @property
     def files(self) -> tuple[HubFile, ...]:
@@ -96,13 +109,14 @@ class HubRevision:
     @property
     def content_hash(self) -> str:
         """Hash of the weights, equal to that of a local folder with the same files; equal hashes are equal weights."""
-        lines = (f"{file.path} {file.sha256 or 'git:' + file.oid}\n" for file in self.weights)
+        lines = (f"{self.name_in_folder(file)} {file.sha256 or 'git:' + file.oid}\n" for file in self.weights)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     @property
     def setup_hash(self) -> str:
         """Hash of config and tokenizer files, from their ids on the Hub."""
-        return hash_setup({file.path: file.etag for file in self.setup if file.path in SETUP_FILES})
+        ids = {self.name_in_folder(file): file.etag for file in self.setup}
+        return hash_setup({name: etag for name, etag in ids.items() if name in SETUP_FILES})
 
 
 def hash_setup(ids: Mapping[str, str]) -> str:
@@ -122,7 +136,7 @@ def list_refs(repo: str, kind: Kind = "model") -> dict[str, str]:
         if answer is None:
             raise CheckpointError(f"HF_HUB_OFFLINE is set and {repo} was never listed here; list it once online")
     else:
-        answer = get_json(hub, repo_url(hub, repo, kind, "refs"), f"the revisions of {repo}")[0]
+        answer = _refs(hub, repo, kind)
     try:
         pairs = [(ref["name"], ref["targetCommit"]) for key in ("tags", "branches") for ref in answer[key]]
         pairs += [(ref["ref"], ref["targetCommit"]) for ref in answer.get("converts") or ()]
@@ -134,6 +148,17 @@ def list_refs(repo: str, kind: Kind = "model") -> dict[str, str]:
     if not hub.offline:
         keep(hub, name, answer)
     return refs
+
+
+def _refs(hub: HubSettings, repo: str, kind: Kind) -> Any:
+    try:
+        return get_json(hub, repo_url(hub, repo, kind, "refs"), f"the revisions of {repo}")[0]
+    except CheckpointError as error:
+        if not is_no_repository(error):
+            raise
+        near = get_close_matches(repo, all_models(), 1, cutoff=0.8) if kind == "model" else []
+        hint = f"; did you mean {near[0]!r}?" if near and near != [repo] else ""
+        raise NoRepository(f"{error}{hint}") from error
 
 
 def list_files(repo: str, commit_sha: str, kind: Kind = "model") -> tuple[HubFile, ...]:
@@ -175,54 +200,58 @@ def list_again(repo: str, commit_sha: str, kind: Kind = "model") -> tuple[HubFil
 
 
 def resolve(
-    repo: str, revisions: Sequence[tuple[str, str]], *, own_tokenizer: bool = True
-) -> tuple[dict[str, tuple[HubRevision, ...]], dict[str, str]]:
-    """The formats of every usable revision, by its name, and for each unusable one the reason.
+    commits: Sequence[Commit], *, own_tokenizer: bool = True
+) -> tuple[dict[Commit, tuple[HubRevision, ...]], dict[Commit, str]]:
+    """The formats of every usable commit, and for each unusable one the reason.
 
     Args:
-        repo: `owner/name`.
-        revisions: pairs of revision and commit.
+        commits: commits, or folders of them.
         own_tokenizer: as in `list_formats`.
 
     Raises:
         CheckpointError: the Hub cannot be reached.
     """
+    listed = sorted({(commit.repo, commit.sha) for commit in commits})
     with ThreadPool(_N_THREADS) as pool:  # of daemons: an interrupted sweep must not wait for one that waits
-        listings = list(pool.imap(lambda pair: list_files(repo, pair[1]), revisions))
+        files = dict(zip(listed, pool.imap(lambda pair: list_files(*pair), listed), strict=True))
     usable, reasons = {}, {}
-    for (revision, sha), files in zip(revisions, listings, strict=True):
+    for commit in commits:
         try:
-            usable[revision] = list_formats(repo, revision, sha, files, own_tokenizer=own_tokenizer)
+            usable[commit] = list_formats(commit, files[commit.repo, commit.sha], own_tokenizer=own_tokenizer)
         except CheckpointError as error:
-            reasons[revision] = str(error)
+            reasons[commit] = str(error)
     return usable, reasons
 
 
-def list_formats(
-    repo: str, revision: str, commit_sha: str, files: Iterable[HubFile], *, own_tokenizer: bool = True
-) -> tuple[HubRevision, ...]:
-    """The revision in each format that it has, in order of preference: safetensors, `.bin`; a single file, shards.
+def list_formats(commit: Commit, files: Iterable[HubFile], *, own_tokenizer: bool = True) -> tuple[HubRevision, ...]:
+    """A commit's checkpoint in each format that it has, in order of preference: safetensors, `.bin`; one file, shards.
 
     A set of shards without all of them, or without their index, is left out, unless it would be the first.
 
     Args:
-        repo, revision, commit_sha: its location.
-        files: all its files.
+        commit: its location.
+        files: all files of the commit.
         own_tokenizer: whether its own tokenizer is used, and so has to be there.
 
     Raises:
         CheckpointError: it has no weights, or lacks a shard, config or tokenizer.
     """
-    checked_revision(revision)
-    by_path = {file.path: file for file in files}
-    where = f"{repo}@{revision}"
+    checked_revision(commit.revision)
+    folder = f"{commit.subfolder}/" if commit.subfolder else ""
+    by_path = {file.path.removeprefix(folder): file for file in files if file.path.startswith(folder)}
+    where = f"{commit} {commit.subfolder}".strip()
     _check_setup(by_path, where, own_tokenizer=own_tokenizer)
     names = SETUP_FILES if own_tokenizer else (CONFIG,)
     setup = tuple(by_path[name] for name in names if name in by_path)
+
+    def found(kind: str, weights: tuple[HubFile, ...], *index: HubFile) -> HubRevision:
+        in_order = tuple(sorted((*setup, *index)))
+        return HubRevision(commit.repo, commit.revision, commit.sha, kind, weights, in_order, commit.subfolder)
+
     formats: list[HubRevision] = []
     for kind, (stem, suffix) in FORMATS.items():
         if whole := by_path.get(f"{stem}.{suffix}"):
-            formats.append(HubRevision(repo, revision, commit_sha, kind, (whole,), tuple(sorted(setup))))
+            formats.append(found(kind, (whole,)))
         try:
             shards = _shards(by_path, stem, suffix, where)
         except CheckpointError:
@@ -230,8 +259,7 @@ def list_formats(
                 raise
             continue
         if shards:
-            index = by_path[f"{stem}.{suffix}.index.json"]
-            formats.append(HubRevision(repo, revision, commit_sha, kind, shards, tuple(sorted((*setup, index)))))
+            formats.append(found(kind, shards, by_path[f"{stem}.{suffix}.index.json"]))
     if not formats:
         raise CheckpointError(f"{where} has no weights; leave the step out")
     return tuple(formats)

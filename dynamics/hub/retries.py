@@ -154,6 +154,11 @@ def _no_access(error: BaseException) -> str | None:
     return None
 
 
+def is_no_repository(error: BaseException) -> bool:
+    """Whether the Hub does not show a repository, as an error of `with_retries` tells."""
+    return isinstance(error.__cause__, RepositoryNotFoundError) and not isinstance(error.__cause__, GatedRepoError)
+
+
 def _root(error: BaseException) -> BaseException:
     """The network error behind an error, since huggingface_hub wraps it in LocalEntryNotFoundError."""
     while isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:

@@ -42,5 +42,18 @@ def test_every_curve_of_every_sized_model_has_its_tokens(tmp_path: Path) -> None
     assert table.filter(curve="Full")["lead"].null_count() == len(table.filter(curve="Full"))
 
 
+def test_tokens_that_do_not_begin_at_0_are_counted_from_where_they_are(tmp_path: Path) -> None:
+    """As in a suite whose first checkpoint is called 0 and has seen a part of the data."""
+    store = new_store(tmp_path / "out")
+    for model in ("a-70m", "a-1b"):
+        for i, step in enumerate((0, 1, 2, 4, 8, 16)):
+            answers = answering([0.9 if i >= 3 else 0.5] * 10, GOLD, i)
+            add_unit(store, answers, GOLD, full=answers[:, 0], model=model, step=step, tokens_seen=1000 * (step + 1))
+    table = analysis.run("scaling", store.root).drop_nulls("onset")
+    assert len(table) > 0
+    assert table["tokens_per_step"].unique().to_list() == [1000]
+    assert table["onset_tokens"].to_list() == pytest.approx((1000 * (table["onset"] + 1)).to_list())
+
+
 def test_one_size_is_no_axis(results: Path) -> None:
     assert analysis.run("scaling", results).is_empty()

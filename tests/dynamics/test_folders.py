@@ -13,6 +13,7 @@ from dynamics.errors import CheckpointError, PlanError
 from dynamics.grids import FINISHED
 from dynamics.hub import errata
 from dynamics.loading import load_model
+from dynamics.suites import Erratum
 from tests import hub_models as models
 
 
@@ -167,8 +168,13 @@ def test_a_state_without_a_step_says_nothing(steps: Path, content: object) -> No
 def wrong_shard(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A report that step 500 of a published model serves this file of another step."""
     sha256 = hashlib.sha256(models.sharded(5)[name]).hexdigest()
-    report = errata.Erratum(
-        "them#1", "them/suite", "quarantine", "the first shard is another's", (500,), sha256=(sha256,)
+    report = Erratum(
+        issue="them#1",
+        model="them/suite",
+        action="quarantine",
+        text="the first shard is another's",
+        steps=(500,),
+        sha256=(sha256,),
     )
     monkeypatch.setattr(errata, "errata", lambda: (report,))
 
@@ -187,7 +193,7 @@ def test_a_copy_on_disk_has_the_faults_of_what_it_is_a_copy_of(tmp_path: Path, m
 
 
 def test_a_single_models_step_is_not_taken_for_a_reported_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = errata.Erratum("them#1", "them/suite", "note", "step 1 is odd", (1,))
+    report = Erratum(issue="them#1", model="them/suite", action="note", text="step 1 is odd", steps=(1,))
     monkeypatch.setattr(errata, "errata", lambda: (report,))
     write(tmp_path / "final", models.single(5))
     (single,) = find_checkpoints("them/suite", folder=tmp_path / "final")

@@ -38,11 +38,11 @@ def test_every_pythia_repository_has_its_steps(model: str, n: int) -> None:
     suite = suite_of(model)
     assert suite is not None
     assert len(suite.published_steps(model) or ()) == n
-    assert suite.tokens_per_step == 2_097_152
+    assert [stage.tokens_per_step for stage in suite.stages_of(model)] == [2_097_152]
 
 
 @pytest.mark.parametrize(
-    "model", ["allenai/OLMo-2-1124-7B", "EleutherAI/pythia-13m-deduped", "pythia-70m", "a/pythia-70m"]
+    "model", ["EleutherAI/pythia-13m-deduped", "allenai/OLMo-2-1124-8B", "pythia-70m", "a/pythia-70m"]
 )
 def test_other_models_have_no_published_steps(model: str) -> None:
     assert suite_of(model) is None

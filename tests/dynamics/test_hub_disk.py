@@ -277,6 +277,7 @@ def tampered(cache: Path, target: Path) -> dict[str, object]:
         "holder": {key: sound | {"holders": [os.path.relpath(target, cache / ".pythia-emergence" / "holders")]}},
         "repository": {f"../..@{'0' * 40}": sound | {"blobs": {blob: 9}}},
         "commit": {f"{REPO}@../../..": sound | {"files": [target.name]}},
+        "folder of a commit": {f"{key}/../..": sound | {"files": [target.name]}},
         "negative size": {key: sound | {"blobs": {blob: -(10**12)}}},
         "older form": {key: sound | {"blobs": [blob]}},
         "a missing key": {key: {"run": "x"}},

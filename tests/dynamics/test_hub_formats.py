@@ -10,10 +10,11 @@ from safetensors.torch import load
 from typer.testing import CliRunner
 
 from dynamics.checkpoints import Checkpoint, find_checkpoints
-from dynamics.hub import errata, finding
-from dynamics.hub.errata import Erratum
+from dynamics.hub import errata
+from dynamics.hub.listing import Commit, resolve
 from dynamics.loading import load_model
 from dynamics.results.store import open_store, read_units
+from dynamics.suites import Erratum
 from jobs.fetching import local_files
 from jobs.plan import app as plan_app
 from jobs.sweep import app as sweep_app
@@ -35,10 +36,10 @@ def digest(files: models.Files, name: str) -> str:
 def reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report that some steps serve the file of `main`, which is no step's; and one of steps that are equal."""
     wrong = Erratum(
-        "them#1", REPO, "quarantine", "the branch serves the weights of main", (1, 2, 4),
+        issue="them#1", model=REPO, action="quarantine", text="the branch serves the weights of main", steps=(1, 2, 4),
         sha256=(digest(models.single(7), "model.safetensors"),),
     )  # fmt: skip
-    same = Erratum("them#2", REPO, "equal", "steps 0 and 1 are equal", (0, 1))
+    same = Erratum(issue="them#2", model=REPO, action="equal", text="steps 0 and 1 are equal", steps=(0, 1))
     monkeypatch.setattr(errata, "errata", lambda: (wrong, same))
 
 
@@ -179,7 +180,8 @@ def test_shards_that_are_incomplete_beside_a_whole_file_are_left_alone(hub: Fake
     broken = models.sharded(3)
     del broken["model-00002-of-00002.safetensors"]
     filled(hub, step1=models.single(1) | broken | models.pickled(1))
-    assert [r.weights_name for r in finding.resolve(REPO, [("step1", hub.branches[REPO]["step1"])])[0]["step1"]] == [
+    commit = Commit(REPO, "step1", hub.branches[REPO]["step1"])
+    assert [revision.weights_name for revision in resolve([commit])[0][commit]] == [
         "model.safetensors",
         "pytorch_model.bin",
     ]

@@ -8,15 +8,22 @@ from huggingface_hub.utils import get_session
 
 from dynamics.checkpoints import find_checkpoints
 from dynamics.errors import CheckpointError, Unreachable
-from dynamics.hub import api
+from dynamics.hub import api, finding
 from dynamics.hub.errata import Findings, audit, errata
-from dynamics.hub.finding import find_on_hub
+from dynamics.hub.finding import HubStep
+from dynamics.hub.layouts import find_run
 from dynamics.hub.listing import HubFile, HubRevision, list_files, list_refs
 from dynamics.hub.names import checked_repo, checked_revision, redact
+from dynamics.suites import Stage
 from tests import hub_models as models
 from tests.hub_server import FakeHub, Fault
 
 REPO = "EleutherAI/pythia-14m"
+
+
+def find_on_hub(repo: str, steps: list[int], **options: Any) -> list[HubStep]:
+    """Steps in branches named step<n>."""
+    return finding.find_on_hub(find_run(repo, Stage(), steps), steps, **options)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from dynamics.errors import PlanError
+from jobs.model_plan import Resources
 from jobs.placement import check_feasible, largest_first, matches, n_workers, ray_options, weight_bytes
-from jobs.sweep_plan import Resources, read_plan
+from jobs.sweep_plan import read_plan
 from jobs.work import CheckpointWork
 from tests.models import write_plan
 from tests.works import with_settings, works_of

@@ -129,7 +129,7 @@ def test_memory_of_a_worker_follows_the_files(tmp_path: Path) -> None:
     [
         ("steps = [0, 5, 142000]", "", r"no revision for 2 .* 5 \(nearest: 3 and 143000\), 142000 \(nearest: 3 and"),
         ('steps = "paper"', "", r"no revision for 30 of the requested steps"),
-        ('steps = "early"', "", r"has no grid 'early'; give all, dense, linear, paper, a list"),
+        ('steps = "early"', "", r"has no grid 'early'; give all, dense, linear, log, paper, a list"),
         ("steps = { from = 0, to = 9, evry = 1 }", "", r"models.0.steps = .*give .* every = 100"),
         ("steps = [-1]", "", r"models.0.steps = .*give 'all'"),
         ("steps = [0]\npatern = 'x'", "", r"did you mean 'pattern'"),
