@@ -12,10 +12,8 @@ from dynamics.checkpoints import Checkpoint, check_init, noted
 from dynamics.decomposition import Projections
 from dynamics.errors import PlanError
 from dynamics.loading import load_model, load_tokenizer, unembedding_note
-from dynamics.prompts import PromptSet, build_prompts
-from dynamics.tasks import Task, TaskRows
 from jobs.fetching import local_files
-from jobs.work import CheckpointWork, WorkUnit
+from jobs.work import CheckpointWork
 
 
 @dataclass(frozen=True)
@@ -41,35 +39,6 @@ class OpenCheckpoint:
     def max_length(self) -> int:
         """The model's context, in tokens."""
         return self.model.config.max_position_embeddings
-
-
-def unit_prompts(
-    opened: OpenCheckpoint, unit: WorkUnit, task: Task, rows: TaskRows, control: str | None = None
-) -> PromptSet:
-    """The prompts of a unit.
-
-    Args:
-        opened: the unit's checkpoint.
-        unit: which.
-        task: the unit's, as its plan has it.
-        rows: of the task, under the unit's control.
-        control: of the demonstrations, in place of the unit's.
-
-    Raises:
-        PromptError: they cannot be made (`dynamics.prompts.build_prompts`).
-    """
-    return build_prompts(
-        unit.task_of(task),
-        unit.template.name,
-        opened.tokenizer,
-        demo_seed=unit.demo_seed,
-        n_shots=unit.n_shots,
-        n_test=unit.n_test,
-        n_train=unit.n_train,
-        rows=rows,
-        control=unit.control if control is None else control,
-        max_length=opened.max_length,
-    )
 
 
 @contextmanager

@@ -25,11 +25,12 @@ from dynamics.results.store import ResultStore, write_units
 from dynamics.results.tables import table, unit_tables
 from dynamics.tasks import Task, TaskRows
 from dynamics.unit_arrays import UnitArrays
-from jobs.open_checkpoint import OpenCheckpoint, open_checkpoint, unit_prompts
+from jobs.open_checkpoint import OpenCheckpoint, open_checkpoint
 from jobs.outcomes import VERSIONS, Outcome, record_failures
 from jobs.rescoring import add_fits
 from jobs.run_baselines import run_baselines
 from jobs.run_mechanisms import run_mechanisms
+from jobs.unit_prompts import unit_prompts
 from jobs.work import CheckpointWork, RunSettings, WorkUnit
 
 

@@ -20,7 +20,8 @@ from dynamics.prompts import PromptSet
 from dynamics.results.file_names import Part
 from dynamics.results.store import ResultStore, finished_units, write_fits
 from dynamics.tasks import TaskRows
-from jobs.open_checkpoint import OpenCheckpoint, unit_prompts
+from jobs.open_checkpoint import OpenCheckpoint
+from jobs.unit_prompts import unit_prompts
 from jobs.work import CheckpointWork, MissingMechanisms, RunSettings, WorkUnit
 
 Failures = list[tuple[WorkUnit, Exception]]

@@ -120,10 +120,16 @@ def margins(contributions: np.ndarray, gold: np.ndarray, remainder: np.ndarray |
 
 def loss_and_probabilities(margin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cross-entropy (row, ...) in nats, and probabilities of the other labels: (row, label - 1, ...) in and out."""
-    top = np.maximum(margin.max(1), 0)
-    powers = np.exp(margin - top[:, None])
-    total = np.exp(-top) + powers.sum(1)
+    top, total, powers = _parts_of_softmax(margin)
     return np.log(total) + top, powers / total[:, None]
+
+
+def _parts_of_softmax(margin: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Largest margin, at least the gold label's 0; with it subtracted, the sum of all exponentials, and the others'."""
+    is_lone = margin.shape[1] == 1  # with two labels; then the sums over labels, most of the time of a small fit, go
+    top = np.maximum(margin[:, 0] if is_lone else margin.max(1), 0)
+    powers = np.exp(margin - top[:, None])
+    return top, np.exp(-top) + (powers[:, 0] if is_lone else powers.sum(1)), powers
 
 
 def descend(problem: Margins, settings: FitSettings) -> Descent:
@@ -212,7 +218,8 @@ def _path(problem: Margins, used: np.ndarray, l1: float, max_epochs: int) -> Ite
     momentum = 1.0
     yield weights
     for epoch in range(1, max_epochs + 1):
-        _, probabilities = loss_and_probabilities(problem.at(extrapolated))
+        _, total, powers = _parts_of_softmax(problem.at(extrapolated))
+        probabilities = powers / total[:, None]
         descended = extrapolated - step * (problem.matrix.T @ (probabilities.reshape(mask.shape) * mask))
         shrunk = np.sign(descended) * np.maximum(np.abs(descended) - step * l1, 0)
         next_momentum = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
