@@ -42,7 +42,7 @@ def main(
         from analysis.cache.parallel import mapping, n_cores, with_workers
         from analysis.reading.result_tables import load
         from analysis.reading.snapshots import snapshot
-        from figures.drawing import draw, draw_if_available, drawn_by_default
+        from figures.drawing import draw, draw_all, drawn_by_default
         from figures.report import write_report
 
         with snapshot(store, fresh=fresh), mapping(with_workers(workers or n_cores())):
@@ -51,9 +51,7 @@ def main(
                 typer.echo(f"written to {folder}")
                 return
             load(store, "units")
-            drawn = [
-                _print_files(draw_if_available(figure, store, folder, fresh=fresh)) for figure in drawn_by_default()
-            ]
+            drawn = [_print_files(figure) for figure in draw_all(drawn_by_default(), store, folder, fresh=fresh)]
             page = write_report(drawn, store, folder)
         if log and isinstance(folder, Path):
             typer.echo(send_page(log, store, folder))

@@ -1,12 +1,15 @@
 """Drawing figures from analysis tables, unless they are drawn already, and writing them with the tables beside them."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 
 import polars as pl
 from matplotlib import rc_context
 
 import analysis
+from analysis.cache.parallel import mapped
 from dynamics.errors import PlanError, StoreError, unknown
 from dynamics.results.places import Place, put
 from figures import NAMES
@@ -109,6 +112,15 @@ def without_controls(table: pl.DataFrame) -> pl.DataFrame:
     if "control" not in table.columns or "none" not in table["control"]:
         return table
     return table.filter(control="none")
+
+
+def draw_all(names: Sequence[str], results: Place, out: Place, *, fresh: bool = False) -> Iterator[DrawnFigure]:
+    """`draw_if_available` for many figures, in processes where that takes long (`analysis.cache.parallel`).
+
+    Not if `fresh`: processes share the tables of curves through what is kept, which is then ignored.
+    """
+    one = partial(draw_if_available, results=results, out=out, fresh=fresh)
+    yield from map(one, names) if fresh else mapped(one, names, "figures", only_here=True)
 
 
 def draw_if_available(name: str, results: Place, out: Place, *, fresh: bool = False) -> DrawnFigure:
