@@ -63,11 +63,11 @@ def _dataset(name: str, task: Task, reader: SourceRows, rows: dict[str, Sequence
     source = reader.source
     what = f"dataset {source.repo} ({name})"
     if source.obtain:
-        yield Check(what, False, f"it is not on the Hub: {source.obtain}, and give its folder as `data` in the plan")
+        yield Check(what, False, f"it is not on the Hub: {source.how_to_get()}, and give DATA as `data` in the plan")
         return
     file = source.files[source.test]
     try:
-        split = fetch_dataset_split(source.repo, source.test, file.path, source.revision)
+        split = fetch_dataset_split(source.repo, source.test, file.path, source.revision, file.n_rows)
         yield Check(what, True, _found(split, file.path))
         yield _redirect(what, Commit(source.repo, split.revision, split.commit_sha, "dataset"), split.names[0])
         table, _ = read_tables(split.paths)

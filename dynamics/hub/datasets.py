@@ -1,4 +1,4 @@
-"""Verified download of a dataset's files: found in the listing of a commit, by path or by the name of their split.
+"""Verified download of a dataset's files: found in a listing, by path or by their split's name and number of rows.
 
 The hash that a file must have comes from that listing. A cache names it only sometimes: huggingface_hub names content
 after the server's ETag, but the Hub's Xet store after another hash.
@@ -6,11 +6,13 @@ after the server's ETag, but the Hub's Xet store after another hash.
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from huggingface_hub import hf_hub_download
 
 from dynamics.errors import CheckpointError, Unreachable, unknown
@@ -26,6 +28,8 @@ TABLE_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
 """Of files that hold the rows of a split."""
 _ANY_CONFIGURATION = ("", "data", "default", "plain_text")
 """Folders that name no configuration, so that one of them may stand for another."""
+_SHARD = re.compile(r"(?P<stem>.*?)(?:(?P<number>\d+)(?:-of-(?P<total>\d+))?)?(?:-[0-9a-f]{16})?")
+"""A name without its suffix, such as `train-00000-of-00002`, with a hash at its end in older repositories."""
 
 
 @dataclass(frozen=True)
@@ -42,74 +46,126 @@ class SplitOnHub:
     others: tuple[str, ...] = ()
 
 
-def fetch_dataset_split(repo: str, split: str, hint: str, revision: str = "main") -> SplitOnHub:
+def fetch_dataset_split(
+    repo: str, split: str, hint: str, revision: str = "main", n_rows: int | None = None
+) -> SplitOnHub:
     """The verified files of a split: the one at a known path, else Parquet files that are named after the split.
 
-    Searched are the revision and, unless that is a commit, the Hub's own conversion to Parquet. A file that differs
-    from its hash is deleted and downloaded once more; if it differs again, the listing is requested again, and where
-    that has not changed, the fetch fails. Offline, nothing is deleted, and without a stored listing the known path is
-    read from the cache.
+    By name the revision is searched and then, unless it is a commit, the Hub's own conversion to Parquet; what is found
+    must have `n_rows`.
+    A file that differs from its hash is deleted and downloaded once more; if it differs again, the listing is requested
+    again, and where that has not changed, the fetch fails. Offline, nothing is deleted, and without a stored listing
+    the known path is read from the cache.
 
     Args:
         repo, revision: of the dataset.
         split: its name, as in `train-00000-of-00002.parquet` or `train/0000.parquet`.
         hint: where the file was when the task was written; its first folder is the configuration, as in `rte/...`.
+        n_rows: published number of rows, where known.
 
     Raises:
-        CheckpointError: it is nowhere, a shard is missing, several configurations have it, it cannot be downloaded, or
-            its content does not have its hash.
+        CheckpointError: it is nowhere, several files may be meant, it cannot be downloaded, or its content does not
+            have its hash.
     """
-    hub = settings()
-    try:
-        commit, files = _listed(hub, repo, revision)
-    except CheckpointError:
-        if not hub.offline:
-            raise
-        file = _by_name_of_blob(hub, repo, hint, revision)
-        sha = file.relative_to(repo_folder(hub.cache, repo, "dataset") / "snapshots").parts[0]
-        return SplitOnHub((file,), (hint,), revision, sha)
-    listings = [(commit, files)]
-    if not split_names(files, split, hint) and not re.fullmatch(r"[0-9a-f]{40}", revision):
+    hub, seen = settings(), list[str]()
+    is_pinned = re.fullmatch(r"[0-9a-f]{40}", revision) is not None
+    places = (revision,) if is_pinned else tuple(dict.fromkeys((revision, CONVERTED)))
+    what = f"{hint} of dataset {repo}@{revision}"
+    for place in places:
         try:
-            listings.append(_listed(hub, repo, CONVERTED))
+            commit, listed = _listed(hub, repo, place)
         except Unreachable:
             raise
-        except CheckpointError:  # not every dataset has a conversion
-            pass
-    for commit, listed in listings:
-        if names := split_names(listed, split, hint):
-            paths = tuple(_verified(commit, listed[name]) for name in names)
-            return SplitOnHub(paths, names, commit.revision, commit.sha, _in_other_formats(listed, split, names))
+        except CheckpointError as error:
+            if place == revision and not hub.offline:
+                raise
+            if place == revision and (cached := _without_listing(hub, repo, hint, revision, seen)):
+                return cached
+            seen.append(f"{place}: {error}")
+            continue
+        if place == revision and hint in listed:
+            return _split(commit, listed, split, (hint,))
+        right, wrong = _with_rows(commit, listed, split_candidates(listed, split, hint), n_rows)
+        if len(right) > 1:
+            rows = "no published number of rows" if n_rows is None else f"{n_rows} rows"
+            raise CheckpointError(
+                f"{what}: not there, and {' and '.join(map(_shown, right))} at {place} are named after the split "
+                f"{split!r}, with {rows}, so either may be meant; pin a commit that has one in the plan's [revisions]"
+            )
+        if right:
+            return _split(commit, listed, split, right[0])
+        seen.append(f"at {place} it has {', '.join(wrong) or _first_names(listed)}")
+    rows = "" if n_rows is None else f" with {n_rows} rows"
     raise CheckpointError(
-        f"{hint} of dataset {repo}@{revision}: neither this file nor Parquet files of a split {split!r} are there "
-        f"or at {CONVERTED}; it has {_first_names(files)}. Pin a commit that has it in the plan's [revisions]"
+        f"{what}: neither this file nor Parquet files of a split {split!r}{rows} are at {' or '.join(places)}: "
+        f"{'; '.join(seen)}. "
+        + ("HF_HUB_OFFLINE is set" if hub.offline else "Pin a commit that has it in the plan's [revisions]")
     )
 
 
-def split_names(files: Collection[str], split: str, hint: str) -> tuple[str, ...]:
-    """The names of a split's files, in order; none where it has none.
+def split_candidates(files: Collection[str], split: str, hint: str) -> tuple[tuple[str, ...], ...]:
+    """The Parquet files that are named after a split, each one or set of shards apart, shards in order.
 
-    Raises:
-        CheckpointError: a shard is missing, or it is not clear which configuration is meant.
+    Names are `split.parquet`, `split-*.parquet` and `split/*.parquet` in the folder of the configuration, in `data` or
+    in none, and `split*.parquet` in none.
     """
-    if hint in files:
-        return (hint,)
     if not hint.endswith(".parquet"):
         return ()
-    pattern = re.compile(rf"(?:(.+)/)?{re.escape(split)}(?:(?:-\d+-of-\d+)?|/[^/]*)\.parquet")
-    found: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(files):
-        if match := pattern.fullmatch(name):
-            found[match[1] or ""].append(name)
-    folder = PurePosixPath(hint).parts[0] if "/" in hint else ""
-    if folder not in found and folder in _ANY_CONFIGURATION:
-        possible = [name for name in found if name in _ANY_CONFIGURATION]
-        if len(possible) > 1:
-            raise CheckpointError(f"the split {split} is in {' and in '.join(map(repr, possible))}; pin a commit")
-        folder = possible[0] if possible else folder
-    names = found.get(folder, [])
-    _check_shards(names)
-    return tuple(names)
+    own = PurePosixPath(hint).parts[0] if "/" in hint else ""
+    found: dict[tuple[object, ...], list[tuple[int, str]]] = defaultdict(list)
+    for folder in _ANY_CONFIGURATION if own in _ANY_CONFIGURATION else (own, "data", ""):
+        prefix, rest = (f"{re.escape(folder)}/", "") if folder else ("", "|[^/]*")
+        pattern = re.compile(rf"{prefix}{re.escape(split)}(|-[^/]*|/[^/]+{rest})\.parquet")
+        for name in sorted(files):
+            if (match := pattern.fullmatch(name)) and (shard := _SHARD.fullmatch(match[1])):
+                set_of_shards = (folder, shard["stem"], shard["number"] is None, shard["total"])
+                found[set_of_shards].append((int(shard["number"] or 0), name))
+    return tuple(tuple(name for _, name in sorted(shards)) for shards in found.values())
+
+
+def _with_rows(
+    commit: Commit, listed: Mapping[str, HubFile], candidates: Iterable[tuple[str, ...]], n_rows: int | None
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    """The candidates that have a number of rows, or all where it is None; and in words those that have not."""
+    right, wrong = [], []
+    for names in candidates:
+        if not _is_complete(names):
+            wrong.append(f"{_shown(names)} (not all files of it, or too many)")
+            continue
+        try:
+            n = sum(pq.read_metadata(_verified(commit, listed[name])).num_rows for name in names)
+        except (OSError, pa.ArrowException):
+            wrong.append(f"{_shown(names)} (not Parquet)")
+            continue
+        if n_rows in (None, n):
+            right.append(names)
+        else:
+            wrong.append(f"{_shown(names)} ({n} rows)")
+    return right, wrong
+
+
+def _is_complete(names: Sequence[str]) -> bool:
+    """Whether files numbered `2-of-3` or `0002` are all there."""
+    shards = [_SHARD.fullmatch(name.removesuffix(".parquet")) for name in names]
+    numbers = [int(shard["number"] or 0) for shard in shards if shard]
+    total = shards[0]["total"] if shards[0] else None
+    return numbers == list(range(int(total))) if total else len(names) == 1 or numbers == list(range(len(names)))
+
+
+def _split(commit: Commit, listed: Mapping[str, HubFile], split: str, names: tuple[str, ...]) -> SplitOnHub:
+    paths = tuple(_verified(commit, listed[name]) for name in names)
+    return SplitOnHub(paths, names, commit.revision, commit.sha, _in_other_formats(listed, split, names))
+
+
+def _without_listing(hub: HubSettings, repo: str, hint: str, revision: str, seen: list[str]) -> SplitOnHub | None:
+    """The file at a known path from the cache alone; None where that has none, with the reason added to `seen`."""
+    try:
+        file = _by_name_of_blob(hub, repo, hint, revision)
+    except CheckpointError as error:
+        seen.append(str(error))
+        return None
+    sha = file.relative_to(repo_folder(hub.cache, repo, "dataset") / "snapshots").parts[0]
+    return SplitOnHub((file,), (hint,), revision, sha)
 
 
 def _in_other_formats(files: Collection[str], split: str, names: Collection[str]) -> tuple[str, ...]:
@@ -120,17 +176,6 @@ def _in_other_formats(files: Collection[str], split: str, names: Collection[str]
     prefix = "" if root == PurePosixPath() else f"{re.escape(str(root))}/"
     pattern = re.compile(rf"{prefix}{re.escape(split)}(?:(?:-\d+-of-\d+)?|/[^/]*)(?:{formats})")
     return tuple(sorted(name for name in files if pattern.fullmatch(name)))
-
-
-def _check_shards(names: Collection[str]) -> None:
-    """Check that files numbered `2-of-3` or `0002` are all there."""
-    numbers = [re.search(r"(\d+)(?:-of-(\d+))?\.parquet$", name) for name in names]
-    if len(names) == 1 and not (numbers[0] and numbers[0][2]):
-        return
-    wanted = {int(number[2]) if number and number[2] else len(names) for number in numbers}
-    present = sorted(int(number[1]) if number else -1 for number in numbers)
-    if names and (len(wanted) > 1 or present != list(range(max(wanted)))):
-        raise CheckpointError(f"{', '.join(sorted(names)[:3])}: not all files of this split are there, or too many")
 
 
 def _listed(hub: HubSettings, repo: str, revision: str) -> tuple[Commit, Mapping[str, HubFile]]:
@@ -185,3 +230,8 @@ def _by_name_of_blob(hub: HubSettings, repo: str, path: str, revision: str) -> P
 def _first_names(files: Collection[str]) -> str:
     """The first few names, as text."""
     return f"{', '.join(sorted(files)[:5])}{' and others' if len(files) > 5 else ''}" if files else "no files"
+
+
+def _shown(names: Sequence[str]) -> str:
+    """A file, or the first and the last of its shards."""
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"

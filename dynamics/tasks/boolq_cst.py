@@ -1,8 +1,9 @@
 """BoolQ contrast set: questions reworded by experts so that the answer often flips. The transfer test of BoolQ.
 
-Gardner et al. 2020 (arXiv 2004.02709). The file has one entry per passage. The first is a header of column names, and
-one has an empty question; 335 labelled questions remain. The passages are those of BoolQ's validation split, so
-demonstrations must be training rows, and that split is never halved here.
+Gardner et al. 2020 (arXiv 2004.02709). It is on GitHub, not on the Hub, and is read from the plan's `data` folder. The
+file has one entry per passage, 70 with a header of column names; without the empty questions of five passages, 335
+labelled ones remain. The passages are those of BoolQ's validation split, so demonstrations must be training rows, and
+that split is never halved here.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from collections.abc import Iterator
 from dynamics.tasks import boolq
 from dynamics.tasks.rows import Columns, Record
 from dynamics.tasks.sources import File, Source, source_task
+
+COMMIT = "d178acbcc5469284448a11cb85dea112806846ca"
+PATH = "BoolQ/boolq_perturbed.json"
 
 
 def questions(entry: Record) -> Iterator[Record]:
@@ -22,7 +26,7 @@ def questions(entry: Record) -> Iterator[Record]:
 
 SOURCE = Source(
     repo="allenai/contrast-sets",
-    files={"test": File("BoolQ/boolq_perturbed.json")},
+    files={"test": File(PATH, 70)},
     columns=Columns(
         {"question": "question", "passage": "passage"},
         "answer",
@@ -31,8 +35,11 @@ SOURCE = Source(
         raw=("paragraph", "perturbed_questions"),
         groups=("passage",),
     ),
+    revision=COMMIT,
     test="test",
-    obtain="download BoolQ/boolq_perturbed.json from github.com/allenai/contrast-sets",
+    obtain="get it from GitHub with `curl -fL --create-dirs -o '{data}/boolq_cst/boolq_perturbed.json' "
+    f"https://raw.githubusercontent.com/allenai/contrast-sets/{COMMIT}/{PATH}`",
+    site="github.com",
 )
 
 TASK = source_task("boolq_cst", ("No", "Yes"), boolq.TEMPLATES, SOURCE, demonstrations_of=boolq.TASK, halve=False)

@@ -10,11 +10,10 @@ from dynamics.tasks.sources import File, Source, source_task
 SOURCE = Source(
     repo="aps/super_glue",
     files={
-        "train": File("cb/train/0000.parquet", 250),
-        "validation": File("cb/validation/0000.parquet", 56),
+        "train": File("cb/train-00000-of-00001.parquet", 250),
+        "validation": File("cb/validation-00000-of-00001.parquet", 56),
     },
     columns=Columns({"premise": "premise", "hypothesis": "hypothesis"}, "label", (0, 1, 2), groups=("premise",)),
-    revision="refs/convert/parquet",
     single_split="validation",
     folders=("super_glue/cb",),
 )

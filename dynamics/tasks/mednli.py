@@ -19,7 +19,7 @@ SOURCE = Source(
     revision="1.0.0",
     test="test",
     obtain="MedNLI is credentialed: sign its data use agreement at physionet.org/content/mednli, download "
-    "mli_test_v1.jsonl and put it into mednli/",
+    "mli_test_v1.jsonl and put it into {data}/mednli/",
 )
 
 TASK = source_task("mednli", ("Yes", "Maybe", "No"), mnli.TEMPLATES, SOURCE, demonstrations_of=mnli.TASK)

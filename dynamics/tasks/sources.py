@@ -19,7 +19,10 @@ from dynamics.tasks.split_files import SplitFiles, hub_files, local_files
 
 @dataclass(frozen=True)
 class File:
-    """File of a split in the repository, and its published number of rows, where known."""
+    """File of a split in the repository, and its published number of rows, where known.
+
+    On the Hub it may have moved: the split is then found by its name, and by that number.
+    """
 
     path: str
     n_rows: int | None = None
@@ -39,7 +42,9 @@ class Source:
         single_split: the split that is halved (seeded) into pool and test where a local folder has no other split.
             None: a missing split is an error.
         folders: other names that the dataset's subfolder of a local folder may have.
-        obtain: how to get the files, for a dataset that is not on the Hub and is read from a local folder only.
+        obtain: how to get the files into the folder `{data}`, for a dataset that is not on the Hub and is read from a
+            local folder only. One that has the published file's name must have its number of rows.
+        site: where the repository of such a dataset is, such as `github.com`.
     """
 
     repo: str
@@ -50,13 +55,22 @@ class Source:
     test: str = "validation"
     single_split: str | None = None
     folders: tuple[str, ...] = ()
-    obtain: str | None = None
+    obtain: str = ""
+    site: str = ""
+
+    def how_to_get(self, folder: Path | None = None) -> str:
+        """How to get the files of a dataset that is not on the Hub into a folder, in the text `DATA` where None."""
+        return self.obtain.format(data=folder or "DATA")
 
     def __str__(self) -> str:
         parts = [(part, split) for part, split in (("pool", self.pool), ("test", self.test)) if split in self.files]
         sizes = {split: f" ({file.n_rows} rows)" if file.n_rows else "" for split, file in self.files.items()}
         splits = "; ".join(f"{part} {split}{sizes[split]}" for part, split in parts)
-        return f"{self.repo}@{self.revision}{', local files only' if self.obtain else ''}: {splits}"
+        if not self.obtain:
+            return f"{self.repo}@{self.revision}: {splits}"
+        paths = ", ".join(file.path for file in self.files.values())
+        site = f"{self.site}/" if self.site else ""
+        return f"{site}{self.repo}@{self.revision} {paths}, local files only: {splits}"
 
 
 @dataclass(frozen=True)
@@ -135,20 +149,21 @@ class SourceRows:
                 f"task {self.task}: {files.place} ({table.height} rows; {is_published}) and {', '.join(files.others)} "
                 f"are named after split {split} of {self.source.repo}, so either may be meant; {remedy}"
             )
-        if not files.named and published not in (None, table.height):
-            what, remedy = (
-                (files.paths[0], f"If it does not, move it to {self.task}/ in the same folder")
-                if folder
-                else (files.place, "Pin a commit with the published rows in the plan's [revisions]")
+        is_original = bool(self.source.obtain) and files.paths[0].name == Path(self.source.files[split].path).name
+        if (is_original or not files.named) and published not in (None, table.height):
+            remedy = (
+                f"it is not the published file; {self.source.how_to_get(folder)}"
+                if is_original
+                else f"it may belong to another dataset. If it does not, move it to {self.task}/ in the same folder"
             )
             raise PlanError(
-                f"task {self.task}: {what} has {table.height} rows, but {split} of {self.source.repo} has "
-                f"{published}, so it may belong to another dataset. {remedy}"
+                f"task {self.task}: {files.paths[0]} has {table.height} rows, but {split} of {self.source.repo} has "
+                f"{published}, so {remedy}"
             )
         rows = table_rows(
             table, self.source.columns, prefix=f"{self.task}-{split}", where=f"{files.paths[0]} (task {self.task})"
         )
-        return SplitRows(rows, f"{files.place}: {len(rows)} of {table.height} rows", notes)
+        return SplitRows(rows, f"{files.place}: {len(rows)} of {table.height} rows", files.notes + notes)
 
     def _find(self, split: str, folder: Path) -> SplitFiles | None:
         names = (self.task, *self.source.folders)
@@ -158,7 +173,8 @@ class SourceRows:
         if self.source.obtain:
             raise PlanError(self._missing(split, None))
         try:
-            return hub_files(self.source.repo, split, self.source.files[split].path, self.source.revision)
+            file = self.source.files[split]
+            return hub_files(self.source.repo, split, file.path, self.source.revision, file.n_rows)
         except PlanError as error:
             raise PlanError(
                 f"task {self.task}: {error}; without network, put the file into a folder as "
@@ -168,12 +184,12 @@ class SourceRows:
     def _missing(self, split: str, folder: Path | None) -> str:
         """Message about a missing split: the files and folders searched, and how to get it."""
         source, path = self.source, self.source.files[split].path
-        remedy = source.obtain or (
+        remedy = source.how_to_get(folder) or (
             f"download it with `hf download {source.repo} {path} --repo-type dataset --revision {source.revision} "
             f"--local-dir {folder}/{source.repo}`"
         )
         if folder is None:
-            return f"task {self.task}: {path} is not on the Hub: {remedy}, and give its folder as `data` in the plan"
+            return f"task {self.task}: {path} is not on the Hub: {remedy}, and give DATA as `data` in the plan"
         names = (source.repo, source.repo.split("/")[-1], self.task, *source.folders)
         folders = ", ".join(str(folder / name) for name in dict.fromkeys((*names, "")))
         return (

@@ -22,12 +22,14 @@ class SplitFiles:
             other rows, so their number is compared with the published one.
         others: other files that are named after the split, none where the path is the one that the task gives; either
             may be meant, so the number of rows is compared with the published one.
+        notes: that another path of the Hub was used than the task gives.
     """
 
     paths: tuple[Path, ...]
     place: str
     named: bool = True
     others: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def local_files(folder: Path, repo: str, names: Sequence[str], path: str, split: str) -> SplitFiles | None:
@@ -64,8 +66,8 @@ def _of_split(base: Path, split: str) -> list[list[Path]]:
     return [paths for paths in files if paths]
 
 
-def hub_files(repo: str, split: str, path: str, revision: str) -> SplitFiles:
-    """The files of a split in a dataset repository, from the cache or the network: at a path, or found by name.
+def hub_files(repo: str, split: str, path: str, revision: str, n_rows: int | None = None) -> SplitFiles:
+    """The files of a split in a dataset repository, from the cache or the network: at a path, or by name and `n_rows`.
 
     Raises:
         PlanError: they cannot be fetched or are damaged; one line, with the first line of the client's error.
@@ -73,12 +75,15 @@ def hub_files(repo: str, split: str, path: str, revision: str) -> SplitFiles:
     from dynamics.hub.datasets import fetch_dataset_split  # here, since local files need no client of the Hub
 
     try:
-        fetched = fetch_dataset_split(repo, split, path, revision)
+        fetched = fetch_dataset_split(repo, split, path, revision, n_rows)
     except CheckpointError as error:
         raise PlanError(f"cannot get {error}") from error
     exact = f" ({fetched.commit_sha})" if fetched.commit_sha != fetched.revision else ""
     first, *others = fetched.names
     names = f"{first} to {others[-1]}" if others else first
-    is_exact = fetched.names == (path,)
-    others = () if is_exact else fetched.others
-    return SplitFiles(fetched.paths, f"{repo}@{fetched.revision}{exact} {names}", is_exact, others)
+    place = f"{repo}@{fetched.revision}{exact} {names}"
+    if (fetched.names, fetched.revision) == ((path,), revision):
+        return SplitFiles(fetched.paths, place)
+    by = "its name" if n_rows is None else f"its name and its {n_rows} rows"
+    note = f"{path} was not found at {repo}@{revision}: {place} is read, by {by}"
+    return SplitFiles(fetched.paths, place, named=False, others=fetched.others, notes=(note,))

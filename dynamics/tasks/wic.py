@@ -7,11 +7,10 @@ from dynamics.tasks.sources import File, Source, source_task
 SOURCE = Source(
     repo="aps/super_glue",
     files={
-        "train": File("wic/train/0000.parquet", 5_428),
-        "validation": File("wic/validation/0000.parquet", 638),
+        "train": File("wic/train-00000-of-00001.parquet", 5_428),
+        "validation": File("wic/validation-00000-of-00001.parquet", 638),
     },
     columns=Columns({"word": "word", "sentence1": "sentence1", "sentence2": "sentence2"}, "label", (0, 1)),
-    revision="refs/convert/parquet",
     folders=("super_glue/wic",),
 )
 

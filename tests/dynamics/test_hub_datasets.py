@@ -10,7 +10,7 @@ from huggingface_hub import hf_hub_download
 
 from dynamics.errors import CheckpointError, PlanError
 from dynamics.hub.cache import discard
-from dynamics.hub.datasets import CONVERTED, TABLE_SUFFIXES, fetch_dataset_split, split_names
+from dynamics.hub.datasets import CONVERTED, TABLE_SUFFIXES, fetch_dataset_split, split_candidates
 from dynamics.hub.settings import settings
 from dynamics.tasks.files import READERS, read_tables
 from dynamics.tasks.rows import Columns
@@ -163,29 +163,46 @@ def test_a_split_is_found_by_name(hub: FakeHub, here: dict, converted: dict, fou
 
 
 @pytest.mark.parametrize(
-    ("files", "hint", "message"),
+    ("files", "hint", "found"),
     [
-        (["rte/train.parquet", "cola/train.parquet"], "mrpc/train.parquet", None),
-        (
-            ["default/train.parquet", "plain_text/train.parquet"],
-            "data/x.parquet",
-            "is in 'default' and in 'plain_text'",
-        ),
-        (["data/train-00000-of-00003.parquet", "data/train-00002-of-00003.parquet"], "data/x.parquet", "not all files"),
-        (["data/train-00000-of-00003.parquet"], "data/x.parquet", "not all files"),
-        (["default/train/0000.parquet", "default/train/0002.parquet"], "data/x.parquet", "not all files"),
-        (["default/partial-train/0000.parquet", "data/train_old.parquet"], "data/x.parquet", None),
-        (["mnli/validation_mismatched/0000.parquet"], "mnli/validation.parquet", None),
-        (["data/train.parquet"], "data/train.json", None),
+        (["rte/train.parquet", "cola/train.parquet"], "mrpc/train.parquet", []),
+        (["wic/train-00000-of-00001.parquet", "wic/validation/0000.parquet"], "wic/train/0000.parquet", [0]),
+        (["wic/train/0000.parquet", "data/train-0.parquet", "train_all.parquet"], "wic/train.parquet", [0, 1, 2]),
+        (["data/train-00000-of-00001-0123456789abcdef.parquet"], "data/x.parquet", [0]),
+        (["default/train/0000.parquet", "plain_text/train.parquet"], "data/x.parquet", [0, 1]),
+        (["default/partial-train/0000.parquet", "data/train_old.parquet"], "data/x.parquet", []),
+        (["mnli/validation_mismatched/0000.parquet"], "mnli/validation.parquet", []),
+        (["data/train.parquet"], "data/train.json", []),
     ],
 )
-def test_a_split_that_is_not_clearly_this_one_is_not_taken(files: list[str], hint: str, message: str | None) -> None:
+def test_files_are_named_after_a_split_in_its_configuration_in_data_or_in_no_folder(
+    files: list[str], hint: str, found: list[int]
+) -> None:
     split = "validation" if "validation" in hint else "train"
-    if message is None:
-        assert split_names(files, split, hint) == ()
-    else:
-        with pytest.raises(CheckpointError, match=message):
-            split_names(files, split, hint)
+    assert sorted(split_candidates(files, split, hint)) == sorted((files[i],) for i in found)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["data/train-00000-of-00003.parquet", "data/train-00002-of-00003.parquet"],
+        ["data/train-00000-of-00003.parquet"],
+        ["default/train/0000.parquet", "default/train/0002.parquet"],
+        ["data/train-00000-of-00001-0123456789abcdef.parquet", "data/train-00000-of-00001-fedcba9876543210.parquet"],
+    ],
+)
+def test_shards_of_which_one_is_missing_or_twice_are_not_taken(hub: FakeHub, files: list[str]) -> None:
+    hub.add(f"datasets/{REPO}", "main", dict.fromkeys(files, parquet(TABLE)))
+    with pytest.raises(CheckpointError, match=rf"at main it has {files[0]}.* \(not all files of it, or too many\)"):
+        fetch_dataset_split(REPO, "train", "data/x.parquet", n_rows=TABLE.height * len(files))
+    assert not hub.files
+
+
+def test_shards_are_read_in_the_order_of_their_numbers(hub: FakeHub) -> None:
+    files = {f"data/train-{i}-of-11.parquet": parquet(TABLE.slice(10 * i, 10)) for i in range(11)}
+    hub.add(f"datasets/{REPO}", "main", files)
+    split = fetch_dataset_split(REPO, "train", PATH, n_rows=110)
+    assert read_tables(split.paths)[0].equals(TABLE[:110])
 
 
 def test_the_formats_of_tables_are_those_that_are_read() -> None:
@@ -230,6 +247,8 @@ def test_a_pinned_commit_is_not_left_for_the_conversion(hub: FakeHub, commit: st
     assert fetch_dataset_split(REPO, "dev", "data/dev.parquet").revision == CONVERTED
     with pytest.raises(CheckpointError, match="neither this file nor Parquet files of a split 'dev'"):
         fetch_dataset_split(REPO, "dev", "data/dev.parquet", commit)
+    with pytest.raises(CheckpointError, match="neither this file nor Parquet files of a split 'dev' with 200 rows"):
+        fetch_dataset_split(REPO, "dev", "data/dev.parquet", commit, TABLE.height)
 
 
 @pytest.mark.parametrize(("published", "is_taken"), [(100, True), (None, True), (101, False)])
@@ -246,7 +265,9 @@ def test_a_task_takes_a_split_found_by_name_unless_it_has_another_number_of_rows
         assert [row.fields["text"] for row in rows.test] == TABLE["text"][100:].to_list()
         assert f"test {REPO}@main ({commit}) data/validation-00000-of-00001.parquet: 100 of 100 rows" in rows.source
     else:
-        with pytest.raises(PlanError, match=r"validation-0.* has 100 rows, but .* has 101.* Pin a commit"):
+        with pytest.raises(
+            PlanError, match=r"with 101 rows are at .*: at main .*validation-0.* \(100 rows\); .* Pin a commit"
+        ):
             reader()
 
 

@@ -1,5 +1,6 @@
 """Reading rows: every format, every place, and one clear line for everything that can be missing."""
 
+import json
 import os
 import re
 import subprocess
@@ -362,7 +363,7 @@ def test_halves_keep_an_only_row_for_the_test() -> None:
 def test_from_the_hub_the_commit_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def fetch(repo: str, _split: str, path: str, revision: str) -> SplitOnHub:
+    def fetch(repo: str, _split: str, path: str, revision: str, _n_rows: int | None) -> SplitOnHub:
         asked.append((repo, path, revision))
         return SplitOnHub((write(tmp_path / path, OTHER if "train" in path else TABLE),), (path,), revision, COMMIT)
 
@@ -371,9 +372,9 @@ def test_from_the_hub_the_commit_is_recorded(tmp_path: Path, monkeypatch: pytest
     assert asked[1] == ("stanfordnlp/sst2", "data/train-00000-of-00001.parquet", "main")
     assert f"stanfordnlp/sst2@main ({COMMIT}) data/train-00000-of-00001.parquet: 8 of 8 rows" in rows.source
     wic = get_task("wic")
-    with pytest.raises(PlanError, match=r"unknown column of .*wic/validation/0000.parquet"):
+    with pytest.raises(PlanError, match=r"unknown column of .*wic/validation-00000-of-00001.parquet"):
         wic.load(None)
-    assert asked[-1][-1] == "refs/convert/parquet"
+    assert asked[-1][-1] == "main"
 
 
 def test_a_plan_can_pin_a_commit_for_a_transfer_task_and_its_lender(
@@ -381,7 +382,7 @@ def test_a_plan_can_pin_a_commit_for_a_transfer_task_and_its_lender(
 ) -> None:
     asked = {}
 
-    def fetch(repo: str, _split: str, path: str, revision: str) -> SplitOnHub:
+    def fetch(repo: str, _split: str, path: str, revision: str, _n_rows: int | None) -> SplitOnHub:
         asked[repo] = revision
         table = TABLE.with_columns(text=path + pl.col("sentence"), sentence=path + pl.col("sentence"))
         return SplitOnHub((write(tmp_path / path, table),), (path,), revision, COMMIT)
@@ -424,10 +425,31 @@ def test_what_is_not_on_the_hub_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     for folder in (None, tmp_path):
         with pytest.raises(PlanError, match=r"MedNLI is credentialed: sign its data use agreement at physionet.org"):
             get_task("mednli").load(folder)
-        with pytest.raises(
-            PlanError, match=r"download BoolQ/boolq_perturbed.json from github.com/allenai/contrast-sets"
-        ):
+        url = "https://raw.githubusercontent.com/allenai/contrast-sets/[0-9a-f]{40}/BoolQ/boolq_perturbed.json"
+        file = f"{folder or 'DATA'}/boolq_cst/boolq_perturbed.json"
+        with pytest.raises(PlanError, match=rf"get it from GitHub with `curl -fL --create-dirs -o '{file}' {url}`"):
             get_task("boolq_cst").load(folder)
+
+
+def test_the_contrast_set_says_where_it_is_and_its_own_file_must_have_all_entries(tmp_path: Path) -> None:
+    task = get_task("boolq_cst")
+    where = "github.com/allenai/contrast-sets@d178acbcc5469284448a11cb85dea112806846ca BoolQ/boolq_perturbed.json"
+    assert task.source.startswith(f"{where}, local files only: test test (70 rows)")
+    write_folder(tmp_path, "boolq", "boolq_cst")
+    file = (tmp_path / "boolq_cst/test.json").rename(tmp_path / "boolq_cst/boolq_perturbed.json")
+    with pytest.raises(
+        PlanError, match=r"boolq_perturbed.json has 3 rows, but test of .* has 70, so it is not .* with `curl "
+    ):
+        task.load(tmp_path)
+    header, empty, passage = json.loads(file.read_text())["data"]
+    passages = [passage | {"paragraph": f"{passage['paragraph']} {i}"} for i in range(68)]
+    file.write_text(json.dumps({"data": [header, empty, *passages]}))
+    rows = task.load(tmp_path)
+    assert len(rows.test) == 2 * 68
+    assert "test local boolq_cst/boolq_perturbed.json: 136 of 70 rows" in rows.source
+    file.write_text(json.dumps({"data": [{"question": "is tin a metal", "answer": "TRUE"}] * 70}))
+    with pytest.raises(PlanError, match=r"unknown column of .*boolq_perturbed.json .* 'paragraph'"):
+        task.load(tmp_path)
 
 
 def test_partition_of_known_rows_does_not_move() -> None:
