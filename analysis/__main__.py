@@ -24,7 +24,9 @@ def main(
             table = run(name, results, fresh=fresh)
         csv = (place(out) if out else place(results) / "analysis") / f"{name}.csv"
         put(csv, table.write_csv().encode())
-    typer.echo(as_text(table))
+    typer.echo(
+        as_text(table) if len(table) else f"{name} holds nothing of these results; docs/analyses.md: what it needs"
+    )
     typer.echo(f"{len(table)} rows written to {csv}")
 
 

@@ -106,10 +106,10 @@ def test_heatmap_averages_over_prompts(results: Path) -> None:
 
 
 ABOUT_OTHER_RESULTS = {
-    *("paper_dynamics", "precision", "scaling", "seed_matching", "seed_onsets", "seed_spread"),
+    *("by_tokens", "paper_dynamics", "precision", "scaling", "seed_matching", "seed_onsets", "seed_spread"),
     *("ablations", "anchors", "demonstration_sensitivity", "direct_total", "mechanism_onsets", "mechanisms"),
 }
-"""What needs a size in the model's name, several seeds, two dtypes, Pythia-6.9B itself, or mechanisms."""
+"""What needs several models, a size in a name, several seeds, two dtypes, Pythia-6.9B itself, or mechanisms."""
 
 
 @pytest.mark.parametrize("name", sorted(analysis.ANALYSES))
@@ -117,6 +117,7 @@ def test_the_command_prints_and_writes_every_analysis(name: str, results: Path, 
     done = CliRunner().invoke(app, [name, "--results", str(results), "--out", str(tmp_path)])
     assert done.exit_code == 0
     assert ("model = tiny" in done.output) is (name not in ABOUT_OTHER_RESULTS)
+    assert ("holds nothing of these results" in done.output) is (len(analysis.run(name, results)) == 0)
     assert len(pl.read_csv(tmp_path / f"{name}.csv")) == len(analysis.run(name, results))
 
 
