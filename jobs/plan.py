@@ -19,6 +19,14 @@ def _list_suites(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _list_prices(wanted: bool) -> None:
+    if wanted:
+        from jobs.price_list import price_lines
+
+        typer.echo("\n".join(price_lines()))
+        raise typer.Exit
+
+
 def show_plan(
     plan_file: Annotated[Path, PLAN],
     out: Annotated[str | None, typer.Option(help="results folder or URI, to see what is done already")] = None,
@@ -29,6 +37,10 @@ def show_plan(
     _suites: Annotated[
         bool,
         typer.Option("--suites", is_eager=True, callback=_list_suites, help="list the known suites of checkpoints"),
+    ] = False,
+    _prices: Annotated[
+        bool,
+        typer.Option("--prices", is_eager=True, callback=_list_prices, help="hours of the paper's protocol by size"),
     ] = False,
 ) -> None:
     """Say what a sweep of a plan would do and cost; `plan init` writes a new plan.
