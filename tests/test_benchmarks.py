@@ -8,12 +8,13 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from dynamics.decomposition import decompose, relative_error
-from tests.benchmarks import BENCHMARKS, ON_REQUEST
+from tests.benchmarks import BENCHMARKS, ON_REQUEST, rates
 from tests.benchmarks.__main__ import run
 from tests.benchmarks.hooks import by_hooks
 from tests.benchmarks.timing import Row, Times, in_turns
 from tests.benchmarks.workloads import n_tokens, plain_pass, unshared
 from tests.dynamics.test_decomposition import ragged_prompts
+from tests.real_rows import needs_real_rows
 
 
 @pytest.mark.parametrize("target", [*BENCHMARKS.values(), *ON_REQUEST.values()])
@@ -62,3 +63,19 @@ def test_a_target_is_met_or_missed_or_none() -> None:
     assert Row("a", "", 1.1, 1.0).met is False
     assert Row("a", "", 1.1, 1.0, at_least=True).met is True
     assert Row("a", "", 1.1).met is None
+
+
+@needs_real_rows
+def test_rates_of_a_device_are_measured_wherever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"SHAPES": {"small": (2, 32)}, "HEADS": {"small": 4}, "ON_CPU": ("small",), "PROMPTS_ON_CPU": 4, "RUNS": 1}
+    for name, value in {**small, "TASKS": {"sst2": 1}, "PROMPTS_ON_GPU": 4}.items():
+        monkeypatch.setattr(rates, name, value)
+    rows = list(rates.rates())
+    assert all(row.value > 0 for row in rows)
+    assert [row.name for row in rows[:5]] == [
+        "matrix product, 10^12 operations/s",
+        "utilisation, decomposition",
+        "decomposition / plain",
+        "automatic batch / best of others",
+        "launches in a batch",
+    ]

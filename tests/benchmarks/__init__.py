@@ -18,6 +18,7 @@ BENCHMARKS = {
 ON_REQUEST = {
     "memory-large": "tests.benchmarks.memory:peak_memory_of_larger_models",
     "mechanisms": "tests.benchmarks.mechanisms:beside_the_decomposition",
+    "rates": "tests.benchmarks.rates:rates",
     "profile": "tests.benchmarks.profile:top_five",
     "peers": "tests.benchmarks.peers:against_transformer_lens",
 }

@@ -85,7 +85,8 @@ def plain_pass(model: PreTrainedModel, prompts: PromptSet) -> torch.Tensor:
         padded = torch.tensor([[0] * (width - len(ids[i])) + list(ids[i]) for i in group])
         mask = torch.tensor([[0] * (width - len(ids[i])) + [1] * len(ids[i]) for i in group])
         with torch.inference_mode():
-            logits = model(input_ids=padded, attention_mask=mask, use_cache=False, logits_to_keep=1).logits
+            on_device = {"input_ids": padded.to(model.device), "attention_mask": mask.to(model.device)}
+            logits = model(**on_device, use_cache=False, logits_to_keep=1).logits
         parts.append(logits[:, -1, list(prompts.label_ids)])
         order += group
     return torch.cat(parts)[torch.tensor(order).argsort()]
