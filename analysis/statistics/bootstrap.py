@@ -24,6 +24,8 @@ from analysis.statistics.replicates import N_REPLICATES, SEED
 
 Statistic = Callable[..., np.ndarray]
 """A statistic of curves (step, ...): an array without the step axis, or with it."""
+Unscaled = tuple[np.ndarray, np.ndarray]
+"""(replicate,) and (seed, replicate)."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,39 @@ def replicate(statistic: Statistic, *curves: Bootstrap) -> np.ndarray:
         per_seed = statistic(*(changed(curve.mean, curve.by_examples_per_seed[:, :n_seeds]) for curve in curves))
         scale = examples_only(_variance(of_mean), _variance(per_seed).mean(-1), n_seeds)[..., None]
     return statistic(*(changed(curve.mean, curve.by_examples * scale + curve.by_seeds) for curve in curves))
+
+
+def unscaled(statistic: Statistic, curve: Bootstrap) -> Unscaled:
+    """A statistic of one curve with only examples resampled: all seeds', (replicate,), and each seed's alone.
+
+    It is what `difference` needs of a curve whatever the other one is.
+    """
+    return (
+        statistic(changed(curve.mean, curve.by_examples)),
+        statistic(changed(curve.mean, curve.by_examples_per_seed)),
+    )
+
+
+def difference(
+    statistics: tuple[Statistic, Statistic], curves: tuple[Bootstrap, Bootstrap], by_examples: tuple[Unscaled, Unscaled]
+) -> np.ndarray:
+    """`replicate` of a statistic of the first curve less one of the second: (replicate,).
+
+    Args:
+        by_examples: `unscaled` of each.
+    """
+    n_seeds = min(curve.by_examples_per_seed.shape[1] for curve in curves)
+    scale = np.ones(1)
+    (of_mean, per_seed), (other_of_mean, other_per_seed) = by_examples
+    with np.errstate(invalid="ignore"):  # infinity less infinity: not defined
+        if n_seeds > 1:
+            apart = _variance(per_seed[:n_seeds] - other_per_seed[:n_seeds]).mean(-1)
+            scale = examples_only(_variance(of_mean - other_of_mean), apart, n_seeds)[..., None]
+        first, second = (
+            statistic(changed(curve.mean, curve.by_examples * scale + curve.by_seeds))
+            for statistic, curve in zip(statistics, curves, strict=True)
+        )
+        return first - second
 
 
 def examples_only(of_mean: np.ndarray, per_seed: np.ndarray, n_seeds: int) -> np.ndarray:

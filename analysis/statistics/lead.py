@@ -8,12 +8,12 @@ checkpoints). For two curves of one shape, d doublings apart, it is d. Shares ar
 and above 1 cancels on average, as it would not with one side cut off; a peak above the plateau adds to the area.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis.statistics.bootstrap import replicate
+from analysis.statistics.bootstrap import Statistic, Unscaled, difference, unscaled
 from analysis.statistics.criteria import HALF, Criterion, criteria
 from analysis.statistics.mean_curve import MeanCurve
 from analysis.statistics.onset import NEVER, TOLERANCE, bracket, has_crossing, interval, isotonic_onset
@@ -31,11 +31,15 @@ Criteria = dict[str, Criterion]
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two curves of a lead, with its criteria, and what messages call it."""
+    """One of the two curves of a lead, with its criteria, and what messages call it.
+
+    `by_examples` holds what its leads over all other curves have in common, by criterion, once that is computed.
+    """
 
     name: str
     curve: MeanCurve
     criteria: Criteria
+    by_examples: dict[str, Unscaled] = field(default_factory=dict, compare=False, repr=False)
 
     def at(self, some: slice) -> "Side":
         """The same at some of the steps, as if there were no others."""
@@ -118,14 +122,29 @@ def _area_lead(own: Side, other: Side) -> Lead:
     found = _area(own, other)
     if not own.curve.has_interval:
         return found
-    axis = own.curve.axis
-    own_margins, other_margins = (side.criteria[HALF].margins for side in (own, other))
+    return _with_interval(found, _replicates(AREA, _area_of, own, other))
 
-    def statistic(values: np.ndarray, other_values: np.ndarray) -> np.ndarray:
-        defined = has_crossing(own_margins(values)) & has_crossing(other_margins(other_values))
-        return np.where(defined, area_between(axis, values, other_values), np.nan)
 
-    return _with_interval(found, replicate(statistic, own.curve.bootstrap, other.curve.bootstrap))
+def _area_of(side: Side) -> Statistic:
+    """The area under each curve's share of its rise, in doublings; NaN for one that has no onset by `half`."""
+    margins = side.criteria[HALF].margins
+
+    def statistic(values: np.ndarray) -> np.ndarray:
+        area = np.trapezoid(share_of_rise(values), side.curve.axis, axis=0)
+        return np.where(has_crossing(margins(values)), area, np.nan)
+
+    return statistic
+
+
+def _replicates(name: str, statistic_of: Callable[[Side], Statistic], one: Side, other: Side) -> np.ndarray:
+    """Replicates of a statistic of one side less that of the other."""
+    sides = (one, other)
+    statistics = (statistic_of(one), statistic_of(other))
+    for side, statistic in zip(sides, statistics, strict=True):
+        if name not in side.by_examples:
+            side.by_examples[name] = unscaled(statistic, side.curve.bootstrap)
+    first, second = (side.by_examples[name] for side in sides)
+    return difference(statistics, (one.curve.bootstrap, other.curve.bootstrap), (first, second))
 
 
 def _area(own: Side, other: Side) -> Lead:
@@ -143,17 +162,11 @@ def _onset_lead(name: str, own: Side, other: Side) -> Lead:
     found = _between_onsets(name, own, other)
     if not own.criteria[name].has_interval(own.curve):
         return found
-    axis = own.curve.axis
 
-    def statistic(values: np.ndarray, other_values: np.ndarray) -> np.ndarray:
-        onsets = (
-            isotonic_onset(axis, side.criteria[name].margins(v)) for side, v in ((own, values), (other, other_values))
-        )
-        own_onset, other_onset = onsets
-        with np.errstate(invalid="ignore"):  # never less never is NaN: not defined
-            return other_onset.log2 - own_onset.log2
+    def log2_onset(side: Side) -> Statistic:
+        return lambda values: isotonic_onset(side.curve.axis, side.criteria[name].margins(values)).log2
 
-    replicates = replicate(statistic, own.curve.bootstrap, other.curve.bootstrap)
+    replicates = _replicates(name, log2_onset, other, own)
     return _with_interval(found, replicates, _grid(name, own, other))
 
 

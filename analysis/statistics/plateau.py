@@ -17,7 +17,11 @@ def n_plateau(n_steps: int) -> int:
 
 def plateau(values: np.ndarray) -> np.ndarray:
     """The median of the last `n_plateau` rows: (step, ...) -> (...)."""
-    return np.median(values[-n_plateau(len(values)) :], 0)
+    last = values[-n_plateau(len(values)) :]
+    if len(last) < N_PLATEAU:
+        return np.median(last, 0)
+    first, second, third = last  # the same as np.median, several times faster
+    return np.maximum(np.minimum(first, second), np.minimum(np.maximum(first, second), third))
 
 
 def with_plateau(values: np.ndarray) -> np.ndarray:

@@ -80,3 +80,12 @@ def test_noise_between_late_checkpoints_leaves_out_a_steady_rise() -> None:
     rng = np.random.default_rng(0)
     noise = [late_noise(rng.normal(0.8, 0.02, 30)) ** 2 for _ in range(4000)]
     assert np.sqrt(np.mean(noise)) == pytest.approx(0.02, rel=0.05)
+
+
+def test_the_plateau_is_the_median_whatever_the_order_and_nothing_where_a_value_is_missing() -> None:
+    rng = np.random.default_rng(0)
+    for n_steps in (1, 2, 3, 4, 5, 6, 12):
+        values = rng.integers(0, 3, (n_steps, 40, 5)) / 3 + rng.random((n_steps, 40, 5)).round(1)
+        values[-1, 0, 0] = np.nan
+        expected = np.median(values[-n_plateau(n_steps) :], 0)
+        assert np.array_equal(plateau(values), expected, equal_nan=True)

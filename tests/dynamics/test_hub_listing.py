@@ -151,8 +151,9 @@ def test_every_step_of_a_pattern(hub: FakeHub) -> None:
         ("stage1-step150-tokens1B", 150, 10**9),
         ("stage1-step600-tokens3B", 600, 3 * 10**9),
     ]
+    hub.add("someone/else", "main", models.single(1))  # of no suite
     with pytest.raises(CheckpointError, match=r"no branch .* fits the pattern 'step\{step\}'"):
-        find_checkpoints(olmo)
+        find_checkpoints("someone/else")
 
 
 def test_no_such_repository(hub: FakeHub) -> None:
