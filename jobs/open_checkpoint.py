@@ -52,11 +52,18 @@ def open_checkpoint(work: CheckpointWork) -> Iterator[OpenCheckpoint]:
     check_init(work.checkpoint)
     started = time.perf_counter()
     device = resolve_device(work.settings.device)
+    keep_to_share(device, work.settings.resources.num_gpus)
     with local_files(work) as checkpoint:
         model = load_model(checkpoint, dtype=work.all_units[0].dtype, device=device)
         tokenizer = load_tokenizer(checkpoint)
         known = noted(checkpoint, unembedding_note(model))
         yield OpenCheckpoint(known, model, tokenizer, device, time.perf_counter() - started)
+
+
+def keep_to_share(device: str, num_gpus: float) -> None:
+    """Limit this process to its share of a GPU's memory, so that workers on one GPU do not take each other's."""
+    if device.startswith("cuda") and 0 < num_gpus < 1:
+        torch.cuda.set_per_process_memory_fraction(num_gpus, torch.device(device).index)
 
 
 def resolve_device(device: str) -> str:

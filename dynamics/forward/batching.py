@@ -110,10 +110,15 @@ def halved(token_budget: int | None) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory in bytes that a batch can take on a device; on a CPU, what the system reports as available."""
+    """Memory in bytes that a batch can take on a device; on a CPU, what the system reports as available.
+
+    On a GPU that workers share, no more than what is left of this process's share.
+    """
     if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + unused
+        allocated = torch.cuda.memory_allocated(device)
+        free, total = torch.cuda.mem_get_info(device)
+        of_share = int(torch.cuda.get_per_process_memory_fraction(device) * total) - allocated
+        return max(0, min(free + torch.cuda.memory_reserved(device) - allocated, of_share))
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
