@@ -22,6 +22,10 @@ def _tokenizer(value: object) -> str | Path:
     return "@".join(split_name(value))
 
 
+MAX_NUMBERS = 10_000
+"""Of a range of tokens."""
+
+
 class StepRange(Strict):
     """Steps `from`, `from + every`, ... up to and including `to`."""
 
@@ -40,6 +44,13 @@ class TokenRange(Strict):
     first: Tokens = Field(alias="from")
     last: Tokens = Field(alias="to")
     every: Annotated[int, Field(ge=1), BeforeValidator(whole)]
+
+    @model_validator(mode="after")
+    def _few(self) -> Self:
+        n = (self.last - self.first) // self.every + 1
+        if n > MAX_NUMBERS:
+            raise ValueError(f"means {n:,} numbers of tokens; give a larger `every`, for at most {MAX_NUMBERS:,}")
+        return self
 
 
 class Resources(Strict):

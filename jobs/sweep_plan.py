@@ -395,6 +395,13 @@ def _from_plan(folder: Path, path: Path | None, key: str) -> Path | None:
     return place
 
 
+_ALLOWED = {
+    "steps": "'all' or another named grid, a list as [0, 512], or { from = 0, to = 1000, every = 100 }",
+    "tokens": "a list as [1e9, 1e10], or { from = 0, to = 1e11, every = 1e10 }",
+}
+"""What these keys of a model may be."""
+
+
 def _first_problem(error: ValidationError) -> str:
     """The first validation error as one line; first an unknown key, with the nearest allowed one: it may be a typo."""
     problems = error.errors()
@@ -402,11 +409,14 @@ def _first_problem(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden" and where.count(".") < 3:
         return unknown("key", first["loc"][-1], _allowed_keys(first["loc"][:-1])) + f" (at {where})"
+    key = ".".join(where.split(".")[:3])
+    if (allowed := _ALLOWED.get(key.rpartition(".")[2])) is not None:
+        where = key
+        if first["type"] != "value_error":
+            given = "" if first["type"] == "missing" else f" = {first['input']!r}"
+            return f"{key}{given}: give {allowed}"
     if first["type"] == "missing":
         return f"{where} is missing"
-    if where.split(".")[2:3] == ["steps"]:
-        allowed = "'all' or another named grid, a list as [0, 512], or { from = 0, to = 1000, every = 100 }"
-        return f"{'.'.join(where.split('.')[:3])} = {first['input']!r}: give {allowed}"
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason.replace("a valid tuple", "a list, as [1, 2]").replace("a valid dictionary", "a table")
     return f"{where} = {first['input']!r}: {reason}"

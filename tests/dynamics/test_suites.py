@@ -227,6 +227,25 @@ def test_a_plan_that_asks_in_no_known_way_is_refused(keys: dict[str, Any]) -> No
         ModelPlan.model_validate({"id": "a/b", **keys})
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('tokens = ["a"]', r"models.0.tokens = \['a'\]: give a list as \[1e9, 1e10\], or \{ from = 0, to = 1e11"),
+        ("tokens = { from = 0, to = 1e12 }", r"models.0.tokens: give a list"),
+        (
+            "tokens = { from = 0, to = 1e12, every = 1 }",
+            r"means 1,000,000,000,001 numbers of tokens; give a larger `ev",
+        ),
+        ("tokens = [1e9]\nsteps = [1]", r"has both steps and tokens; give one of them"),
+        ("steps = { from = 1 }", r"models.0.steps = \{'from': 1\}: give 'all' or another named grid"),
+    ],
+)
+def test_what_a_plan_may_ask_is_said(tmp_path: Path, keys: str, said: str) -> None:
+    (tmp_path / "plan.toml").write_text(f'name = "x"\n[[models]]\nid = "a/b"\n{keys}\n[[tasks]]\nname = "sst2"\n')
+    with pytest.raises(PlanError, match=said):
+        read_plan(tmp_path / "plan.toml")
+
+
 def test_named_grids_of_any_suite_are_among_its_steps() -> None:
     available = [1000 * n for n in range(1, 739)]
     log = named_grid("log", "allenai/OLMo-1B-hf", available)
