@@ -1,10 +1,11 @@
-"""Types of values in plans, and the base of their tables: unknown keys are errors."""
+"""Types of values in plans, paths that count from the plan, and the base of tables: unknown keys are errors."""
 
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from dynamics.errors import PlanError
 from dynamics.paths import expand_home
 
 
@@ -24,3 +25,20 @@ class Strict(BaseModel):
     """A table of a plan."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def from_plan(folder: Path, path: Path | None, key: str) -> Path | None:
+    """A path of a plan, which counts from the plan's folder; an absolute one stays as it is.
+
+    Raises:
+        PlanError: there is nothing, but the working directory has it, as if paths counted from there.
+    """
+    if path is None:
+        return None
+    place = folder / path
+    if not place.exists() and path.exists():
+        raise PlanError(
+            f"{key} = {str(path)!r}: there is no {place}, and a plan's paths count from the plan's folder; the working "
+            f"directory has {path.absolute()}: give this path if it is meant"
+        )
+    return place

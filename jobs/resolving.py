@@ -18,7 +18,8 @@ from dynamics.hub.errata import QUARANTINED
 from dynamics.mechanisms.settings import Mechanism
 from dynamics.tasks import Task, Template
 from jobs.model_plan import ModelPlan
-from jobs.sweep_plan import SweepPlan, TaskPlan
+from jobs.sweep_plan import SweepPlan
+from jobs.task_plan import TaskPlan
 from jobs.work import WorkUnit
 
 

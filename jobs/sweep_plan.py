@@ -2,143 +2,26 @@
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from dynamics.errors import PlanError, unknown
 from dynamics.mechanisms.settings import ABLATION, Mechanism
 from dynamics.methods.baselines import CHECKPOINT, PROMPT_SELECTION, STANDARD, PromptingBaseline, encoder_hash
-from dynamics.methods.descent import FitSettings
-from dynamics.methods.fits import Fit, heldout_fits
 from dynamics.methods.label_free import LABEL_FREE
-from dynamics.methods.variants import VARIANTS
 from dynamics.reference import suite
-from dynamics.tasks import Task, Template, fingerprint, get_task
-from dynamics.tasks.custom import Definition, custom_task
+from dynamics.tasks import Task, fingerprint, get_task
 from dynamics.tasks.sources import pinned, repositories
+from jobs.fit_plan import FitPlan
 from jobs.model_plan import ModelPlan, Resources
 from jobs.overrides import overridden
-from jobs.plan_values import Count, LocalPath, Seed, Shots, Strict
+from jobs.plan_values import Count, LocalPath, Seed, Strict, from_plan
 from jobs.shipped_plans import plan_path
-
-
-def _variant(name: str) -> str:
-    if name not in VARIANTS:
-        raise ValueError(unknown("variant", name, VARIANTS))
-    return name
-
-
-VariantName = Annotated[str, AfterValidator(_variant)]
-
-
-class TaskPlan(Strict):
-    """A task and the grid of its prompts; `demo_seeds = 5` means seeds 0 to 4."""
-
-    name: str
-    templates: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
-    demo_seeds: Annotated[int, Field(ge=1, le=1000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = 5
-    n_shots: Annotated[tuple[Shots, ...], Field(min_length=1)] = (4,)
-    n_test: Annotated[int, Field(ge=1)] = 2000
-    n_train: Count = 24
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The demonstration seeds, spelled out."""
-        return tuple(range(self.demo_seeds)) if isinstance(self.demo_seeds, int) else self.demo_seeds
-
-
-class CustomTemplate(Strict):
-    """A template of a task that the plan defines; `dynamics.tasks.Template` says what its parts are."""
-
-    name: str
-    text: str
-    separator: str = "\n\n"
-    label_words: tuple[str, ...] | None = None
-
-
-class CustomTask(Strict):
-    """A task defined in the plan without code: a `[[define]]` entry. See docs/custom-tasks.md."""
-
-    name: str
-    file: LocalPath | None = None
-    train_file: LocalPath | None = None
-    test_file: LocalPath | None = None
-    columns: dict[str, str]
-    label_column: str
-    labels: tuple[bool | int | str, ...]
-    label_words: tuple[str, ...]
-    templates: tuple[CustomTemplate, ...]
-    group: str | None = None
-
-    def task(self, folder: Path) -> Task:
-        """The task, its files relative to the plan's folder.
-
-        Raises:
-            PlanError: the definition contradicts itself.
-        """
-        keys = {"all": "file", "train": "train_file", "test": "test_file"}
-        files = {split: _from_plan(folder, getattr(self, key), key) for split, key in keys.items()}
-        templates = tuple(Template(**template.model_dump()) for template in self.templates)
-        return custom_task(
-            Definition(
-                name=self.name,
-                files={split: file for split, file in files.items() if file is not None},
-                columns=self.columns,
-                label_column=self.label_column,
-                labels=self.labels,
-                label_words=self.label_words,
-                templates=templates,
-                group=self.group,
-            )
-        )
-
-
-class FitDefinition(Strict):
-    """A variant defined in the plan: a built-in one with other settings and another name."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
-    base: VariantName = "default"
-    l1: Annotated[float, Field(ge=0)] | None = None
-    max_epochs: Annotated[int, Field(ge=1)] | None = None
-
-    @property
-    def settings(self) -> FitSettings:
-        """The base's settings, changed."""
-        changes = {"l1": self.l1, "max_epochs": self.max_epochs}
-        changes = {key: value for key, value in changes.items() if value is not None}
-        return replace(VARIANTS[self.base].reweighting, variant=self.name, **changes)
-
-
-class FitPlan(Strict):
-    """Fits on a few labels: variants x numbers of labelled examples. Changing them runs no model."""
-
-    n_labelled: tuple[Annotated[int, Field(ge=1)], ...] = (12, 24)
-    variants: tuple[VariantName, ...] = ("default",)
-    define: tuple[FitDefinition, ...] = ()
-
-    @property
-    def all(self) -> tuple[Fit, ...]:
-        """Every fit of every unit.
-
-        Raises:
-            PlanError: two variants have the same name, or a number of labelled examples is given twice.
-        """
-        built_in = [(name, name, VARIANTS[name].reweighting) for name in self.variants]
-        variants = built_in + [(defined.name, defined.base, defined.settings) for defined in self.define]
-        names = [name for name, _, _ in variants]
-        if len(set(names)) < len(names) or {defined.name for defined in self.define} & set(VARIANTS):
-            raise PlanError(
-                f"fits: variants {', '.join(names)} must have different names, and [[fits.define]] cannot use those of "
-                f"built-in ones ({', '.join(VARIANTS)})"
-            )
-        if len(set(self.n_labelled)) < len(self.n_labelled):
-            raise PlanError(f"fits: n_labelled = {list(self.n_labelled)} has a number twice; give each once")
-        fits = [Fit(*variant, n_labelled=k) for variant in variants for k in self.n_labelled]
-        return (*fits, *heldout_fits(fits))
+from jobs.task_plan import CustomTask, CustomTemplate, TaskPlan
 
 
 class AblationPlan(Strict):
@@ -282,12 +165,12 @@ class SweepPlan(Strict):
     @property
     def encoder_folder(self) -> Path | None:
         """`encoder`, relative to the plan's folder."""
-        return _from_plan(self._folder, self.encoder, "encoder")
+        return from_plan(self._folder, self.encoder, "encoder")
 
     @property
     def data_folder(self) -> Path | None:
         """`data`, relative to the plan's folder."""
-        return _from_plan(self._folder, self.data, "data")
+        return from_plan(self._folder, self.data, "data")
 
     @cached_property
     def baselines(self) -> tuple[PromptingBaseline, ...]:
@@ -361,7 +244,7 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> SweepPlan:
 def _placed(folder: Path, model: ModelPlan) -> ModelPlan:
     """A model of a plan in this folder, from which its paths count."""
     paths = {"folder": model.folder} | ({"tokenizer": model.tokenizer} if isinstance(model.tokenizer, Path) else {})
-    return model.model_copy(update={key: _from_plan(folder, path, key) for key, path in paths.items()})
+    return model.model_copy(update={key: from_plan(folder, path, key) for key, path in paths.items()})
 
 
 def parse_plan(text: str, name: str) -> SweepPlan:
@@ -376,23 +259,6 @@ def parse_plan(text: str, name: str) -> SweepPlan:
         raise PlanError(f"{name} is not valid TOML: {error}") from error
     except ValidationError as error:
         raise PlanError(f"{name}: {_first_problem(error)}") from error
-
-
-def _from_plan(folder: Path, path: Path | None, key: str) -> Path | None:
-    """A path of a plan, which counts from the plan's folder; an absolute one stays as it is.
-
-    Raises:
-        PlanError: there is nothing, but the working directory has it, as if paths counted from there.
-    """
-    if path is None:
-        return None
-    place = folder / path
-    if not place.exists() and path.exists():
-        raise PlanError(
-            f"{key} = {str(path)!r}: there is no {place}, and a plan's paths count from the plan's folder; the working "
-            f"directory has {path.absolute()}: give this path if it is meant"
-        )
-    return place
 
 
 _ALLOWED = {
