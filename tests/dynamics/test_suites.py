@@ -49,20 +49,20 @@ PUBLISHED: dict[tuple[str, str | None], dict[str, tuple[int, int | None]]] = {
     ("allenai/OLMo-2-1124-13B", None): {"stage1-step596057-tokens5001B": (596_057, 5001 * B)},
     ("allenai/OLMo-2-0325-32B", None): {"stage1-step721901-tokens6056B": (721_901, 6056 * B)},
     ("allenai/Olmo-3-1025-7B", None): {"stage1-step1413814": (1_413_814, 1_413_814 * 2**22)},
-    ("allenai/Olmo-3-1025-7B", "stage2"): {"stage2-step47684": (1_461_498, None)},
-    ("allenai/Olmo-3-1025-7B", "stage3"): {"stage3-step11921": (1_473_419, None)},
-    ("allenai/Olmo-3-1125-32B", None): {"stage1-step656000": (656_000, None)},
+    ("allenai/Olmo-3-1025-7B", "stage2"): {"stage2-step47684": (1_461_498, 6_029_966_311_424)},
+    ("allenai/Olmo-3-1025-7B", "stage3"): {"stage3-step11921": (1_473_419, 6_079_966_609_408)},
+    ("allenai/Olmo-3-1125-32B", None): {"stage1-step656000": (656_000, 656_000 * 2**23)},
     ("HuggingFaceTB/SmolLM2-1.7B-intermediate-checkpoints", None): {"step-125000": (125_000, 125_000 * 2**21)},
     ("HuggingFaceTB/SmolLM2-360M-intermediate-checkpoints", None): {"step-160000": (160_000, 160_000 * 1_572_864)},
-    ("HuggingFaceTB/SmolLM2-135M-intermediate-checkpoints", None): {"step-240000": (240_000, None)},
+    ("HuggingFaceTB/SmolLM2-135M-intermediate-checkpoints", None): {"step-240000": (240_000, 240_000 * 2**20)},
     ("HuggingFaceTB/SmolLM3-3B-checkpoints", None): {"stage1-step-40000": (40_000, 40_000 * 2_359_296)},
     ("HuggingFaceTB/SmolLM3-3B-checkpoints", "stage3"): {"stage3-step-4720000": (4_720_000, 4_720_000 * 2_359_296)},
     ("LLM360/Amber", None): {
-        "ckpt_000": (0, 3_497_000_000),
-        "ckpt_358": (358, 359 * 3_497_000_000),
-        "main": (359, 360 * 3_497_000_000),
+        "ckpt_000": (0, 3_497_600_000),
+        "ckpt_358": (358, 359 * 3_497_600_000),
+        "main": (359, 360 * 3_497_600_000),
     },
-    ("LLM360/K2", None): {"ckpt_359": (359, 359 * 3_889_000_000)},
+    ("LLM360/K2", None): {"ckpt_359": (359, 359 * 3_931_400_000)},
     ("stanford-crfm/expanse-gpt2-small-x777", None): {
         "checkpoint-10": (10, 10 * 2**19),
         "checkpoint-400000": (400_000, 400_000 * 2**19),
@@ -131,7 +131,7 @@ def test_what_cannot_be_run_or_is_not_verified_is_refused_before_any_request(hub
     with pytest.raises(PlanError, match=r"CrystalCoder \(LLM360 Crystal\) cannot be run: its code is not in transfor"):
         find_checkpoints("LLM360/CrystalCoder")
     with pytest.raises(PlanError, match=r"its tokens per step could not be verified .* add unverified = true"):
-        find_checkpoints("stanford-crfm/alias-gpt2-small-x21")
+        find_checkpoints("LLM360/Amber")
     with pytest.raises(PlanError, match=r"unknown stage of .*'stage2-ingredient9'; did you mean 'stage2-ingredient"):
         find_checkpoints(OLMO2, stage="stage2-ingredient9")
     with pytest.raises(PlanError, match="is of no known suite, so it has no stage 'x'"):
@@ -140,8 +140,8 @@ def test_what_cannot_be_run_or_is_not_verified_is_refused_before_any_request(hub
 
 
 def test_a_pattern_in_place_of_a_suite_needs_nothing_verified(hub: FakeHub) -> None:
-    add(hub, "stanford-crfm/alias-gpt2-small-x21", ["checkpoint-10"])
-    (found,) = find_checkpoints("stanford-crfm/alias-gpt2-small-x21", pattern="checkpoint-{step}")
+    add(hub, "LLM360/Amber", ["ckpt_010"])
+    (found,) = find_checkpoints("LLM360/Amber", pattern="ckpt_{step}")
     assert (found.step, found.tokens_seen) == (10, None)
 
 
