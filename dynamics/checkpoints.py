@@ -16,6 +16,7 @@ from dynamics.grids import (
     StepName,
     Steps,
     as_stage,
+    far_tokens,
     missing_steps,
     select_steps,
     steps_by_name,
@@ -23,7 +24,7 @@ from dynamics.grids import (
 )
 from dynamics.hub.errata import NO_STEP, Findings, audit
 from dynamics.hub.fetch import fetch_setup
-from dynamics.hub.finding import HubStep, Missing, find_on_hub, say_left_out
+from dynamics.hub.finding import HubStep, Missing, find_on_hub, say_far, say_left_out
 from dynamics.hub.layouts import find_run
 from dynamics.hub.listing import CONFIG, SETUP_FILES, TOKENIZER, HubFile, HubRevision, hash_setup
 from dynamics.reference import suite
@@ -132,10 +133,11 @@ def find_checkpoints(
             raise PlanError(f"model {model!r}: {key} = {value!r} applies to models on the Hub only; remove it")
     named = None if tokenizer is None else find_tokenizer(tokenizer)
     if on_hub:
-        meant = requested_stage(model, stage, pattern, layout, unverified=unverified)
+        by_name = revision is not None and layout == "revisions" and stage is None  # what a suite says is not used
+        meant = None if by_name else requested_stage(model, stage, pattern, layout, unverified=unverified)
         naming = meant or as_stage(model, pattern or DEFAULT_PATTERN, layout)
         run = find_run(model, naming, steps or "all", revision)
-        run = replace(run, names=with_tokens(run.names, tokens_per_step))
+        run = replace(run, names=with_tokens(run.names, tokens_per_step, meant))
         hub_steps = find_on_hub(
             run, steps or "all", allow_pickle=allow_pickle, missing=missing, own_tokenizer=named is None
         )
@@ -173,6 +175,7 @@ def _without_unusable(
     absent = {} if whole else dict.fromkeys(missing_steps(steps, model, available), "there is no folder of it")
     usable = [step for step in requested if step not in unusable]
     say_left_out(model, {**absent, **unusable}, len(usable))
+    say_far(model, far_tokens(steps, available) if steps is not None else [])
     return usable
 
 

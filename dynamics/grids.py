@@ -130,8 +130,12 @@ def _in_run(stage: Stage, name: str, fields: Mapping[str, str]) -> StepName:
     """A checkpoint whose name has these fields, with step and tokens counted from the start of the run."""
     (own,) = (int(fields[field]) * factor for field, factor in _STEP_FIELDS.items() if field in fields)
     named = [int(fields[unit]) * factor for unit, factor in _TOKEN_FIELDS.items() if unit in fields]
-    tokens = named[0] if named else tokens_at(stage, own)
-    return StepName(stage.first_step + own, name, None if tokens is None else stage.first_tokens + tokens)
+    return in_run(stage, own, name, named[0] if named else tokens_at(stage, own))
+
+
+def in_run(stage: Stage, step: int, name: str, tokens: int | None) -> StepName:
+    """A checkpoint of a stage, whose step and tokens count from the stage's start, as one of the run."""
+    return StepName(stage.first_step + step, name, None if tokens is None else stage.first_tokens + tokens)
 
 
 def tokens_at(stage: Stage, step: int) -> int | None:
@@ -139,11 +143,17 @@ def tokens_at(stage: Stage, step: int) -> int | None:
     return None if stage.tokens_per_step is None else step * stage.tokens_per_step
 
 
-def with_tokens(names: Mapping[int, StepName], tokens_per_step: int | None) -> dict[int, StepName]:
-    """The same checkpoints, with these tokens per step in place of what is known of them."""
+def with_tokens(
+    names: Mapping[int, StepName], tokens_per_step: int | None, stage: Stage | None = None
+) -> dict[int, StepName]:
+    """The same checkpoints, with these tokens per step, of their stage, in place of what is known of them."""
     if tokens_per_step is None:
         return dict(names)
-    return {step: replace(name, tokens_seen=step * tokens_per_step) for step, name in names.items()}
+    first_step, first_tokens = (0, 0) if stage is None else (stage.first_step, stage.first_tokens)
+    return {
+        step: replace(name, tokens_seen=first_tokens + (step - first_step) * tokens_per_step)
+        for step, name in names.items()
+    }
 
 
 def select_steps(
@@ -169,7 +179,7 @@ def select_steps(
 
 
 def missing_steps(steps: Steps, model: str, available: Collection[int]) -> list[int]:
-    """The requested steps that are not available, sorted; none of those requested by tokens."""
+    """The requested steps that are not available, sorted; none of those requested by tokens (`far_tokens`)."""
     if isinstance(steps, AtTokens):
         return []
     requested = named_grid(steps, model, available) if isinstance(steps, str) else sorted(set(steps))
@@ -180,16 +190,15 @@ def _at_tokens(
     steps: AtTokens, model: str, available: Collection[int] | Mapping[int, StepName], *, strict: bool
 ) -> list[int]:
     """For each number of tokens the step that is nearest to it, if it is near."""
-    names = available if isinstance(available, Mapping) else {}
-    seen = {step: name.tokens_seen for step, name in names.items() if name.tokens_seen is not None}
+    seen = _tokens_seen(available)
     if not seen:
         raise PlanError(
             f"{model}: the training tokens of its steps are not known, so `tokens` cannot choose them; give "
             "tokens_per_step, or `steps`"
         )
-    nearest = {tokens: min(seen, key=lambda step: (abs(seen[step] - tokens), step)) for tokens in steps.tokens}
-    far = [tokens for tokens, step in nearest.items() if abs(seen[step] - tokens) > _NEAR * tokens]
-    if far and strict:
+    nearest = _nearest_to_tokens(steps, seen)
+    far = far_tokens(steps, available)
+    if far and (strict or len(far) == len(nearest)):
         listed = ", ".join(f"{t:.3g} (nearest: step {nearest[t]} with {seen[nearest[t]]:.3g})" for t in far[:8])
         raise PlanError(
             f"{model} has no checkpoint within {_NEAR:.0%} of {len(far)} of the numbers of tokens: {listed}; change "
@@ -206,6 +215,25 @@ def _missing_steps_message(model: str, missing: Sequence[int], available: Collec
         f"{model} has no revision for {len(missing)} of the requested steps: {listed}{more}; "
         'change `steps`, or add missing = "skip"'
     )
+
+
+def far_tokens(steps: Steps, available: Collection[int] | Mapping[int, StepName]) -> list[int]:
+    """The requested numbers of tokens that no available checkpoint is near; none where steps are requested."""
+    if not isinstance(steps, AtTokens):
+        return []
+    seen = _tokens_seen(available)
+    nearest = _nearest_to_tokens(steps, seen)
+    return [tokens for tokens, step in nearest.items() if abs(seen[step] - tokens) > _NEAR * tokens]
+
+
+def _nearest_to_tokens(steps: AtTokens, seen: Mapping[int, int]) -> dict[int, int]:
+    return {tokens: min(seen, key=lambda step: (abs(seen[step] - tokens), step)) for tokens in steps.tokens}
+
+
+def _tokens_seen(available: Collection[int] | Mapping[int, StepName]) -> dict[int, int]:
+    """Step -> tokens, of the checkpoints whose tokens are known."""
+    names = available if isinstance(available, Mapping) else {}
+    return {step: name.tokens_seen for step, name in names.items() if name.tokens_seen is not None}
 
 
 def named_grid(grid: str, model: str, available: Collection[int]) -> list[int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from dynamics.errors import CheckpointError
-from dynamics.grids import StepName, Steps, missing_steps, select_steps
+from dynamics.grids import StepName, Steps, far_tokens, missing_steps, select_steps
 from dynamics.hub.errata import NO_STEP, Findings, audit
 from dynamics.hub.layouts import HubRun
 from dynamics.hub.listing import HubRevision, resolve
@@ -63,6 +63,7 @@ def find_on_hub(
         raise CheckpointError(f'{next(iter(unusable.values()))}{more}; missing = "skip" leaves all such steps out')
     absent = dict.fromkeys(missing_steps(steps, run.id, run.names), "there is no revision of it")
     say_left_out(run.id, {**absent, **unusable}, len(requested) - len(unusable))
+    say_far(run.id, far_tokens(steps, run.names))
     used = [step for step in requested if step not in reasons]
     findings = _compared(run, formats, used)
     return [HubStep(run.names[step], *_choose(formats[step], findings[step], allow_pickle)) for step in used]
@@ -171,3 +172,11 @@ def say_left_out(model: str, reasons: Mapping[int, str], n_remaining: int) -> No
     if not n_remaining:
         raise CheckpointError(f'{model}: missing = "skip" leaves no step of those requested: {line}')
     say(f'{model}: missing = "skip" leaves out {len(reasons)} of {len(reasons) + n_remaining} steps: {line}')
+
+
+def say_far(model: str, tokens: Sequence[int]) -> None:
+    """Say on standard error which numbers of tokens are left out because no checkpoint of a model is near."""
+    if tokens:
+        listed = ", ".join(f"{number:.3g}" for number in tokens[:_N_SHOWN])
+        more = f" and {len(tokens) - _N_SHOWN} more" if len(tokens) > _N_SHOWN else ""
+        say(f'{model}: missing = "skip" leaves out tokens {listed}{more}: no checkpoint is near')

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dynamics.errors import CheckpointError, NoRepository, PlanError, unknown
-from dynamics.grids import FINISHED, AtTokens, StepName, Steps, name_pattern, steps_by_name
+from dynamics.grids import FINISHED, AtTokens, StepName, Steps, in_run, name_pattern, steps_by_name, tokens_at
 from dynamics.hub.listing import Commit, list_files, list_refs
 from dynamics.hub.names import checked_sha
 from dynamics.suites import Stage, suite_of
@@ -69,14 +69,8 @@ def find_run(repo: str, stage: Stage, steps: Steps, revision: str | None = None)
 
 def _named(stage: Stage) -> dict[int, StepName]:
     """The checkpoints of a stage that no pattern names."""
-    return {
-        stage.first_step + step: StepName(
-            stage.first_step + step,
-            name,
-            None if stage.tokens_per_step is None else stage.first_tokens + step * stage.tokens_per_step,
-        )
-        for step, name in stage.revisions.items()
-    }
+    named = (in_run(stage, step, name, tokens_at(stage, step)) for step, name in stage.revisions.items())
+    return {name.step: name for name in named}
 
 
 def _commit(repo: str, refs: Mapping[str, str], name: str) -> Commit:

@@ -89,6 +89,7 @@ def test_a_file_says_all_that_is_needed(suite: Suite) -> None:
             for stage in stages:
                 assert all(name_pattern(pattern, of_paths=stage.layout != "revisions") for pattern in stage.patterns)
                 assert stage.tokens == "read" or stage.tokens_per_step is not None
+                assert (stage.first_step > 0) <= (stage.first_tokens > 0)
     assert all(any(fnmatchcase(model, erratum.model) for model in all_models()) for erratum in suite.errata)
 
 
@@ -197,6 +198,36 @@ def test_steps_are_chosen_by_their_tokens() -> None:
         PlanError, match=r"its steps are not known, so `tokens` cannot choose them; give tokens_per_step"
     ):
         select_steps(AtTokens((B,)), "a/b", names((1, None)))
+
+
+def test_numbers_of_tokens_that_are_left_out_are_said(
+    hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(hub, "a/b", ["step1", "step2"])
+    for i in (1, 2):
+        (tmp_path / f"step{i}").mkdir()
+        for name, content in models.single(i).items():
+            (tmp_path / f"step{i}" / name).write_bytes(content)
+    at, options = AtTokens((10, 90)), {"tokens_per_step": 10, "missing": "skip"}
+    for folder in (None, tmp_path):
+        assert [c.step for c in find_checkpoints("a/b", at, folder, **options)] == [1]
+        assert 'a/b: missing = "skip" leaves out tokens 90: no checkpoint is near' in capsys.readouterr().err
+        with pytest.raises(
+            PlanError, match=r"no checkpoint within 25% of 1 of the numbers of tokens: 90 \(nearest: step 2"
+        ):
+            find_checkpoints("a/b", AtTokens((90,)), folder, **options)
+
+
+def test_tokens_per_step_of_a_plan_are_those_of_the_stage(hub: FakeHub) -> None:
+    add(hub, OLMO2, ["stage2-ingredient1-step1000-tokens5B"])
+    (found,) = find_checkpoints(OLMO2, stage="stage2-ingredient1", tokens_per_step=7)
+    assert (found.step, found.tokens_seen) == (929_646, 3896 * B + 7000)
+
+
+def test_a_revision_by_name_needs_nothing_verified(hub: FakeHub) -> None:
+    add(hub, "LLM360/Amber", ["ckpt_010", "main"])
+    (found,) = find_checkpoints("LLM360/Amber", revision="main")
+    assert (found.model, found.step, found.tokens_seen) == ("LLM360/Amber", 1, None)
 
 
 def test_two_suites_are_compared_at_the_same_tokens(hub: FakeHub) -> None:
