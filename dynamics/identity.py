@@ -9,8 +9,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Raised when a change of the code changes numbers of the same checkpoint and prompts; hashed into every unit's id.
+
+2: areas under the ROC curve count scores that differ by no more than rounding as equal.
 
 Rows and groups of a task need none, since its hash is in every unit's id; another choice of the same rows does, since
 the prompts are not. That groups stay on one side changed the partition only of tasks whose rows, and so ids, changed.

@@ -20,7 +20,7 @@ CENTRED, TRAIN_CENTRED = "centred_", "train_centred_"
 """Before the name of a method: from logits less each label's mean over the test rows, or over the training rows."""
 FORMS = ("", CENTRED, TRAIN_CENTRED)
 RESOLUTION = 2.0**-20
-"""Differences from the mean below this share of a component's largest logit are rounding errors and count as 0.
+"""Differences from a mean below this share of a component's largest logit are rounding errors and count as 0.
 
 A component that is the same on every row, as the embedding of a last token can be, would otherwise predict from them.
 """
@@ -43,7 +43,11 @@ def centred(logits: np.ndarray, means: np.ndarray | None = None) -> np.ndarray:
         same component.
     """
     logits = labels_outermost(logits)
-    differences = logits - (label_means(logits) if means is None else means)
+    return _without_rounding(logits - (label_means(logits) if means is None else means), logits)
+
+
+def _without_rounding(differences: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Differences between logits (row, ..., label), in place: 0 where they may be rounding errors (`RESOLUTION`)."""
     largest = np.maximum(logits.max((0, -1), keepdims=True), -logits.min((0, -1), keepdims=True))
     differences[np.abs(differences) <= RESOLUTION * largest] = 0
     return differences
@@ -76,9 +80,9 @@ def macro_auc(logits: np.ndarray, gold: np.ndarray) -> np.ndarray:
     Returns:
         (...) float64; NaN where all rows have one label.
     """
+    logits = labels_outermost(logits)
     differences = centred(logits)
-    differences -= differences.mean(-1, keepdims=True)
-    scores = np.moveaxis(differences, 0, -1)
+    scores = np.moveaxis(_without_rounding(differences - differences.mean(-1, keepdims=True), logits), 0, -1)
     n_labels = 1 if logits.shape[-1] == 2 else logits.shape[-1]  # of two labels, both have the same area
     is_label = [gold == label for label in range(n_labels)]
     areas = [_auc(scores[..., y, :], positive) for y, positive in enumerate(is_label) if 0 < positive.sum() < len(gold)]
