@@ -9,12 +9,13 @@ No variant has a penalty or clips; loss, learning rate and stopping rule are tho
 whether all rows are right BEFORE updates 1, 101, ...: a full model that is right on all rows stays unchanged.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dynamics.methods.descent import FitSettings
-from dynamics.methods.reweighting import fit
+from dynamics.methods.reweighting import LabelledRows, fit_each
 from dynamics.methods.variants import VARIANTS
 
 SUM_TOLERANCE = 1e-3
@@ -74,16 +75,29 @@ def fit_calibration(
     Raises:
         ValueError: rows are not probabilities over the labels, or shapes do not match.
     """
-    _check_probabilities(probabilities)
-    fitted = fit(probabilities[:, :, None] * np.eye(probabilities.shape[1]), gold, settings)
-    return Calibration(
-        factors=fitted.weights,
-        settings=settings,
-        epochs=fitted.epochs,
-        train_loss=fitted.train_loss,
-        stop_reason=fitted.stop_reason,
-        n_per_label=fitted.n_per_label,
-    )
+    return fit_each_calibration([(probabilities, gold)], settings)[0]
+
+
+def fit_each_calibration(sets: Sequence[tuple[np.ndarray, np.ndarray]], settings: FitSettings) -> list[Calibration]:
+    """Fit Calib+ to each of several (probabilities, gold) by itself, as `reweighting.fit_each`.
+
+    Raises:
+        ValueError: as for `fit_calibration`.
+    """
+    for probabilities, _ in sets:
+        _check_probabilities(probabilities)
+    rows = [LabelledRows(p[:, :, None] * np.eye(p.shape[1]), gold) for p, gold in sets]
+    return [
+        Calibration(
+            factors=fitted.weights,
+            settings=settings,
+            epochs=fitted.epochs,
+            train_loss=fitted.train_loss,
+            stop_reason=fitted.stop_reason,
+            n_per_label=fitted.n_per_label,
+        )
+        for fitted in fit_each(rows, settings)
+    ]
 
 
 def _check_probabilities(probabilities: np.ndarray) -> None:

@@ -11,13 +11,15 @@ the gold one, `d_ijy = g_ijy - g_ij,gold` (y != gold), and o_iy, the same of r:
     f_iy = sum_j w_j d_ijy + o_iy,   loss_i = log(1 + sum_y exp f_iy),   dloss_i / dw_j = sum_y softmax(z_i)_y d_ijy
 
 A row is predicted correctly when all its f_iy are below 0. A term that is equal for all labels of a component cancels,
-and the margins are one matrix (row * (label - 1), component) that BLAS reads twice per step. Problems are solved one at
-a time: a batch of them exceeds the cache and is slower. All is float64: in float32, rounding decides when a stopping
-rule sees "no improvement", and the result would depend on the machine.
+and the margins are one matrix (row * (label - 1), component) that BLAS reads twice per step. Small problems are solved
+together, since most of their seconds are numpy's calls; large ones one at a time, since together they exceed the cache.
+All is float64: in float32, rounding decides when a stopping rule sees "no improvement", and the result would depend on
+the machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -28,6 +30,10 @@ Stop = Literal["max_epochs", "patience", "leave_one_out"]
 PATIENCE = 3
 CHECK_EVERY = 100
 MAX_FOLDS = 32
+MAX_EXPONENT = 700.0
+"""In nats; e to that power is finite in float64."""
+TOGETHER = 2**15
+"""Entries of the matrices of margins that are descended on together."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,17 @@ def loss_and_probabilities(margin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.log(total) + top, powers / total[:, None]
 
 
+def _probabilities(margin: np.ndarray) -> np.ndarray:
+    """Probabilities of the other labels alone: (row, label - 1, ...) in and out."""
+    if margin.shape[1] == 1:  # one exponential in place of two, which are most of the time of a small fit
+        probabilities = np.exp(np.minimum(-margin, MAX_EXPONENT))
+        probabilities += 1
+        return np.reciprocal(probabilities, out=probabilities)
+    _, total, powers = _parts_of_softmax(margin)
+    powers /= total[:, None]
+    return powers
+
+
 def _parts_of_softmax(margin: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Largest margin, at least the gold label's 0; with it subtracted, the sum of all exponentials, and the others'."""
     is_lone = margin.shape[1] == 1  # with two labels; then the sums over labels, most of the time of a small fit, go
@@ -132,11 +149,11 @@ def _parts_of_softmax(margin: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     return top, np.exp(-top) + (powers[:, 0] if is_lone else powers.sum(1)), powers
 
 
-def descend(problem: Margins, settings: FitSettings) -> Descent:
-    """Fit weights, initialised at 1."""
+def descend(problems: Sequence[Margins], settings: FitSettings) -> list[Descent]:
+    """Fit weights, initialised at 1, to each problem by itself."""
     if settings.stop == "leave_one_out":
-        return average_over_stops(problem, settings.l1, settings.max_epochs)
-    return _subgradient_descent(problem, settings)
+        return average_over_stops(problems, settings.l1, settings.max_epochs)
+    return [_subgradient_descent(problem, settings) for problem in problems]
 
 
 def _subgradient_descent(problem: Margins, settings: FitSettings) -> Descent:
@@ -175,7 +192,7 @@ def _all_right(problem: Margins, stored: np.ndarray, settings: FitSettings) -> b
     return bool((problem.at(_applied(stored, settings)) < 0).all())
 
 
-def average_over_stops(problem: Margins, l1: float, max_epochs: int) -> Descent:
+def average_over_stops(problems: Sequence[Margins], l1: float, max_epochs: int) -> list[Descent]:
     """Average of the weights along a descent on all rows, by how well each stop predicts left-out rows.
 
     Beside the descent on all rows, one runs without each row (with more than 32 rows, without each of 32 blocks of
@@ -185,19 +202,51 @@ def average_over_stops(problem: Margins, l1: float, max_epochs: int) -> Descent:
 
     Stop 0 is the initialisation, weights of one. The single best stop would depend on a few nats between a dozen rows;
     the average moves away from the initialisation only as far as left-out rows support it.
+
+    Args:
+        problems: any number, each with an average of its own.
+        l1: weight of the penalty.
+        max_epochs: number of updates.
     """
-    fold = np.arange(problem.n_rows) * min(problem.n_rows, MAX_FOLDS) // problem.n_rows
-    used = np.column_stack([np.ones(problem.n_rows), fold[:, None] != np.arange(fold[-1] + 1)])
+    descents = []
+    for _, group in groupby(problems, key=lambda problem: (problem.matrix.shape, problem.offset.shape)):
+        alike = list(group)
+        n_together = max(1, TOGETHER // alike[0].matrix.size)
+        for first in range(0, len(alike), n_together):
+            descents += _averages(alike[first : first + n_together], l1, max_epochs)
+    return descents
+
+
+def _averages(problems: Sequence[Margins], l1: float, max_epochs: int) -> list[Descent]:
+    """The same for problems of one shape, which are solved together."""
+    matrices, offsets = np.stack([p.matrix for p in problems]), np.stack([p.offset for p in problems])
+    n_problems, n_rows, _ = offsets.shape
+    fold = np.arange(n_rows) * min(n_rows, MAX_FOLDS) // n_rows
+    used = np.column_stack([np.ones(n_rows), fold[:, None] != np.arange(fold[-1] + 1)])
     weights, left_out = [], []
-    for at_stop in _path(problem, used, l1, max_epochs):
-        losses, _ = loss_and_probabilities(problem.at(at_stop))
-        left_out.append(losses[np.arange(problem.n_rows), 1 + fold].sum())
-        weights.append(at_stop[:, 0])
-    evidence = np.exp(np.min(left_out) - np.array(left_out))
-    return Descent(evidence @ np.stack(weights) / evidence.sum(), max_epochs, "averaged over stops")
+    for at_stop in _paths(matrices, offsets, used, l1, max_epochs):
+        losses, _ = loss_and_probabilities(_margins_at(matrices, offsets, at_stop))
+        losses = losses.reshape(n_problems, n_rows, -1)
+        left_out.append(losses[:, np.arange(n_rows), 1 + fold].sum(1))
+        weights.append(at_stop[..., 0])
+    evidence = np.exp(np.min(left_out, 0) - np.stack(left_out))[..., None]
+    averages = (evidence * np.stack(weights)).sum(0) / evidence.sum(0)
+    return [Descent(average, max_epochs, "averaged over stops") for average in averages]
 
 
-def _path(problem: Margins, used: np.ndarray, l1: float, max_epochs: int) -> Iterator[np.ndarray]:
+def _margins_at(matrices: np.ndarray, offsets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`Margins.at` of problems of one shape.
+
+    Weights (problem, component, column) -> (problem * row, label - 1, column).
+    """
+    n_problems, n_rows, n_others = offsets.shape
+    weighted = (matrices @ weights).reshape(n_problems * n_rows, n_others, -1)
+    return weighted + offsets.reshape(n_problems * n_rows, n_others, 1)
+
+
+def _paths(
+    matrices: np.ndarray, offsets: np.ndarray, used: np.ndarray, l1: float, max_epochs: int
+) -> Iterator[np.ndarray]:
     """Weights at the stops of accelerated proximal descents on `sum of losses + l1 * sum |w|`, one descent per column.
 
     `w' = shrink(v - h * gradient at v, h * l1)`, `v' = w' + (m - 1) / m' * (w' - w)`, `m' = (1 + sqrt(1 + 4 m^2)) / 2`
@@ -205,25 +254,29 @@ def _path(problem: Margins, used: np.ndarray, l1: float, max_epochs: int) -> Ite
     in the logits is at most 1/2, so this step never overshoots, at any scale of the contributions.
 
     Args:
-        problem: D and the offset.
+        matrices: D of each problem, (problem, row * (label - 1), component).
+        offsets: (problem, row, label - 1).
         used: (row, column), 1 where the column's descent uses the row, else 0.
 
     Yields:
-        (component, column) weights after 0, 1, 2, 4, ..., max_epochs updates.
+        (problem, component, column) weights after 0, 1, 2, 4, ..., max_epochs updates.
     """
-    curvature = np.linalg.norm(problem.matrix, 2) ** 2 / 2
-    step = 1 / curvature if curvature > 0 else 1.0
-    mask = np.repeat(used, problem.offset.shape[1], 0)
-    weights = extrapolated = np.ones((problem.matrix.shape[1], used.shape[1]))
+    curvature = np.linalg.norm(matrices, 2, axis=(1, 2)) ** 2 / 2
+    step = np.where(curvature > 0, 1 / np.where(curvature > 0, curvature, 1), 1.0)[:, None, None]
+    mask = np.repeat(used, offsets.shape[2], 0)
+    transposed = matrices.transpose(0, 2, 1)
+    weights = extrapolated = np.ones((len(matrices), matrices.shape[2], used.shape[1]))
     momentum = 1.0
     yield weights
     for epoch in range(1, max_epochs + 1):
-        _, total, powers = _parts_of_softmax(problem.at(extrapolated))
-        probabilities = powers / total[:, None]
-        descended = extrapolated - step * (problem.matrix.T @ (probabilities.reshape(mask.shape) * mask))
-        shrunk = np.sign(descended) * np.maximum(np.abs(descended) - step * l1, 0)
+        probabilities = _probabilities(_margins_at(matrices, offsets, extrapolated)).reshape(-1, *mask.shape)
+        probabilities *= mask
+        descended = extrapolated - step * (transposed @ probabilities)
+        shrunk = descended - np.clip(descended, -step * l1, step * l1) if l1 else descended
         next_momentum = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
-        extrapolated = shrunk + (momentum - 1) / next_momentum * (shrunk - weights)
+        extrapolated = shrunk - weights
+        extrapolated *= (momentum - 1) / next_momentum
+        extrapolated += shrunk
         weights, momentum = shrunk, next_momentum
         if epoch & (epoch - 1) == 0 or epoch == max_epochs:
             yield weights

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 
@@ -35,7 +37,7 @@ class Fit:
     settings: FitSettings | None
     n_labelled: int
 
-    @property
+    @cached_property
     def fit_id(self) -> str:
         """Hash (16 hex) of the settings, K and the version of the method; with a unit's id it identifies a row."""
         return identity_hash(
@@ -86,22 +88,29 @@ class FitRows:
     weights: list[dict[str, object]]
 
 
-def fit_unit(unit: UnitArrays, fit: Fit) -> FitRows:
+def fit_units(units: Sequence[UnitArrays], fit: Fit) -> list[FitRows]:
     """Fit COMP RW and Calib+, or select held-out T1, on the first training rows that K allows; score the test rows.
 
-    Where K allows no training rows, or more than the unit has, accuracies are null with a reason.
+    Each unit is fitted by itself; several at once take less time. Where K allows no training rows, or more than a unit
+    has, accuracies are null with a reason.
     """
-    n_train = fit.n_train(unit.n_shots_used)
-    available = unit.split.count("train")
-    if not 0 < n_train <= available:
-        reason = (
-            f"K = {fit.n_labelled} asks for {n_train} training rows beside {unit.n_shots_used} shots; {available} there"
-        )
-        return FitRows([_score(unit, fit, method, None, reason=reason) for method in fit.methods], [])
-    train, test = split_rows(unit, "train"), split_rows(unit, "test")
-    if fit.settings is None:
-        return FitRows([_select(unit, fit, form, train, n_train, test) for form in FORMS], [])
-    return _reweight_and_calibrate(unit, fit, fit.settings, train, n_train, test)
+    reasons = [_unfit(unit, fit) for unit in units]
+    usable = [unit for unit, reason in zip(units, reasons, strict=True) if reason is None]
+    fitted = iter(_select_each(usable, fit) if fit.settings is None else _reweight_each(usable, fit, fit.settings))
+    return [
+        next(fitted)
+        if reason is None
+        else FitRows([_score(unit, fit, method, None, reason=reason) for method in fit.methods], [])
+        for unit, reason in zip(units, reasons, strict=True)
+    ]
+
+
+def _unfit(unit: UnitArrays, fit: Fit) -> str | None:
+    """Why a unit has too few training rows for a fit; None where it has enough."""
+    n_train, available = fit.n_train(unit.n_shots_used), unit.split.count("train")
+    if 0 < n_train <= available:
+        return None
+    return f"K = {fit.n_labelled} asks for {n_train} training rows beside {unit.n_shots_used} shots; {available} there"
 
 
 @dataclass(frozen=True)
@@ -120,19 +129,30 @@ class SplitRows:
         arrays = self.contributions[:n], self.remainder[:n], self.full[:n], self.gold[:n]
         return SplitRows(self.components, *arrays, self.example_id[:n])
 
+    def kept(self, settings: FitSettings) -> np.ndarray | None:
+        """The remainder where the settings keep it, else None."""
+        return self.remainder if settings.keep_remainder else None
+
+    def labelled(self, settings: FitSettings) -> reweighting.LabelledRows:
+        """The rows as a reweighting is fitted to them."""
+        return reweighting.LabelledRows(self.contributions, self.gold, self.kept(settings), self.components)
+
     def predictions(self, values: np.ndarray) -> dict[str, list[int] | None]:
         """The columns `predictions` and `tied` of `prompt_scores`, from logits or credit (row, label)."""
         return prediction_columns(values, self.example_id)
 
 
-def _select(
-    unit: UnitArrays, fit: Fit, form: str, train: SplitRows, n_train: int, test: SplitRows
-) -> dict[str, object]:
+def _select_each(units: Sequence[UnitArrays], fit: Fit) -> list[FitRows]:
+    return [FitRows([_select(unit, fit, form) for form in FORMS], []) for unit in units]
+
+
+def _select(unit: UnitArrays, fit: Fit, form: str) -> dict[str, object]:
     """Held-out T1 in one of `FORMS`: the best component on the labelled rows, scored on the test rows.
 
     Labelled rows are centred by the means over all training rows, in both forms: a few rows have no mean of their own.
     """
-    labelled = train.take(n_train)
+    train, test = split_rows(unit, "train"), split_rows(unit, "test")
+    labelled = train.take(fit.n_train(unit.n_shots_used))
     seen = labelled.contributions if form == "" else in_form(labelled.contributions, TRAIN_CENTRED, train.contributions)
     scored = in_form(test.contributions, form, train.contributions)
     answers = selection.answers_of(scored, test.gold)
@@ -143,23 +163,23 @@ def _select(
     return {**score, "auc": auc, **test.predictions(answers.credit[:, index])}
 
 
-def _reweight_and_calibrate(
-    unit: UnitArrays, fit: Fit, settings: FitSettings, train: SplitRows, n_train: int, test: SplitRows
+def _reweight_each(units: Sequence[UnitArrays], fit: Fit, settings: FitSettings) -> list[FitRows]:
+    """COMP RW and Calib+ of each unit."""
+    train = [split_rows(unit, "train") for unit in units]
+    labelled = [rows.take(fit.n_train(unit.n_shots_used)) for rows, unit in zip(train, units, strict=True)]
+    weights = reweighting.fit_each([rows.labelled(settings) for rows in labelled], settings)
+    factors = calibration.fit_each_calibration(
+        [(calibration.label_probabilities(rows.full), rows.gold) for rows in labelled], VARIANTS[fit.base].calibration
+    )
+    return [_fitted(*of_unit) for of_unit in zip(units, repeat(fit), train, weights, factors)]
+
+
+def _fitted(
+    unit: UnitArrays, fit: Fit, train: SplitRows, weights: reweighting.Reweighting, factors: calibration.Calibration
 ) -> FitRows:
-    labelled = train.take(n_train)
-    weights = reweighting.fit(
-        labelled.contributions,
-        labelled.gold,
-        settings,
-        labelled.remainder if settings.keep_remainder else None,
-        components=train.components,
-    )
-    on_train, on_test = (
-        weights(rows.contributions, rows.remainder if settings.keep_remainder else None) for rows in (train, test)
-    )
-    factors = calibration.fit_calibration(
-        calibration.label_probabilities(labelled.full), labelled.gold, VARIANTS[fit.base].calibration
-    )
+    """The rows of COMP RW and Calib+ of one unit."""
+    test = split_rows(unit, "test")
+    on_train, on_test = (weights(rows.contributions, rows.kept(weights.settings)) for rows in (train, test))
     logits = {form + COMP_RW: in_form(on_test, form, on_train) for form in FORMS}
     logits[CALIB_PLUS] = factors(calibration.label_probabilities(test.full))
     results = [
@@ -167,7 +187,7 @@ def _reweight_and_calibrate(
         for method, values in logits.items()
     ]
     results[0]["auc"] = _auc(on_test, test.gold)
-    return FitRows(results, _weights(fit, settings, weights))
+    return FitRows(results, _weights(fit, weights))
 
 
 def split_rows(unit: UnitArrays, split: str) -> SplitRows:
@@ -221,14 +241,14 @@ def _score(
     }
 
 
-def _weights(fit: Fit, settings: FitSettings, fitted: reweighting.Reweighting) -> list[dict[str, object]]:
+def _weights(fit: Fit, fitted: reweighting.Reweighting) -> list[dict[str, object]]:
     shared: Mapping[str, object] = {
         "variant": fit.name,
         "n_labelled": fit.n_labelled,
         "train_loss": fitted.train_loss,
         "epochs": fitted.epochs,
         "stop_reason": fitted.stop_reason,
-        "keeps_remainder": settings.keep_remainder,
+        "keeps_remainder": fitted.settings.keep_remainder,
         "fit_id": fit.fit_id,
     }
     pairs = zip(fitted.components, fitted.weights.tolist(), strict=True)

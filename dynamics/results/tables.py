@@ -10,7 +10,7 @@ from dynamics import scores
 from dynamics.answers import SplitAnswers, answers_by_form
 from dynamics.label_bias import CENTRED, FORMS, TRAIN_CENTRED, label_means, macro_auc
 from dynamics.methods import selection
-from dynamics.methods.fits import Fit, fit_unit
+from dynamics.methods.fits import Fit, fit_units
 from dynamics.methods.label_free import BATCH_CALIBRATION, calibrate, prior
 from dynamics.results.schema import TABLES
 from dynamics.unit_arrays import UnitArrays
@@ -50,7 +50,8 @@ def table(name: str, keys: Mapping[str, object], columns: Mapping[str, Sequence 
 
 def fit_tables(units: Sequence[UnitArrays], fits: Sequence[Fit]) -> dict[str, pa.Table]:
     """The rows of `prompt_scores` and `reweightings` of these fits on these units."""
-    fitted = [(unit, fit_unit(unit, fit)) for unit in units for fit in fits]
+    by_fit = [fit_units(units, fit) for fit in fits]
+    fitted = [(unit, of_units[i]) for i, unit in enumerate(units) for of_units in by_fit]
     return {
         "prompt_scores": _fit_table("prompt_scores", [(unit, rows.scores) for unit, rows in fitted]),
         "reweightings": _fit_table("reweightings", [(unit, rows.weights) for unit, rows in fitted]),

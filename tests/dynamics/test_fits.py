@@ -7,7 +7,7 @@ import pytest
 
 from dynamics.components import component_grid
 from dynamics.label_bias import FORMS
-from dynamics.methods.fits import FIT_METHODS, Fit, fit_unit, heldout_fits
+from dynamics.methods.fits import FIT_METHODS, Fit, fit_units, heldout_fits
 from dynamics.methods.variants import VARIANTS
 from dynamics.results.tables import fit_tables, unit_tables
 from dynamics.unit_arrays import UnitArrays
@@ -69,10 +69,10 @@ def test_held_out_t1_is_written_once_with_and_once_without_the_demonstrations(
 def test_k_counts_demonstrations_inside_or_outside() -> None:
     inside, outside = _by_name()
     assert (inside.n_train(4), outside.n_train(4)) == (8, 12)
-    for row in fit_unit(unit(8, 20), outside).scores:
+    for row in fit_units([unit(8, 20)], outside)[0].scores:
         assert row["accuracy"] is None
         assert row["reason"] == "K = 12 asks for 12 training rows beside 4 shots; 8 there"
-    for row in fit_unit(unit(8, 20), inside).scores:
+    for row in fit_units([unit(8, 20)], inside)[0].scores:
         assert 0 <= float(str(row["accuracy"])) <= 1
 
 
@@ -131,7 +131,7 @@ def test_held_out_t1_is_chosen_and_scored_in_each_form() -> None:
     candidates = [i for i, c in enumerate(arrays.components) if c.is_candidate]
     train, test = arrays.contributions[:24, candidates], arrays.contributions[24:, candidates]
     fit = next(fit for fit in heldout_fits(fits("default")) if fit.n_labelled == 24)
-    by_form = {row["method"]: row for row in fit_unit(arrays, fit).scores}
+    by_form = {row["method"]: row for row in fit_units([arrays], fit)[0].scores}
     means = [(0, 0), (train.mean(0), test.mean(0)), (train.mean(0), train.mean(0))]
     for form, (chosen_by, scored_by) in zip(FORMS, means, strict=True):
         seen = ((train - chosen_by).argmax(-1) == arrays.gold[:24, None])[:20].mean(0)

@@ -7,7 +7,7 @@ import pytest
 
 from dynamics.components import component_grid
 from dynamics.methods import relabelled_fits
-from dynamics.methods.fits import Fit, fit_unit
+from dynamics.methods.fits import Fit, fit_units
 from dynamics.methods.refits import REFITTED, refit_accuracies, shuffled_labels
 from dynamics.methods.relabelled_fits import fit_relabelled
 from dynamics.methods.reweighting import fit
@@ -94,7 +94,7 @@ def unit(knows: float, n_train: int = 16, n_test: int = 200) -> UnitArrays:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_first_refit_is_the_fit_itself(variant: str) -> None:
     of_unit, fitted = unit(1.0), Fit(variant, variant, VARIANTS[variant].reweighting, 12)
-    rows = {str(row["method"]): row["accuracy"] for row in fit_unit(of_unit, fitted).scores}
+    rows = {str(row["method"]): row["accuracy"] for row in fit_units([of_unit], fitted)[0].scores}
     for method, accuracies in refit_accuracies(of_unit, fitted, 3).items():
         assert accuracies.shape == (4,)
         assert accuracies[0] == pytest.approx(rows[method], abs=0.006), method

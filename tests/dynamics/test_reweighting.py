@@ -12,7 +12,7 @@ from scipy.stats import binom
 from dynamics import scores
 from dynamics.methods import descent
 from dynamics.methods.descent import FitSettings, loss_and_probabilities, margins
-from dynamics.methods.reweighting import Reweighting, fit
+from dynamics.methods.reweighting import LabelledRows, Reweighting, fit, fit_each
 from dynamics.methods.variants import VARIANTS
 
 SHORT = {name: replace(variant.reweighting, max_epochs=64) for name, variant in VARIANTS.items()}
@@ -291,6 +291,27 @@ def test_a_label_without_rows_is_recorded() -> None:
     )
     assert fitted.n_per_label == (6, 6, 0)
     assert fitted.components[8] == "L0H8"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_fits_together_are_the_fits_one_by_one(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descent, "TOGETHER", 100)  # two of the first shape together
+    rng, rows = np.random.default_rng(4), []
+    for n_rows, n_components, n_labels in [(8, 5, 2), (8, 5, 2), (8, 5, 2), (9, 5, 3), (8, 5, 2), (8, 4, 2)]:
+        contributions, gold = rng.normal(size=(n_rows, n_components, n_labels)), rng.integers(0, n_labels, n_rows)
+        rows.append(LabelledRows(contributions, gold, rng.normal(size=(n_rows, n_labels))))
+    settings = VARIANTS[variant].reweighting
+    for together, alone in zip(fit_each(rows, settings), rows, strict=True):
+        one = fit(alone.contributions, alone.gold, settings, alone.remainder)
+        assert together.weights == pytest.approx(one.weights, abs=1e-12)
+        assert (together.train_loss, together.epochs) == (pytest.approx(one.train_loss), one.epochs)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_probabilities_of_two_labels_are_those_of_any_number(scale: float) -> None:
+    margin = scale * np.random.default_rng(5).normal(size=(20, 1, 3))
+    _, expected = loss_and_probabilities(margin)
+    assert descent._probabilities(margin) == pytest.approx(expected, rel=1e-12, abs=1e-300)
 
 
 def test_many_rows_are_left_out_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,7 @@ def test_a_fit_that_fails_leaves_its_unit_done(
     plan = write_plan(tmp_path / "plan.toml", suite_folder, tasks=tasks, fits={"n_labelled": [8]})
     command = [str(plan), "--out", str(tmp_path / "out"), "--executor", "inline"]
     with monkeypatch.context() as patch:
-        patch.setattr("dynamics.results.tables.fit_unit", lambda *_: 1 / 0)
+        patch.setattr("dynamics.results.tables.fit_units", lambda *_: 1 / 0)
         failed = CliRunner().invoke(sweep_app, command)
     assert failed.exit_code == 2
     assert (
