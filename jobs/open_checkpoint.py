@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -11,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dynamics.checkpoints import Checkpoint, check_init, noted
 from dynamics.decomposition import Projections
 from dynamics.errors import PlanError
+from dynamics.identity import short_hash
 from dynamics.loading import load_model, load_tokenizer, unembedding_note
 from jobs.fetching import local_files
 from jobs.work import CheckpointWork
@@ -39,6 +41,16 @@ class OpenCheckpoint:
     def max_length(self) -> int:
         """The model's context, in tokens."""
         return self.model.config.max_position_embeddings
+
+    @cached_property
+    def tokenizer_content(self) -> str | None:
+        """Hash of all that decides the tokens of a text; None for a tokenizer that cannot be written down."""
+        tokenizer = self.tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return None
+        special = (tokenizer.bos_token, tokenizer.unk_token, tokenizer.model_max_length, type(tokenizer).__name__)
+        return short_hash(repr((backend.to_str(), special)))
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from dynamics.tasks import TaskRows
 from dynamics.unit_arrays import LabelLogits
 from jobs.missing import without_stored
 from jobs.open_checkpoint import OpenCheckpoint
+from jobs.unit_rows import unit_rows
 from jobs.work import CheckpointWork, MissingBaselines, RunSettings, WorkUnit
 
 Failures = list[tuple[WorkUnit, Exception]]
@@ -110,7 +111,7 @@ def _run_task(
     shared: _TaskInputs | None = None
     for unit, baselines in missing:
         try:
-            shared = shared or _TaskInputs(task.load(work.settings.data), vectors, store)
+            shared = shared or _TaskInputs(unit_rows(unit, task, work.settings.data), vectors, store)
             part = _part_of(unit, part_names)
             scores = _run_unit(opened, unit, part, baselines, shared, work.settings)
             scores_by_part.setdefault(part, []).append(scores)

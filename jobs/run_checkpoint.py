@@ -31,6 +31,7 @@ from jobs.rescoring import add_fits
 from jobs.run_baselines import run_baselines
 from jobs.run_mechanisms import run_mechanisms
 from jobs.unit_prompts import unit_prompts
+from jobs.unit_rows import unit_rows
 from jobs.work import CheckpointWork, RunSettings, WorkUnit
 
 
@@ -76,7 +77,7 @@ def _run_task(
     rows: TaskRows | None = None
     for unit in units:
         try:
-            rows = rows or controlled_rows(task, task.load(work.settings.data), unit.control)
+            rows = rows or controlled_rows(task, unit_rows(unit, task, work.settings.data), unit.control)
             finished.append(_run_unit(opened, unit, rows, work.settings))
         except Exception as error:  # one unit's failure must not stop the others
             failed.append((unit, error))

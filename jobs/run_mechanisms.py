@@ -22,6 +22,7 @@ from dynamics.results.store import ResultStore, finished_units, write_fits
 from dynamics.tasks import TaskRows
 from jobs.open_checkpoint import OpenCheckpoint
 from jobs.unit_prompts import unit_prompts
+from jobs.unit_rows import unit_rows
 from jobs.work import CheckpointWork, MissingMechanisms, RunSettings, WorkUnit
 
 Failures = list[tuple[WorkUnit, Exception]]
@@ -55,7 +56,7 @@ def _run_task(
     task, rows = settings.tasks[missing[0][0].task], None
     for unit, mechanisms in missing:
         try:
-            rows = rows or controlled_rows(task, task.load(settings.data), unit.control)
+            rows = rows or controlled_rows(task, unit_rows(unit, task, settings.data), unit.control)
             part = Part(unit.checkpoint.model, unit.checkpoint.step, unit.task, part_names[unit.unit_id])
             for name, measured in _run_unit(opened, unit, mechanisms, rows, settings):
                 tables.setdefault((part, name), []).append(measured)

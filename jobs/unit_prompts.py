@@ -1,15 +1,13 @@
 """Prompts of units, made once in a process for all checkpoints whose tokenizers are the same."""
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
+from cachetools import LRUCache
 
-from dynamics.identity import short_hash
 from dynamics.prompts import PromptSet, build_prompts
 from dynamics.tasks import Task, TaskRows
 from jobs.open_checkpoint import OpenCheckpoint
@@ -28,7 +26,7 @@ class _Kept:
     ends: np.ndarray
 
 
-_kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+_kept: LRUCache[Hashable, _Kept] = LRUCache(MAX_KEPT, getsizeof=lambda kept: len(kept.own_ids))
 
 
 def unit_prompts(
@@ -48,11 +46,10 @@ def unit_prompts(
     """
     control = unit.control if control is None else control
     sizes = (unit.demo_seed, unit.n_shots, unit.n_test, unit.n_train, opened.max_length)
-    tokenizer = _content(opened.tokenizer)
+    tokenizer = opened.tokenizer_content
     key = (tokenizer, unit.task, unit.task_hash, unit.template, unit.control, control, *sizes)
-    if tokenizer is not None and key in _kept:
-        _kept.move_to_end(key)
-        return _unpacked(_kept[key])
+    if tokenizer is not None and (kept := _kept.get(key)) is not None:
+        return _unpacked(kept)
     prompts = build_prompts(
         unit.task_of(task),
         unit.template.name,
@@ -65,20 +62,9 @@ def unit_prompts(
         control=control,
         max_length=opened.max_length,
     )
-    if tokenizer is not None:
+    if tokenizer is not None and sum(map(len, prompts.own_ids)) <= _kept.maxsize:
         _kept[key] = _packed(prompts)
-        while sum(len(kept.own_ids) for kept in _kept.values()) > MAX_KEPT:
-            _kept.popitem(last=False)
     return prompts
-
-
-def _content(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """Hash of all that decides the tokens of a text; None for a tokenizer that cannot be written down."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return None
-    special = (tokenizer.bos_token, tokenizer.unk_token, tokenizer.model_max_length, type(tokenizer).__name__)
-    return short_hash(repr((backend.to_str(), special)))
 
 
 def _packed(prompts: PromptSet) -> _Kept:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -74,7 +75,7 @@ class TaskRows:
     n_moved: int = 0
     n_dropped: int = 0
 
-    @property
+    @cached_property
     def groups(self) -> dict[str, str]:
         """example_id -> group, of the rows that are not alone in it."""
         return {row.example_id: row.group for row in (*self.pool, *self.test) if row.group}

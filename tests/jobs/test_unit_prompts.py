@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from cachetools import LRUCache
 
 from dynamics.checkpoints import find_checkpoints
 from dynamics.loading import load_tokenizer
@@ -67,8 +68,9 @@ def test_whatever_decides_the_prompts_tells_them_apart(built: list[int]) -> None
     for change in changes:
         unit_prompts(here, unit(**change), TASK, ROWS)
     unit_prompts(here, unit(), TASK, ROWS, "permuted_demonstrations-0")
-    here.tokenizer.add_tokens(["something"])
-    unit_prompts(here, unit(), TASK, ROWS)
+    other = opened(0)
+    other.tokenizer.add_tokens(["something"])
+    unit_prompts(other, unit(), TASK, ROWS)
     here.model.config.max_position_embeddings = 64
     unit_prompts(here, unit(), TASK, ROWS)
     assert len(built) == 1 + len(changes) + 3
@@ -77,7 +79,7 @@ def test_whatever_decides_the_prompts_tells_them_apart(built: list[int]) -> None
 def test_no_more_tokens_are_kept_than_allowed(built: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     here = opened(0)
     n = sum(map(len, unit_prompts(here, unit(), TASK, ROWS).own_ids))
-    monkeypatch.setattr(module, "MAX_KEPT", 2 * n + n // 2)
+    monkeypatch.setattr(module, "_kept", LRUCache(2 * n + n // 2, getsizeof=module._kept.getsizeof))
     for seed in (1, 0, 2, 0, 1):  # 2 takes the place of 1, which was used longest ago
         unit_prompts(here, unit(seed=seed), TASK, ROWS)
-    assert built == [0, 1, 2, 1]
+    assert built == [0, 1, 0, 2, 1]
