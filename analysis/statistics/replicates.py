@@ -33,8 +33,10 @@ N_REPLICATES = 1000
 N_SHUFFLED = 250
 """Permutations after those of the null; they serve as curves to be tested against it."""
 SEED = 0
-BLOCK = 128
-"""Replicates counted at once: few enough that a template's counts stay in a processor's cache."""
+BLOCK_COUNTS = 2**18
+"""Counts made at once, where that is `LEAST_BLOCK` replicates or more: few enough to stay in a processor's cache."""
+LEAST_BLOCK = 128
+"""Replicates counted at once at least; a matrix product of fewer is slow."""
 
 
 def halves_of(gold: np.ndarray, example_id: Sequence[str], groups: Sequence[str | None] | None = None) -> Halves:
@@ -120,8 +122,9 @@ class Swapped:
         """(half, prompt, replicate, component) each."""
         dtype = count_dtype(len(self.gold) * _max_credit(credit) * len(credit))
         by_half = [[self._by_gold(of_prompt, half).astype(dtype) for of_prompt in credit] for half in self.halves]
-        for first in range(0, self.word.shape[-1], BLOCK):
-            word = self.word[list(prompts), :, first : first + BLOCK]
+        n_at_once = _block_size(len(self.halves) * len(credit) * credit[0].shape[1])
+        for first in range(0, self.word.shape[-1], n_at_once):
+            word = self.word[list(prompts), :, first : first + n_at_once]
             yield np.stack([[_swap(*pair) for pair in zip(of_half, word, strict=True)] for of_half in by_half])
 
     def traced(self, bits: AnswerBits, component: np.ndarray) -> np.ndarray:
@@ -286,13 +289,19 @@ def _products(
     packed = [[pack(of_half, max_count) for of_half in of_prompt] for of_prompt in values]
     n_halves, n_components = len(weights), packed[0][0].n_columns
     dtype = count_dtype(max_count * n_halves * len(values))
-    for first in range(0, len(weights[0]), BLOCK):
-        part = [of_half[first : first + BLOCK] for of_half in weights]
+    n_at_once = _block_size(n_halves * len(values) * n_components)
+    for first in range(0, len(weights[0]), n_at_once):
+        part = [of_half[first : first + n_at_once] for of_half in weights]
         block = np.empty((n_halves, len(values), len(part[0]), n_components), dtype)
         for i, of_prompt in enumerate(packed):
             for half, digits in enumerate(of_prompt):
                 count(part[half], digits, block[half, i])
         yield block
+
+
+def _block_size(n_counts: int) -> int:
+    """Replicates to count at once, of `n_counts` each."""
+    return max(LEAST_BLOCK, BLOCK_COUNTS // n_counts)
 
 
 def _rows_of_labels(gold: np.ndarray, halves: Halves, n_labels: int) -> np.ndarray:
