@@ -27,6 +27,15 @@ def _list_prices(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _calibrate(wanted: bool) -> None:
+    if wanted:
+        from jobs.measured_rate import this_machine
+        from jobs.price_list import price_lines
+
+        typer.echo("\n".join(price_lines([this_machine()])))
+        raise typer.Exit
+
+
 def show_plan(
     plan_file: Annotated[Path, PLAN],
     out: Annotated[str | None, typer.Option(help="results folder or URI, to see what is done already")] = None,
@@ -41,6 +50,12 @@ def show_plan(
     _prices: Annotated[
         bool,
         typer.Option("--prices", is_eager=True, callback=_list_prices, help="hours of the paper's protocol by size"),
+    ] = False,
+    _calibrated: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate", is_eager=True, callback=_calibrate, help="the same at this machine's measured rate"
+        ),
     ] = False,
 ) -> None:
     """Say what a sweep of a plan would do and cost; `plan init` writes a new plan.

@@ -19,6 +19,7 @@ ON_REQUEST = {
     "memory-large": "tests.benchmarks.memory:peak_memory_of_larger_models",
     "mechanisms": "tests.benchmarks.mechanisms:beside_the_decomposition",
     "rates": "tests.benchmarks.rates:rates",
+    "scoring": "tests.benchmarks.scoring:scores_and_fits",
     "profile": "tests.benchmarks.profile:top_five",
     "peers": "tests.benchmarks.peers:against_transformer_lens",
 }
