@@ -2,6 +2,7 @@
 
 from io import BytesIO
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 METADATA: dict[str, dict[str, None] | None] = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -14,10 +15,12 @@ def rendered(name: str, figure: Figure) -> dict[str, bytes]:
     The layout is solved once, so that all formats show the same and only one pays for it.
     """
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
     files = {}
-    for suffix, metadata in METADATA.items():
-        buffer = BytesIO()
-        figure.savefig(buffer, format=suffix, metadata=metadata)
-        files[f"{name}.{suffix}"] = buffer.getvalue()
+    with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        # No engine at all, which None means under these settings: with one, even "none", each format is drawn twice.
+        figure.set_layout_engine(None)
+        for suffix, metadata in METADATA.items():
+            buffer = BytesIO()
+            figure.savefig(buffer, format=suffix, metadata=metadata)
+            files[f"{name}.{suffix}"] = buffer.getvalue()
     return files
