@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from dynamics.components import Component, component_grid
 from dynamics.families import anatomy as find_anatomy
 from dynamics.families.anatomy import Anatomy, Block
+from dynamics.families.rotary import Rotary
 from dynamics.forward.last_token import LastToken, last_token
 from dynamics.forward.prefix import SharedPrefix
 from dynamics.forward.prompt_passes import run_prompts
@@ -181,14 +182,17 @@ def relative_error(parts: np.ndarray, whole: np.ndarray) -> float:
 
 def distance_to_model(model: PreTrainedModel, prompts: PromptSet, full: np.ndarray) -> float:
     """Relative distance of label logits `full` (example, label) to the model's own on `prompts_to_rerun`."""
-    chosen = prompts_to_rerun(prompts)
-    return relative_error(np.stack([model_logits(model, prompts, i) for i in chosen]), full[chosen])
+    chosen, rotary = prompts_to_rerun(prompts), find_anatomy(model).rotary
+    return relative_error(np.stack([_own_logits(model, rotary, prompts, i) for i in chosen]), full[chosen])
 
 
 def model_logits(model: PreTrainedModel, prompts: PromptSet, example: int) -> np.ndarray:
     """The model's own label logits (label,) on one prompt, run whole and unpadded by its ordinary forward pass."""
+    return _own_logits(model, find_anatomy(model).rotary, prompts, example)
+
+
+def _own_logits(model: PreTrainedModel, rotary: Rotary | None, prompts: PromptSet, example: int) -> np.ndarray:
     token_ids = torch.tensor([prompts.token_ids(example)], device=model.device)
-    rotary = find_anatomy(model).rotary
     with torch.inference_mode():
         if rotary is not None:
             rotary.forget()
