@@ -151,49 +151,75 @@ def _parts_of_softmax(margin: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def descend(problems: Sequence[Margins], settings: FitSettings) -> list[Descent]:
     """Fit weights, initialised at 1, to each problem by itself."""
-    if settings.stop == "leave_one_out":
-        return average_over_stops(problems, settings.l1, settings.max_epochs)
-    return [_subgradient_descent(problem, settings) for problem in problems]
+    solve = average_over_stops if settings.stop == "leave_one_out" else subgradient_descents
+    descents = []
+    for _, group in groupby(problems, key=lambda problem: (problem.matrix.shape, problem.offset.shape)):
+        alike = list(group)
+        n_together = max(1, TOGETHER // alike[0].matrix.size)
+        for first in range(0, len(alike), n_together):
+            descents += solve(alike[first : first + n_together], settings)
+    return descents
 
 
-def _subgradient_descent(problem: Margins, settings: FitSettings) -> Descent:
-    """Full-batch `w <- w - lr * (gradient of the cross-entropy + l1 * sign(w))`, until the settings' stopping rule."""
+def subgradient_descents(problems: Sequence[Margins], settings: FitSettings) -> list[Descent]:
+    """Full-batch `w <- w - lr * (gradient of the cross-entropy + l1 * sign(w))`, until the settings' stopping rule.
+
+    Args:
+        problems: of one shape.
+        settings: with a learning rate.
+    """
     assert settings.lr is not None
-    stored = np.ones(problem.matrix.shape[1])
-    share = 1 / problem.n_rows if settings.mean_loss else 1.0
+    matrices, offsets = np.stack([p.matrix for p in problems]), np.stack([p.offset for p in problems])
+    stored = np.ones((len(problems), matrices.shape[2]))
+    share = 1 / problems[0].n_rows if settings.mean_loss else 1.0
     has_patience = settings.stop == "patience"
-    lowest, misses = np.inf, 0
-    for epoch in range(settings.max_epochs):
+    active, done = np.arange(len(problems)), dict[int, Descent]()
+    lowest, misses = np.full(len(problems), np.inf), np.zeros(len(problems), int)
+
+    def end(which: np.ndarray, epochs: int, reason: str) -> None:
+        nonlocal matrices, offsets, stored, active, lowest, misses
         applied = _applied(stored, settings)
-        margin = problem.at(applied)
-        if has_patience and settings.check_before_update and epoch % CHECK_EVERY == 0 and (margin < 0).all():
-            return Descent(applied, epoch, "all rows right")
+        done.update((int(active[i]), Descent(applied[i], epochs, reason)) for i in np.flatnonzero(which))
+        matrices, offsets, stored = matrices[~which], offsets[~which], stored[~which]
+        active, lowest, misses = active[~which], lowest[~which], misses[~which]
+
+    for epoch in range(settings.max_epochs):
+        checked = has_patience and epoch % CHECK_EVERY == 0
+        if checked and settings.check_before_update:
+            end(_all_right(matrices, offsets, stored, settings), epoch, "all rows right")
+        if not len(active):
+            break
+        margin = _margins_at(matrices, offsets, _applied(stored, settings)[..., None])
         losses, probabilities = loss_and_probabilities(margin)
-        gradient = share * (probabilities.reshape(-1) @ problem.matrix)
+        gradient = share * (probabilities.reshape(len(active), 1, -1) @ matrices)[:, 0]
         if settings.clip:
             gradient[(stored < 0) | (stored > 1)] = 0
         stored -= settings.lr * (gradient + settings.l1 * np.sign(stored))
         if not has_patience:
             continue
-        if not settings.check_before_update and epoch % CHECK_EVERY == 0 and _all_right(problem, stored, settings):
-            return Descent(_applied(stored, settings), epoch + 1, "all rows right")
-        loss = share * losses.sum()
-        lowest, misses = (loss, misses) if loss < lowest else (lowest, misses + 1)
-        if misses == PATIENCE:
-            return Descent(_applied(stored, settings), epoch + 1, "patience")
-    return Descent(_applied(stored, settings), settings.max_epochs, "max_epochs")
+        loss = share * losses.reshape(len(active), -1).sum(1)
+        misses += loss >= lowest
+        lowest = np.minimum(loss, lowest)
+        if checked and not settings.check_before_update:
+            end(_all_right(matrices, offsets, stored, settings), epoch + 1, "all rows right")
+        if (misses == PATIENCE).any():
+            end(misses == PATIENCE, epoch + 1, "patience")
+    end(np.ones(len(active), bool), settings.max_epochs, "max_epochs")
+    return [done[i] for i in range(len(problems))]
 
 
 def _applied(stored: np.ndarray, settings: FitSettings) -> np.ndarray:
     return stored.clip(0, 1) if settings.clip else stored
 
 
-def _all_right(problem: Margins, stored: np.ndarray, settings: FitSettings) -> bool:
-    return bool((problem.at(_applied(stored, settings)) < 0).all())
+def _all_right(matrices: np.ndarray, offsets: np.ndarray, stored: np.ndarray, settings: FitSettings) -> np.ndarray:
+    """(problem,) whether all rows are predicted correctly."""
+    margin = _margins_at(matrices, offsets, _applied(stored, settings)[..., None])
+    return np.asarray((margin < 0).reshape(len(matrices), -1).all(1))
 
 
-def average_over_stops(problems: Sequence[Margins], l1: float, max_epochs: int) -> list[Descent]:
-    """Average of the weights along a descent on all rows, by how well each stop predicts left-out rows.
+def average_over_stops(problems: Sequence[Margins], settings: FitSettings) -> list[Descent]:
+    """Averages of the weights along a descent on all rows, by how well each stop predicts left-out rows.
 
     Beside the descent on all rows, one runs without each row (with more than 32 rows, without each of 32 blocks of
     neighbouring rows, since the cost is n^2). Stops t are 0, 1, 2, 4, ..., max_epochs updates, and
@@ -204,34 +230,22 @@ def average_over_stops(problems: Sequence[Margins], l1: float, max_epochs: int) 
     the average moves away from the initialisation only as far as left-out rows support it.
 
     Args:
-        problems: any number, each with an average of its own.
-        l1: weight of the penalty.
-        max_epochs: number of updates.
+        problems: of one shape.
+        settings: without a learning rate.
     """
-    descents = []
-    for _, group in groupby(problems, key=lambda problem: (problem.matrix.shape, problem.offset.shape)):
-        alike = list(group)
-        n_together = max(1, TOGETHER // alike[0].matrix.size)
-        for first in range(0, len(alike), n_together):
-            descents += _averages(alike[first : first + n_together], l1, max_epochs)
-    return descents
-
-
-def _averages(problems: Sequence[Margins], l1: float, max_epochs: int) -> list[Descent]:
-    """The same for problems of one shape, which are solved together."""
     matrices, offsets = np.stack([p.matrix for p in problems]), np.stack([p.offset for p in problems])
     n_problems, n_rows, _ = offsets.shape
     fold = np.arange(n_rows) * min(n_rows, MAX_FOLDS) // n_rows
     used = np.column_stack([np.ones(n_rows), fold[:, None] != np.arange(fold[-1] + 1)])
     weights, left_out = [], []
-    for at_stop in _paths(matrices, offsets, used, l1, max_epochs):
+    for at_stop in _paths(matrices, offsets, used, settings.l1, settings.max_epochs):
         losses, _ = loss_and_probabilities(_margins_at(matrices, offsets, at_stop))
         losses = losses.reshape(n_problems, n_rows, -1)
         left_out.append(losses[:, np.arange(n_rows), 1 + fold].sum(1))
         weights.append(at_stop[..., 0])
     evidence = np.exp(np.min(left_out, 0) - np.stack(left_out))[..., None]
     averages = (evidence * np.stack(weights)).sum(0) / evidence.sum(0)
-    return [Descent(average, max_epochs, "averaged over stops") for average in averages]
+    return [Descent(average, settings.max_epochs, "averaged over stops") for average in averages]
 
 
 def _margins_at(matrices: np.ndarray, offsets: np.ndarray, weights: np.ndarray) -> np.ndarray:

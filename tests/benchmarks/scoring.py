@@ -14,7 +14,7 @@ from jobs.price_list import SHAPES
 from tests.benchmarks.rates import HEADS
 from tests.benchmarks.timing import Row
 
-N_TEST, N_TRAIN, N_LABELS, N_UNITS = 2000, 24, 2, 3
+N_TEST, N_TRAIN, N_LABELS, N_UNITS = 2000, 24, 2, 15
 KEYS = {
     "unit_id": "drawn", "model": "drawn", "revision": "step0", "step": 0, "tokens_seen": 0, "commit_sha": "0" * 40,
     "dtype": "float32", "control": "none", "task": "drawn", "template": "drawn", "demo_seed": 0, "n_shots": 4,
@@ -22,7 +22,7 @@ KEYS = {
 
 
 def scores_and_fits() -> Iterator[Row]:
-    """Of one unit of 2,000 test rows and 24 training rows with two labels, from drawn contributions."""
+    """Of one unit of 2,000 test rows and 24 training rows with two labels, fifteen of which are a part; drawn."""
     asked = [Fit(name, name, VARIANTS[name].reweighting, N_TRAIN) for name in VARIANTS]
     for size in SHAPES:
         units, on = [_drawn_unit(size, seed) for seed in range(N_UNITS)], f"{size}, {N_TEST:,} rows"
