@@ -198,8 +198,8 @@ def subgradient_descents(problems: Sequence[Margins], settings: FitSettings) -> 
         if not has_patience:
             continue
         loss = share * losses.reshape(len(active), -1).sum(1)
-        misses += loss >= lowest
-        lowest = np.minimum(loss, lowest)
+        is_lower = loss < lowest
+        lowest, misses = np.where(is_lower, loss, lowest), misses + ~is_lower
         if checked and not settings.check_before_update:
             end(_all_right(matrices, offsets, stored, settings), epoch + 1, "all rows right")
         if (misses == PATIENCE).any():
