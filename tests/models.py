@@ -143,6 +143,7 @@ VARIANTS: dict[str, PreTrainedConfig] = {
     "gpt_neox-sequential": _neox_config(64, parallel=False),
     "gpt2": GPT2Config(**_GPT2),
     "gpt2-untied": GPT2Config(**_GPT2, n_inner=48, tie_word_embeddings=False),
+    "gpt2-mistral": GPT2Config(**_GPT2, scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=True),
     "llama": LlamaConfig(**LLAMA),
     "llama-tied-wide-heads": LlamaConfig(**LLAMA, tie_word_embeddings=True, head_dim=12),
     "llama-biased": LlamaConfig(**LLAMA, attention_bias=True, mlp_bias=True),
