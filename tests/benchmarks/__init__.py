@@ -5,9 +5,7 @@ affects all of them, and returns `Row`s. Seconds are compared with each other on
 """
 
 BENCHMARKS = {
-    "whole": "tests.benchmarks.passes:whole_prompts",
-    "shared": "tests.benchmarks.passes:shared_demonstrations",
-    "hooks": "tests.benchmarks.hooks:against_hooks",
+    "passes": "tests.benchmarks.passes:passes",
     "memory": "tests.benchmarks.memory:peak_memory",
     "fits": "tests.benchmarks.fits:reweighting_fits",
     "growth": "tests.benchmarks.growth:exponents",

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import time
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Annotated
@@ -32,13 +33,20 @@ def run(
     torch.set_num_threads(threads)
     transformers.logging.set_verbosity_error()
     rows: list[Row] = []
+    seconds: dict[str, float] = {}
     for name in names or BENCHMARKS:
+        started = time.perf_counter()
         for row in resolve_name(TASKS[name])():
             rows.append(row)
             typer.echo(_line(row))
+        seconds[name] = round(time.perf_counter() - started, 1)
+    typer.echo(
+        f"seconds: {', '.join(f'{name} {s:.0f}' for name, s in seconds.items())}; all {sum(seconds.values()):.0f}"
+    )
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps({"machine": machine(threads), "rows": [row.record for row in rows]}, indent=1))
+        content = {"machine": machine(threads), "seconds": seconds, "rows": [row.record for row in rows]}
+        json_file.write_text(json.dumps(content, indent=1))
     raise typer.Exit(int(any(row.met is False for row in rows)))
 
 

@@ -13,7 +13,7 @@ from dynamics.prompts import PromptSet
 from tests.benchmarks.timing import Row, in_turns
 from tests.benchmarks.workloads import TOKENS, model_of, n_tokens, neox_config, pythia, real_prompts
 
-RUNS, MAX_EXPONENT = 7, 1.05
+RUNS, MAX_EXPONENT = 5, 1.05
 
 
 def exponents() -> Iterator[Row]:
@@ -26,11 +26,17 @@ def exponents() -> Iterator[Row]:
 
 
 def _row(name: str, on: str, methods: Mapping[int, Callable[[], object]], target: float | None) -> Row:
-    times = in_turns({str(size): run for size, run in methods.items()}, RUNS)
-    median = [float(np.median(times.wall[str(size)])) for size in methods]
+    warm_up = next(iter(methods.values()))
+    times = in_turns({str(size): run for size, run in methods.items()}, RUNS, warm_up=warm_up)
+    seconds = np.array([times.wall[str(size)] for size in methods])  # (size, run)
+    median = np.median(seconds, 1)
+    by_run = np.polyfit(np.log(list(methods)), np.log(seconds), 1)[0]
     slope = float(np.polyfit(np.log(list(methods)), np.log(median), 1)[0])
-    note = ", ".join(f"{size}: {seconds / median[0]:.2f}" for size, seconds in zip(methods, median, strict=True))
-    return Row(f"growth with {name}, exponent", on, slope, target, note=f"seconds as multiples of the first, {note}")
+    multiples = ", ".join(f"{size}: {m:.2f}" for size, m in zip(methods, median / median[0], strict=True))
+    note = (
+        f"{times.n_runs} runs, {by_run.min():.3f} to {by_run.max():.3f}; seconds as multiples of the first, {multiples}"
+    )
+    return Row(f"growth with {name}, exponent", on, slope, target, note=note)
 
 
 def random_prompts(n_examples: int, n_labels: int = 2, own: int = 24, shared: int = 96) -> PromptSet:
@@ -89,11 +95,12 @@ def _by_shots() -> list[Row]:
     model, shots = pythia("70m"), (0, 1, 4, 8, 16)
     prompts = {n: real_prompts("sst2", 32, n_shots=n) for n in shots}
     tokens = {n: np.array(n_tokens(prompts[n])) for n in shots}
-    times = in_turns({str(n): partial(decompose, model, prompts[n], token_budget=TOKENS) for n in shots}, 3)
+    methods = {str(n): partial(decompose, model, prompts[n], token_budget=TOKENS) for n in shots}
+    times = in_turns(methods, 3, least=2, warm_up=methods["4"])
     rows = []
     for n in shots[1:]:
         every, new = tokens[n] / tokens[0]
-        note = f"{len(prompts[n].shared_ids)} shared tokens; {new:.2f} times the tokens read, {every:.2f} of all tokens"
-        on = f"70m, 32 of sst2, {n} shots, 3 runs"
+        read = f"{len(prompts[n].shared_ids)} shared tokens; {new:.2f} times the tokens read, {every:.2f} of all tokens"
+        on, note = f"70m, 32 of sst2, {n} shots", f"{read}; {times.note(str(n), '0')}"
         rows.append(Row("growth with shots / without shots", on, times.ratio(str(n), "0"), note=note))
     return rows

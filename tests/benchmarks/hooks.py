@@ -1,39 +1,13 @@
-"""The decomposition against forward hooks as usually written: every output captured whole, heads as d_model vectors."""
-
-from collections.abc import Iterator
-from functools import partial
+"""Contributions by forward hooks as usually written: every output captured whole, heads as d_model vectors."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dynamics.decomposition import decompose, relative_error
 from dynamics.forward.batching import batches
 from dynamics.prompts import PromptSet
-from tests.benchmarks.timing import Row, in_turns
-from tests.benchmarks.workloads import TOKENS, plain_pass, pythia, real_prompts, whole_ids
-
-
-def against_hooks() -> Iterator[Row]:
-    """Same label contributions, with and without shared demonstrations."""
-    for size, n_prompts in (("70m", 32), ("160m", 16)):
-        model, prompts = pythia(size), real_prompts("sst2", n_prompts)
-        ours = decompose(model, prompts, token_budget=TOKENS)
-        heads = [i for i, component in enumerate(ours.components) if component.kind == "head"]
-        error = relative_error(by_hooks(model, prompts), ours.contributions[:, heads])
-        assert error < 1e-4, f"hooks give other contributions: {error}"
-        times = in_turns(
-            {
-                "plain": partial(plain_pass, model, prompts),
-                "shared": partial(decompose, model, prompts, token_budget=TOKENS),
-                "hooks": partial(by_hooks, model, prompts),
-            },
-            runs=3,
-        )
-        on = f"{size}, {n_prompts} of sst2, 3 runs"
-        yield Row("hooks / plain", on, times.ratio("hooks", "plain"), note=times.note("hooks", "plain"))
-        yield Row("hooks / ours", on, times.ratio("hooks", "shared"), note=f"difference {error:.1e}")
+from tests.benchmarks.workloads import TOKENS, whole_ids
 
 
 def by_hooks(model: PreTrainedModel, prompts: PromptSet) -> np.ndarray:

@@ -1,38 +1,96 @@
-"""The decomposition against a plain Hugging Face pass that gives the last position's logits and no parts."""
+"""The decomposition against a plain Hugging Face pass that gives the last position's logits and no parts, and hooks."""
 
 from collections.abc import Iterator
 from functools import partial
 
 from transformers import PreTrainedModel
 
-from dynamics.decomposition import decompose
+from dynamics.decomposition import decompose, relative_error
 from dynamics.prompts import PromptSet
-from tests.benchmarks.timing import Row, Times, in_turns
-from tests.benchmarks.workloads import TOKENS, n_tokens, plain_pass, pythia, real_prompts, unshared
+from tests.benchmarks.hooks import by_hooks
+from tests.benchmarks.timing import Part, Row, Times, in_turns
+from tests.benchmarks.workloads import (
+    TOKENS,
+    n_padded,
+    n_tokens,
+    plain_batches,
+    plain_pass,
+    pythia,
+    real_prompts,
+    some,
+    unshared,
+)
+
+N_PROMPTS, N_WHOLE = 64, 32
+"""Prompts with shared demonstrations; run whole. Fewer take less, and the prompts that are run again a larger part."""
+N_HOOKS = {"70m": 16, "160m": 8}
+WARM_UP = 4
+RUNS, LEAST = 5, {"70m": 3, "160m": 2}
+"""At most, and at least."""
 
 
-def whole_prompts() -> Iterator[Row]:
-    """Every prompt run whole, as the plain pass runs it: what splitting the logits costs."""
-    for size, n_prompts in (("70m", 64), ("160m", 32)):
-        model, prompts = pythia(size), real_prompts("sst2", n_prompts)
-        times = _against_plain(model, prompts, unshared(prompts), runs=7)
-        on = f"{size}, {n_prompts} of sst2, 7 runs"
-        yield Row("whole prompts / plain", on, times.ratio("ours", "plain"), 1.10, note=times.note("ours", "plain"))
+def passes() -> Iterator[Row]:
+    """SST-2 in every way, RTE with shared demonstrations."""
+    for size in N_HOOKS:
+        prompts = real_prompts("sst2", N_PROMPTS)
+        error = _difference(pythia(size), some(prompts, range(WARM_UP)))
+        times = _in_turns(size, prompts, whole=N_WHOLE, hooks=N_HOOKS[size])
+        on = f"{size}, {N_WHOLE} of sst2; plain by batches"
+        yield Row("whole prompts / plain", on, times.ratio("whole", "plain"), 1.10, note=times.note("whole", "plain"))
+        yield _shared(size, prompts, times)
+        on = f"{size}, {N_HOOKS[size]} of sst2, plain by batches"
+        yield Row("hooks / plain", on, times.ratio("hooks", "plain"), note=times.note("hooks", "plain"))
+        on = f"{size}, {N_HOOKS[size]} of sst2, ours {N_PROMPTS}"
+        note = f"difference {error:.1e}; {times.note('hooks', 'shared')}"
+        yield Row("hooks / ours", on, times.ratio("hooks", "shared"), note=note)
+    for size in N_HOOKS:
+        prompts = real_prompts("rte", N_PROMPTS)
+        yield _shared(size, prompts, _in_turns(size, prompts))
 
 
-def shared_demonstrations() -> Iterator[Row]:
+def _shared(size: str, prompts: PromptSet, times: Times) -> Row:
     """Demonstrations computed once: at most 1.25 times the share of tokens that are new."""
-    for size, task, runs in (("70m", "sst2", 5), ("70m", "rte", 5), ("160m", "sst2", 3), ("160m", "rte", 3)):
-        prompts = real_prompts(task, 64)
-        times = _against_plain(pythia(size), prompts, prompts, runs)
-        every, new = n_tokens(prompts)
-        on = f"{size}, 64 of {task}, {runs} runs"
-        note = f"{new / every:.3f} of the tokens are new; {times.note('ours', 'plain')}"
-        target = 1.25 * new / every
-        yield Row("shared demonstrations / plain", on, times.ratio("ours", "plain"), target, note=note)
+    every, new = n_tokens(prompts)
+    on = f"{size}, {N_PROMPTS} of {prompts.task}; plain by batches"
+    note = f"{new / every:.3f} of the tokens are new; {times.note('shared', 'plain')}"
+    target = 1.25 * new / every
+    return Row("shared demonstrations / plain", on, times.ratio("shared", "plain"), target, note=note)
 
 
-def _against_plain(model: PreTrainedModel, prompts: PromptSet, given: PromptSet, runs: int) -> Times:
-    """Plain passes over `prompts` and decompositions of `given`, the same prompts."""
-    ours = partial(decompose, model, given, token_budget=TOKENS)
-    return in_turns({"plain": partial(plain_pass, model, prompts), "ours": ours}, runs)
+def _in_turns(size: str, prompts: PromptSet, whole: int = 0, hooks: int = 0) -> Times:
+    """A batch of the plain pass a round, and the decomposition; of the first `whole` and `hooks` prompts the others.
+
+    The plain pass takes most of the seconds, and its batches take as many each as they have tokens, so it is timed a
+    batch at a time. Seconds of all are for as many tokens as the plain pass reads of `prompts`, pads included.
+    """
+    model, tokens = pythia(size), n_padded(prompts)
+
+    def part(run: partial, of: PromptSet) -> Part:
+        return Part(run, n_padded(of) / tokens)
+
+    methods = {
+        "plain": [part(partial(plain_pass, model, batch), batch) for batch in plain_batches(prompts)],
+        "shared": [Part(partial(decompose, model, prompts, token_budget=TOKENS), 1.0)],
+    }
+    if whole:
+        given = some(prompts, range(whole))
+        methods["whole"] = [part(partial(decompose, model, unshared(given), token_budget=TOKENS), given)]
+    if hooks:
+        given = some(prompts, range(hooks))
+        methods["hooks"] = [part(partial(by_hooks, model, given), given)]
+    few = some(prompts, range(WARM_UP))
+
+    def warm_up() -> None:
+        plain_pass(model, few)
+        decompose(model, few, token_budget=TOKENS)
+
+    return in_turns(methods, RUNS, least=LEAST[size], warm_up=warm_up)
+
+
+def _difference(model: PreTrainedModel, prompts: PromptSet) -> float:
+    """Largest difference between the contributions of heads by both ways, relative to the largest."""
+    ours = decompose(model, prompts, token_budget=TOKENS)
+    heads = [i for i, component in enumerate(ours.components) if component.kind == "head"]
+    error = relative_error(by_hooks(model, prompts), ours.contributions[:, heads])
+    assert error < 1e-4, f"hooks give other contributions: {error}"
+    return error

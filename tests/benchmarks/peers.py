@@ -45,7 +45,7 @@ def against_transformer_lens() -> Iterator[Row]:
             },
             runs=3,
         )
-        on = f"{size}, {n_prompts} of sst2, 3 runs"
+        on = f"{size}, {n_prompts} of sst2"
         for method in methods:
             note = f"contributions differ by {error:.1e}; {times.note(method, 'ours')}"
             yield Row(f"{method} / ours", on, times.ratio(method, "ours"), FASTER[size], True, note)

@@ -17,7 +17,7 @@ from tests.benchmarks.workloads import pythia
 from tests.models import write_plan
 from tests.real_rows import data_folder, neox_tokenizer
 
-TASKS = [{"name": "sst2", "demo_seeds": 1, "n_shots": [4], "n_test": 60, "n_train": 20}]
+TASKS = [{"name": "sst2", "demo_seeds": 1, "n_shots": [4], "n_test": 28, "n_train": 12}]
 
 
 def share_of_forward_passes() -> list[Row]:

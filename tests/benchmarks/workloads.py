@@ -1,5 +1,6 @@
 """Pythia's shapes with random weights, real few-shot prompts, and the plain pass that all is compared with."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -72,9 +73,30 @@ def whole_ids(prompts: PromptSet) -> list[tuple[int, ...]]:
     return [prompts.token_ids(i) for i in range(len(prompts.own_ids))]
 
 
+def some(prompts: PromptSet, positions: Sequence[int]) -> PromptSet:
+    """The prompts at some positions."""
+    own_ids, split, example_id, gold = (
+        tuple(values[i] for i in positions)
+        for values in (prompts.own_ids, prompts.split, prompts.example_id, prompts.gold)
+    )
+    return replace(prompts, own_ids=own_ids, split=split, example_id=example_id, gold=gold)
+
+
 def n_tokens(prompts: PromptSet) -> tuple[int, int]:
     """Tokens of all prompts, and how many of them are new where shared ones are read once; no pads."""
     return sum(map(len, whole_ids(prompts))), sum(map(len, prompts.own_ids)) + len(prompts.shared_ids)
+
+
+def plain_batches(prompts: PromptSet) -> list[PromptSet]:
+    """The batches of the plain pass: first every second one by length, so that a few of them have various lengths."""
+    groups = batches([len(ids) for ids in whole_ids(prompts)], 0, TOKENS)
+    return [some(prompts, group) for group in groups[1::2] + groups[::2]]
+
+
+def n_padded(prompts: PromptSet) -> int:
+    """Tokens that the plain pass reads, pads included."""
+    lengths = [len(ids) for ids in whole_ids(prompts)]
+    return sum(len(group) * lengths[group[0]] for group in batches(lengths, 0, TOKENS))
 
 
 def plain_pass(model: PreTrainedModel, prompts: PromptSet) -> torch.Tensor:
