@@ -21,9 +21,8 @@ from tests.benchmarks.workloads import (
     unshared,
 )
 
-N_PROMPTS, N_WHOLE = 64, 32
-"""Prompts with shared demonstrations; run whole. Fewer take less, and the prompts that are run again a larger part."""
-N_HOOKS = {"70m": 16, "160m": 8}
+N_PROMPTS, N_WHOLE, N_HOOKS = 64, {"70m": 64, "160m": 32}, {"70m": 16, "160m": 8}
+"""Prompts with shared demonstrations, run whole, by hooks. Of fewer, those that are run again are a larger part."""
 WARM_UP = 4
 RUNS, LEAST = 5, {"70m": 3, "160m": 2}
 """At most, and at least."""
@@ -34,11 +33,11 @@ def passes() -> Iterator[Row]:
     for size in N_HOOKS:
         prompts = real_prompts("sst2", N_PROMPTS)
         error = _difference(pythia(size), some(prompts, range(WARM_UP)))
-        times = _in_turns(size, prompts, whole=N_WHOLE, hooks=N_HOOKS[size])
-        on = f"{size}, {N_WHOLE} of sst2; plain by batches"
+        times = _in_turns(size, prompts, whole=N_WHOLE[size], hooks=N_HOOKS[size])
+        on = f"{size}, {N_WHOLE[size]} of sst2; plain by batches"
         yield Row("whole prompts / plain", on, times.ratio("whole", "plain"), 1.10, note=times.note("whole", "plain"))
         yield _shared(size, prompts, times)
-        on = f"{size}, {N_HOOKS[size]} of sst2, plain by batches"
+        on = f"{size}, {N_HOOKS[size]} of sst2; plain by batches"
         yield Row("hooks / plain", on, times.ratio("hooks", "plain"), note=times.note("hooks", "plain"))
         on = f"{size}, {N_HOOKS[size]} of sst2, ours {N_PROMPTS}"
         note = f"difference {error:.1e}; {times.note('hooks', 'shared')}"
