@@ -92,7 +92,7 @@ def test_another_method_is_another_id(monkeypatch: pytest.MonkeyPatch) -> None:
     before = FIT.fit_id, PromptingBaseline("standard", 12).fit_id
     for module in ("fits", "baselines"):
         monkeypatch.setattr(f"dynamics.methods.{module}.METHOD_VERSION", identity.METHOD_VERSION + 1)
-    assert FIT.fit_id != before[0]
+    assert replace(FIT).fit_id != before[0]
     assert PromptingBaseline("standard", 12).fit_id != before[1]
 
 

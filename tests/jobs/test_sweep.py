@@ -16,7 +16,9 @@ import analysis
 import dynamics.decomposition
 import jobs.run_checkpoint
 from dynamics.decomposition import Decomposition
+from dynamics.identity import METHOD_VERSION
 from dynamics.reference import suite
+from dynamics.results.schema import SCHEMA_VERSION
 from dynamics.results.store import open_store, read_units
 from jobs.sweep import app
 from jobs.sweep_plan import read_plan
@@ -76,7 +78,7 @@ def test_every_row_says_what_it_came_from(results: Path) -> None:
     units = analysis.load(results, "units").collect()
     for name in ("commit_sha", "content_hash", "forward_id", "task_hash", "versions", "task_source"):
         assert units[name].null_count() == 0
-    assert units["versions"][0].startswith("method 1, schema 1, torch ")
+    assert units["versions"][0].startswith(f"method {METHOD_VERSION}, schema {SCHEMA_VERSION}, torch ")
     assert units.filter(step=4)["content_hash"].n_unique() == 1
 
 
