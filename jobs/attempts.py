@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from dynamics.errors import StoreError, UserError
-from dynamics.forward.batching import halved
+from dynamics.forward.memory import halved
 from dynamics.results.store import ResultStore, finished_units
 from jobs.outcomes import Outcome, record_failures
 from jobs.sweep_plan import Limits
@@ -42,6 +40,8 @@ def attempt(job: Job, work: CheckpointWork) -> list[Outcome]:
     except Exception as error:  # of the code around the units; it must not stop the other checkpoints
         return recovered_outcomes(job, work, error)
     finally:
+        import torch  # here, since it takes seconds, and who only submits attempts need not wait
+
         torch.cuda.empty_cache()  # so that the next process on the device finds the memory free
 
 

@@ -16,7 +16,6 @@ from jobs.outcomes import Outcome
 from jobs.placement import check_disk_budget, largest_first
 from jobs.preflight import check_device
 from jobs.progress_bar import with_progress
-from jobs.run_checkpoint import run_checkpoint
 from jobs.run_log import LogOutcomes, logged, logging
 from jobs.sweep_plan import SweepPlan
 from jobs.work import CheckpointWork
@@ -50,7 +49,7 @@ def _collect(
 ) -> list[Outcome]:
     """Start the executor and collect the last outcome of every unit, while this sweep is registered as active."""
     start = run_inline if executor == "inline" else run_ray
-    results = start(works, Job(run_checkpoint, store, plan.limits), plan.hub.ahead)
+    results = start(works, Job(_run_checkpoint, store, plan.limits), plan.hub.ahead)
     n_units = sum(len(work.all_units) for work in works)
     last: list[Outcome] = []
     try:
@@ -61,3 +60,10 @@ def _collect(
     except TooManyFailures as reason:
         typer.echo(str(reason), err=True)
     return last
+
+
+def _run_checkpoint(work: CheckpointWork, store: ResultStore) -> list[Outcome]:
+    """`run_checkpoint`, imported where units run, not where they are sent: its torch and transformers take seconds."""
+    from jobs.run_checkpoint import run_checkpoint
+
+    return run_checkpoint(work, store)

@@ -104,11 +104,6 @@ def budget_for(model: PreTrainedModel, token_budget: int | None) -> int:
     return max(1, min(fitting, MAX_TOKENS_CPU if model.device.type == "cpu" else MAX_TOKENS_GPU))
 
 
-def halved(token_budget: int | None) -> int:
-    """The budget for the next attempt after a process ran out of memory with this one."""
-    return max(1, (MAX_TOKENS_CPU if token_budget is None else token_budget) // 2)
-
-
 def free_bytes(device: torch.device) -> int:
     """Memory in bytes that a batch can take on a device; on a CPU, what the system reports as available.
 

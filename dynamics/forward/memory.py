@@ -99,6 +99,11 @@ def decomposition_bytes(shape: ModelShape, dtype: str, *, n_examples: int, n_lab
     return _FLOAT32 * sum(elements)
 
 
+def halved(token_budget: int | None) -> int:
+    """The budget for the next attempt after a process ran out of memory with this one."""
+    return max(1, (MAX_TOKENS_CPU if token_budget is None else token_budget) // 2)
+
+
 def _first(config: Mapping[str, Any], *names: str) -> int:
     value = next((config[name] for name in names if config.get(name) is not None), None)
     if not isinstance(value, int):

@@ -16,7 +16,7 @@ from dynamics.decomposition import UnembeddingProjection, decompose, relative_er
 from dynamics.errors import FailedCheck
 from dynamics.families.anatomy import Anatomy
 from dynamics.forward import batching
-from dynamics.forward.batching import batches, budget_for, halved, in_batches, is_out_of_memory
+from dynamics.forward.batching import batches, budget_for, in_batches, is_out_of_memory
 from dynamics.forward.last_token import LastToken
 from dynamics.forward.memory import ModelShape, bytes_per_token
 from dynamics.forward.rerun import prompts_to_rerun
@@ -127,10 +127,6 @@ def test_an_open_budget_is_what_half_of_the_free_memory_holds(
     assert budget_for(neox, None) == batching.MAX_TOKENS_CPU
     monkeypatch.setattr(batching, "free_bytes", lambda _: 0)
     assert budget_for(neox, None) == 1
-
-
-def test_half_of_a_budget_is_one() -> None:
-    assert (halved(None), halved(100), halved(1)) == (batching.MAX_TOKENS_CPU // 2, 50, 1)
 
 
 def test_free_memory_is_some() -> None:

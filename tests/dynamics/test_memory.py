@@ -13,7 +13,15 @@ from dynamics.decomposition import split_logits, unembedding_projection
 from dynamics.errors import CheckpointError
 from dynamics.families import anatomy
 from dynamics.forward.last_token import last_token, shared_prefix
-from dynamics.forward.memory import ModelShape, batch_bytes, bytes_per_token, decomposition_bytes, peak_resident_bytes
+from dynamics.forward.memory import (
+    MAX_TOKENS_CPU,
+    ModelShape,
+    batch_bytes,
+    bytes_per_token,
+    decomposition_bytes,
+    halved,
+    peak_resident_bytes,
+)
 from tests.dynamics.test_decomposition import ragged_prompts
 from tests.models import VARIANTS, perturbed
 
@@ -77,3 +85,7 @@ def test_a_peak_is_of_this_process_and_not_of_the_one_that_started_it() -> None:
     code = "from dynamics.forward.memory import peak_resident_bytes; print(peak_resident_bytes())"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 5e6 < int(child.stdout) < large.nbytes < peak_resident_bytes()
+
+
+def test_half_of_a_budget_is_at_least_one() -> None:
+    assert (halved(None), halved(100), halved(1)) == (MAX_TOKENS_CPU // 2, 50, 1)

@@ -103,6 +103,12 @@ def test_a_finished_sweep_imports_no_torch(tmp_path: Path, suite_folder: Path, r
     assert "20 already done, 0 to run" in done.stdout
 
 
+def test_a_process_that_only_submits_units_imports_no_torch() -> None:
+    code = "import sys, jobs.running; sys.exit(' '.join({'torch', 'transformers', 'ray'} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def completed(*words: str) -> list[str]:
     """What the shell offers for the last of these words."""
     environment = {
