@@ -6,7 +6,7 @@ import polars as pl
 import typer
 
 from analysis import ANALYSES, run
-from analysis.cache.parallel import mapping, n_cores, with_workers
+from analysis.cache.parallel import mapping, n_cores, processes
 from dynamics.command_line import FRESH, WORKERS, command, user_errors_exit_2
 from dynamics.results.places import place, put
 
@@ -20,7 +20,7 @@ def main(
 ) -> None:
     """Compute one analysis, print it and save it as CSV; docs/analyses.md describes each."""
     with user_errors_exit_2():
-        with mapping(with_workers(workers or n_cores())):
+        with processes(workers or n_cores()) as in_processes, mapping(in_processes):
             table = run(name, results, fresh=fresh)
         csv = (place(out) if out else place(results) / "analysis") / f"{name}.csv"
         put(csv, table.write_csv().encode())

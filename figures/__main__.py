@@ -39,13 +39,14 @@ def main(
         if log and (name or not isinstance(folder, Path)):
             raise PlanError("--log sends the page with all figures: leave NAME out, and give --out a folder on a disk")
         # Only now, so that --help does not wait for matplotlib.
-        from analysis.cache.parallel import mapping, n_cores, with_workers
+        from analysis.cache.parallel import mapping, n_cores, processes
         from analysis.reading.result_tables import load
         from analysis.reading.snapshots import snapshot
         from figures.drawing import draw, draw_all, drawn_by_default
         from figures.report import write_report
 
-        with snapshot(store, fresh=fresh), mapping(with_workers(workers or n_cores())):
+        cores = workers or n_cores()
+        with snapshot(store, fresh=fresh), processes(cores) as in_processes, mapping(in_processes):
             if name:
                 _print_files(draw(name, store, folder, fresh=fresh))
                 typer.echo(f"written to {folder}")

@@ -1,6 +1,7 @@
 """Drawing figures from analysis tables, unless they are drawn already, and writing them with the tables beside them."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -117,10 +118,16 @@ def without_controls(table: pl.DataFrame) -> pl.DataFrame:
 def draw_all(names: Sequence[str], results: Place, out: Place, *, fresh: bool = False) -> Iterator[DrawnFigure]:
     """`draw_if_available` for many figures, in processes where that takes long (`analysis.cache.parallel`).
 
-    Not if `fresh`: processes share the tables of curves through what is kept, which is then ignored.
+    Not if `fresh`: processes share the tables of curves through what is kept, which is then ignored. Those tables come
+    first, and use all processes.
     """
     one = partial(draw_if_available, results=results, out=out, fresh=fresh)
-    yield from map(one, names) if fresh else mapped(one, names, "figures", only_here=True)
+    if fresh:
+        yield from map(one, names)
+        return
+    with suppress(StoreError):  # which the figures of curves say, too
+        analysis.run("emergence", results)
+    yield from mapped(one, names, "figures", only_here=True)
 
 
 def draw_if_available(name: str, results: Place, out: Place, *, fresh: bool = False) -> DrawnFigure:

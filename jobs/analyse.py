@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from analysis import ANALYSES, run
-from analysis.cache.parallel import mapping, n_cores, with_progress, with_workers
+from analysis.cache.parallel import mapping, n_cores, processes, with_progress
 from dynamics.command_line import command, user_errors_exit_2
 from dynamics.results.places import place, put
 from jobs.cluster import joined
@@ -25,7 +25,7 @@ def main(
 ) -> None:
     """Compute one analysis on the Ray cluster that RAY_ADDRESS names, or on a local one, and save it as CSV."""
     with user_errors_exit_2():
-        with joined(), mapping(on_ray, here=with_workers(n_cores())):
+        with joined(), processes(n_cores()) as in_processes, mapping(on_ray, here=in_processes):
             table = run(name, results, fresh=fresh)
         csv = (place(out) if out else place(results) / "analysis") / f"{name}.csv"
         put(csv, table.write_csv().encode())

@@ -111,45 +111,49 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def with_workers(n: int) -> Map:
-    """In up to n processes, with a bar or lines on standard error.
+@contextmanager
+def processes(n: int) -> Iterator[Map]:
+    """A way to map in up to n processes, with a bar or lines on standard error.
 
-    The first items are done in this process, until it is known whether the others take long.
+    They are started when work is first found to take long, by its first items, which are done in this process; and they
+    serve all work after that until the block ends, since starting them takes seconds.
     """
+    # Started anew, since threads of Polars do not survive a fork.
+    pool, is_started = ProcessPoolExecutor(n, multiprocessing.get_context("spawn"), _begin_worker), False
+
+    def results_of(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        nonlocal is_started
+        began, n_here = time.monotonic(), 0
+        while n_here < len(items) and not is_started:
+            yield function(items[n_here])
+            n_here += 1
+            n_left, seconds = len(items) - n_here, (time.monotonic() - began) / n_here
+            is_started = is_started or (min(n, n_left) > 1 and n_left * seconds > LONG_SECONDS)
+        yield from _in_pool(pool, n, function, items[n_here:])
 
     def way(function: Callable[[Any], Any], items: Sequence[Any], what: str) -> Iterator[Any]:
-        return with_progress(_in_processes(n, function, items), len(items), what)
+        return with_progress(results_of(function, items), len(items), what)
 
-    return way
-
-
-def _in_processes(n: int, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-    started = time.monotonic()
-    for i, item in enumerate(items):
-        yield function(item)
-        n_left, seconds = len(items) - i - 1, (time.monotonic() - started) / (i + 1)
-        if min(n, n_left) > 1 and n_left * seconds > LONG_SECONDS:
-            yield from _with_pool(min(n, n_left), function, items[i + 1 :])
-            return
+    try:
+        yield way
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _with_pool(n: int, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-    """In n processes that are started anew, since threads of Polars do not survive a fork.
+def _in_pool(pool: ProcessPoolExecutor, n: int, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+    """In processes of a pool, each of which is started with its share of the cores.
 
     Raises:
         StoreError: a process ended without a result.
     """
-    context = multiprocessing.get_context("spawn")
-    with _threads_of_each(n):
-        pool = ProcessPoolExecutor(n, context, _begin_worker)
-        try:
-            yield from pool.map(function, items)
-        except BrokenProcessPool as error:
-            raise StoreError(
-                "a worker process ended without a result, most likely for lack of memory; use fewer --workers"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    try:
+        with _threads_of_each(n):
+            results = pool.map(function, items)
+        yield from results
+    except BrokenProcessPool as error:
+        raise StoreError(
+            "a worker process ended without a result, most likely for lack of memory; use fewer --workers"
+        ) from error
 
 
 def _begin_worker() -> None:

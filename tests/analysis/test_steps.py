@@ -16,7 +16,7 @@ from polars.testing import assert_frame_equal
 import analysis
 from analysis.cache import parallel, step_tables, steps
 from analysis.cache.folders import IN_RESULTS
-from analysis.cache.parallel import mapping, with_workers
+from analysis.cache.parallel import mapping, processes
 from analysis.cache.steps import Arrays, StepWork
 from analysis.reading.answers import StepAnswers
 from analysis.reading.groups import Group
@@ -127,7 +127,7 @@ def test_two_processes_give_the_same_as_one(root: Path, monkeypatch: pytest.Monk
     shutil.rmtree(root / IN_RESULTS)
     monkeypatch.setattr(parallel, "LONG_SECONDS", 0.0)
     monkeypatch.setattr(parallel, "LINE_SECONDS", 0.0)
-    with mapping(with_workers(2)):
+    with processes(2) as in_processes, mapping(in_processes):
         together = {name: analysis.run(name, root) for name in CURVES}
     for name, table in alone.items():
         assert_frame_equal(together[name], table, check_exact=True)
@@ -139,9 +139,16 @@ def test_work_of_other_code_is_refused() -> None:
         parallel._with_tables("another", abs, 1)
 
 
+def process_of(_: object) -> int:
+    """The id of the process that it is called in."""
+    return os.getpid()
+
+
 def test_results_come_in_order_and_what_is_left_is_told(monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
     monkeypatch.setattr(parallel, "LONG_SECONDS", 0.0)
-    assert list(parallel._in_processes(2, abs, [-3, 1, -2])) == [3, 1, 2]
+    with processes(2) as in_processes:
+        assert list(in_processes(abs, [-3, 1, -2], "numbers")) == [3, 1, 2]
+        assert os.getpid() not in in_processes(process_of, "ab", "letters"), "they serve what comes later too"
     monkeypatch.setattr(parallel, "LINE_SECONDS", 0.0)
     assert list(parallel.with_progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
     lines = capfd.readouterr().err.splitlines()
@@ -169,11 +176,13 @@ def test_rows_of_steps_are_kept_by_step(name: str, root: Path, tmp_path: Path, m
 
 def test_workers_end_when_the_process_that_asks_is_killed(tmp_path: Path) -> None:
     code = (
-        "import os, sys, time\nfrom analysis.cache import parallel\nparallel.LONG_SECONDS = 0\n"
+        "import os\nfrom analysis.cache import parallel\nparallel.LONG_SECONDS = 0\n"
         "if __name__ == '__main__':\n"
-        "    for pid in parallel._with_pool(2, eval, ['__import__(\"os\").getpid()'] * 2):\n"
-        "        print(pid, flush=True)\n"
-        "        os.kill(os.getpid(), 9)\n"
+        "    with parallel.processes(2) as in_processes:\n"
+        "        for pid in in_processes(eval, ['__import__(\"os\").getpid()'] * 3, 'pids'):\n"
+        "            if pid != os.getpid():\n"
+        "                print(pid, flush=True)\n"
+        "                os.kill(os.getpid(), 9)\n"
     )
     (tmp_path / "asks.py").write_text(code)
     environment = {**os.environ, "PYTHONPATH": os.fspath(Path(__file__).parents[2])}

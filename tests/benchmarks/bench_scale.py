@@ -32,9 +32,9 @@ print(json.dumps({{"seconds": round(seconds, 1), "peak_mib": round(peak), "rows"
 """
 _POLARS = """
 import analysis
-from analysis.cache.parallel import mapping, with_workers
+from analysis.cache.parallel import mapping, processes
 if __name__ == "__main__":
-    with mapping(with_workers(int(sys.argv[4]))):
+    with processes(int(sys.argv[4])) as in_processes, mapping(in_processes):
         n_rows = len(analysis.run(sys.argv[1], sys.argv[2], fresh=sys.argv[3] == "fresh"))
 """
 _DUCKDB = """
