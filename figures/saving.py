@@ -14,7 +14,8 @@ def rendered(name: str, figure: Figure) -> dict[str, bytes]:
 
     The layout is solved once, so that all formats show the same and only one pays for it.
     """
-    figure.draw_without_rendering()
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
     files = {}
     with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
         # No engine at all, which None means under these settings: with one, even "none", each format is drawn twice.

@@ -68,9 +68,9 @@ def set_step_axis(axes: Axes, steps: Sequence[int]) -> None:
     label_every = 1 if len(powers) <= 7 else 2 if len(powers) <= 12 else 4
     ticks = {0: "0"} if 0 in steps else {}
     ticks |= {step: format_step(step) if i % label_every == 0 else "" for i, step in enumerate(powers)}
+    axes.tick_params(axis="x", which="minor", length=1.5, width=0.5)
     axes.set_xticks(step_position(list(ticks)), list(ticks.values()))
     axes.set_xticks(step_position(sorted(set(steps))), minor=True)
-    axes.tick_params(axis="x", which="minor", length=1.5, width=0.5)
     if 0 in steps:
         axes.axvline(_STEP_ZERO / 2, color="0.6", linewidth=0.6, linestyle=(0, (1, 2)))
     axes.set_xlim(_STEP_ZERO - 0.5 if 0 in steps else np.log2(first) - 0.4, np.log2(last) + 0.4)

@@ -85,6 +85,7 @@ def read_files(root: Place, files: Sequence[Entry], table: str, columns: Sequenc
         return rows.select(columns or pl.all()).collect()
 
 
+@cache
 def polars_schema(table: str) -> pl.Schema:
     """The columns of a table as Polars reads them."""
     return pl.DataFrame(TABLES[table].empty_table()).schema
