@@ -7,7 +7,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PICTURES := bias_or_knowledge emergence onsets leads label_bias component_heatmap component_onsets diamond \
   reweighting_gain controls mechanisms
 
-.PHONY: help install demo test chaos lint format docs pictures bench bench-peers bench-more bench-scale clean
+.PHONY: help install demo reference test chaos lint format docs pictures bench bench-peers bench-more bench-scale clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -15,10 +15,13 @@ help:  ## what there is
 install: .venv/installed  ## set up .venv, which the other targets do too
 
 demo: .venv/installed  ## run the main job on the embedded reference suite and draw its figures
-	$(PY) -m jobs.sweep jobs/plans/reference.toml --out $(OUT)/results
-	$(PY) -m analysis emergence --results $(OUT)/results | tail -n 1
+	$(PY) -m jobs.sweep jobs/plans/demo.toml --out $(OUT)/results
 	$(PY) -m figures --results $(OUT)/results --out $(OUT)/figures
-	@echo "report: $(OUT)/figures/index.html    Parquet: $(OUT)/results    tables: $(OUT)/results/analysis"
+	@echo "report: $(OUT)/figures/index.html    Parquet: $(OUT)/results    tables: $(OUT)/figures/*.csv"
+
+reference: .venv/installed  ## the demo with all checkpoints and prompts, from which the numbers in docs/ are
+	$(PY) -m jobs.sweep jobs/plans/reference.toml --out $(OUT)/results
+	$(PY) -m figures --results $(OUT)/results --out $(OUT)/figures
 
 test: .venv/installed  ## all tests, offline, on CPU
 	$(PY) -m pytest

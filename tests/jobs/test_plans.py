@@ -9,6 +9,7 @@ from analysis.reading.seeds import families
 from dynamics.suites import suites
 from dynamics.tasks import TASKS
 from jobs.sweep_plan import SweepPlan, read_plan
+from tests.works import units_of
 
 GRIDS = {suite.name: suite.grids for suite in suites()}["pythia"]
 FOLDER = Path(jobs.sweep_plan.__file__).with_name("plans")
@@ -33,6 +34,13 @@ def test_a_plan_is_valid_and_says_what_it_is(name: str) -> None:
         for template in () if cell.templates == "all" else cell.templates:
             assert found.task_by_name[cell.name].template(template).name == template
     assert len(found.fits.all) >= 1
+
+
+def test_the_reference_sweep_goes_on_where_the_demo_ends() -> None:
+    demo, whole = ({unit.unit_id for unit in units_of(plan(name))} for name in ("demo.toml", "reference.toml"))
+    assert demo < whole
+    assert (len(demo), len(whole)) == (13 * 35, 25 * 120)
+    assert plan("demo.toml").fits == plan("reference.toml").fits
 
 
 @pytest.mark.parametrize("name", PAPER)
