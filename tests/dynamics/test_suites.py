@@ -67,6 +67,10 @@ PUBLISHED: dict[tuple[str, str | None], dict[str, tuple[int, int | None]]] = {
         "checkpoint-10": (10, 10 * 2**19),
         "checkpoint-400000": (400_000, 400_000 * 2**19),
     },
+    ("stanford-crfm/eowyn-gpt2-medium-x777", None): {
+        "checkpoint-0": (0, 0),
+        "checkpoint-400000": (400_000, 400_000 * 2**19),
+    },
     ("TinyLlama/tinyLlama-intermediate-checkpoints", None): {
         "step-50k-token-105B": (50_000, 105 * B),
         "step-720k-token-1510B": (720_000, 1510 * B),
