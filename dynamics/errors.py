@@ -8,7 +8,8 @@ UserError(ValueError)
 │   └── Unreachable    the Hub or the network failed; the same may succeed later
 ├── UnsupportedModel   a model for which the decomposition is not known to be exact
 ├── FailedCheck        numbers that failed a check of their computation
-└── StoreError         results that cannot be read or written
+├── StoreError         results that cannot be read or written
+└── LostProcess        a process that ended without a result
 """
 
 from collections.abc import Iterable
@@ -49,6 +50,10 @@ class FailedCheck(UserError):
 
 class StoreError(UserError):
     """Results that cannot be read or written."""
+
+
+class LostProcess(UserError):
+    """A worker process ended without a result, as the system ends those for which it has no memory."""
 
 
 def unknown(kind: str, value: object, allowed: Iterable[object], *, shown: int = 12) -> str:

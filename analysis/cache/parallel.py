@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from analysis.cache.versions import code_hash
 from analysis.reading.snapshots import list_all_tables, record, recorded
-from dynamics.errors import StoreError
+from dynamics.errors import LostProcess, StoreError
 
 LONG_SECONDS = 5.0
 """Work that takes longer is worth processes, which take a second or two to start, and a bar."""
@@ -116,20 +116,18 @@ def processes(n: int) -> Iterator[Map]:
     """A way to map in up to n processes, with a bar or lines on standard error.
 
     They are started when work is first found to take long, by its first items, which are done in this process; and they
-    serve all work after that until the block ends, since starting them takes seconds.
+    serve all work after that until the block ends, since starting them takes seconds. Few items have few processes,
+    with more threads each.
     """
-    # Started anew, since threads of Polars do not survive a fork.
-    pool, is_started = ProcessPoolExecutor(n, multiprocessing.get_context("spawn"), _begin_worker), False
+    pools: dict[int, ProcessPoolExecutor] = {}
 
     def results_of(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-        nonlocal is_started
-        began, n_here = time.monotonic(), 0
-        while n_here < len(items) and not is_started:
-            yield function(items[n_here])
-            n_here += 1
-            n_left, seconds = len(items) - n_here, (time.monotonic() - began) / n_here
-            is_started = is_started or (min(n, n_left) > 1 and n_left * seconds > LONG_SECONDS)
-        yield from _in_pool(pool, n, function, items[n_here:])
+        began, rest, seconds = time.monotonic(), list(items), 0.0
+        while rest and not (min(n, len(rest)) > 1 and (pools or len(rest) * seconds > LONG_SECONDS)):
+            yield function(rest.pop(0))
+            seconds = (time.monotonic() - began) / (len(items) - len(rest))
+        if rest:
+            yield from _in_pool(pools, min(n, len(rest)), function, rest)
 
     def way(function: Callable[[Any], Any], items: Sequence[Any], what: str) -> Iterator[Any]:
         return with_progress(results_of(function, items), len(items), what)
@@ -137,21 +135,28 @@ def processes(n: int) -> Iterator[Map]:
     try:
         yield way
     finally:
-        pool.shutdown(cancel_futures=True)
+        for pool in pools.values():
+            pool.shutdown(cancel_futures=True)
 
 
-def _in_pool(pool: ProcessPoolExecutor, n: int, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-    """In processes of a pool, each of which is started with its share of the cores.
+def _in_pool(
+    pools: dict[int, ProcessPoolExecutor], size: int, function: Callable[[Any], Any], items: Sequence[Any]
+) -> Iterator[Any]:
+    """In the processes of the pool of a size, each of which is started with its share of the cores.
 
     Raises:
-        StoreError: a process ended without a result.
+        LostProcess: a process ended without a result. Its pool is given up, and the next call starts another.
     """
+    if size not in pools:
+        # Started anew, since threads of Polars do not survive a fork.
+        pools[size] = ProcessPoolExecutor(size, multiprocessing.get_context("spawn"), _begin_worker)
     try:
-        with _threads_of_each(n):
-            results = pool.map(function, items)
+        with _threads_of_each(size):
+            results = pools[size].map(function, items)
         yield from results
     except BrokenProcessPool as error:
-        raise StoreError(
+        pools.pop(size).shutdown(cancel_futures=True)
+        raise LostProcess(
             "a worker process ended without a result, most likely for lack of memory; use fewer --workers"
         ) from error
 

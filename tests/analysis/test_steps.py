@@ -23,7 +23,7 @@ from analysis.reading.groups import Group
 from analysis.reading.result_tables import load
 from analysis.statistics import curves
 from analysis.statistics.curve_accuracies import Design
-from dynamics.errors import StoreError
+from dynamics.errors import LostProcess, StoreError
 from tests.stores import add_step, settle
 
 Capture = pytest.CaptureFixture[str]
@@ -142,6 +142,23 @@ def test_work_of_other_code_is_refused() -> None:
 def process_of(_: object) -> int:
     """The id of the process that it is called in."""
     return os.getpid()
+
+
+def test_a_process_that_ends_costs_its_work_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "LONG_SECONDS", 0.0)
+    with processes(2) as in_processes:
+        lost = in_processes(end_elsewhere, [os.getpid()] * 3, "ends")
+        assert next(lost) == os.getpid()
+        with pytest.raises(LostProcess, match="for lack of memory; use fewer --workers"):
+            next(lost)
+        assert list(in_processes(abs, [-3, 1, -2], "numbers")) == [3, 1, 2]
+
+
+def end_elsewhere(asking: int) -> int:
+    """The id of this process, where it is the one that asks; any other ends."""
+    if os.getpid() != asking:
+        os._exit(1)
+    return asking
 
 
 def test_results_come_in_order_and_what_is_left_is_told(monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
