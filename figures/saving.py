@@ -14,7 +14,7 @@ def rendered(name: str, figure: Figure) -> dict[str, bytes]:
 
     The layout is solved once, so that all formats show the same and only one pays for it.
     """
-    if (engine := figure.get_layout_engine()) is not None:
+    if figure.axes and (engine := figure.get_layout_engine()) is not None:
         engine.execute(figure)
     files = {}
     with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):

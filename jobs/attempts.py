@@ -1,5 +1,6 @@
 """Attempts at a checkpoint: one of them, the next one for units that may still succeed, and when a sweep gives up."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -40,9 +41,10 @@ def attempt(job: Job, work: CheckpointWork) -> list[Outcome]:
     except Exception as error:  # of the code around the units; it must not stop the other checkpoints
         return recovered_outcomes(job, work, error)
     finally:
-        import torch  # here, since it takes seconds, and who only submits attempts need not wait
-
-        torch.cuda.empty_cache()  # so that the next process on the device finds the memory free
+        # Not imported: that takes seconds, for which who only submits attempts need not wait, and an import that an
+        # interrupt has cut off fails when it is tried again.
+        if (torch := sys.modules.get("torch")) is not None:
+            torch.cuda.empty_cache()  # so that the next process on the device finds the memory free
 
 
 def recovered_outcomes(job: Job, work: CheckpointWork, error: BaseException) -> list[Outcome]:

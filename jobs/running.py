@@ -48,8 +48,12 @@ def _collect(
     plan: SweepPlan, works: list[CheckpointWork], store: ResultStore, executor: str, run_id: str, log: LogOutcomes
 ) -> list[Outcome]:
     """Start the executor and collect the last outcome of every unit, while this sweep is registered as active."""
-    start = run_inline if executor == "inline" else run_ray
-    results = start(works, Job(_run_checkpoint, store, plan.limits), plan.hub.ahead)
+    if executor == "inline":
+        from jobs.run_checkpoint import run_checkpoint  # now: where torch cannot be imported, no unit has failed
+
+        results = run_inline(works, Job(run_checkpoint, store, plan.limits), plan.hub.ahead)
+    else:
+        results = run_ray(works, Job(_run_checkpoint, store, plan.limits), plan.hub.ahead)
     n_units = sum(len(work.all_units) for work in works)
     last: list[Outcome] = []
     try:

@@ -1,6 +1,7 @@
 """What is tried again, and when a sweep stops: decisions, with no executor."""
 
 import errno
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 
 from dynamics.errors import CheckpointError, FailedCheck, Unreachable
 from dynamics.forward.memory import MAX_TOKENS_CPU
-from jobs.attempts import TooManyFailures, until_too_many_failures, with_retry
+from dynamics.results.store import open_store
+from jobs.attempts import Job, TooManyFailures, attempt, until_too_many_failures, with_retry
 from jobs.outcomes import Outcome, error_kind
 from jobs.sweep import app
 from jobs.sweep_plan import Limits, read_plan
@@ -78,6 +80,18 @@ def test_only_what_may_pass_comes_again(work: CheckpointWork) -> None:
     outcomes, none = with_retry(retry, ended(retry, "transient", "transient"), Limits(attempts=2))
     assert none is None
     assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
+
+
+def test_an_interrupt_before_torch_is_there_is_an_interrupt(
+    work: CheckpointWork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> list[Outcome]:
+        raise KeyboardInterrupt
+
+    store = open_store(tmp_path / "out", create=True)
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails, as one does after it was interrupted
+    with pytest.raises(KeyboardInterrupt):
+        attempt(Job(interrupted, store, Limits()), work)
 
 
 def test_memory_that_ran_out_halves_the_batch_and_no_further_than_one_token(work: CheckpointWork) -> None:
