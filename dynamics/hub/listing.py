@@ -28,6 +28,8 @@ CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 FORMATS = {"safetensors": ("model", "safetensors"), "bin": ("pytorch_model", "bin")}
 """Kinds of weights in order of preference: stem and suffix of their files."""
 _N_THREADS = 4
+_NONE: dict[str, object] = {}
+"""Kept in place of an answer where the Hub has no such repository."""
 
 
 @dataclass(frozen=True, order=True)
@@ -135,8 +137,10 @@ def list_refs(repo: str, kind: Kind = "model") -> dict[str, str]:
         answer = kept(hub, name)
         if answer is None:
             raise CheckpointError(f"HF_HUB_OFFLINE is set and {repo} was never listed here; list it once online")
+        if answer == _NONE:
+            raise NoRepository(f"HF_HUB_OFFLINE is set and there was no {repo} when it was asked for online")
     else:
-        answer = _refs(hub, repo, kind)
+        answer = _online_refs(hub, repo, kind, name)
     try:
         pairs = [(ref["name"], ref["targetCommit"]) for key in ("tags", "branches") for ref in answer[key]]
         pairs += [(ref["ref"], ref["targetCommit"]) for ref in answer.get("converts") or ()]
@@ -148,6 +152,16 @@ def list_refs(repo: str, kind: Kind = "model") -> dict[str, str]:
     if not hub.offline:
         keep(hub, name, answer)
     return refs
+
+
+def _online_refs(hub: HubSettings, repo: str, kind: Kind, name: str) -> Any:
+    """The Hub's answer; that there is no such repository is kept too, unless it was there before."""
+    try:
+        return _refs(hub, repo, kind)
+    except NoRepository:
+        if kept(hub, name) is None:
+            keep(hub, name, _NONE)
+        raise
 
 
 def _refs(hub: HubSettings, repo: str, kind: Kind) -> Any:
