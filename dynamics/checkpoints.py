@@ -32,7 +32,7 @@ from dynamics.reference.manifest import MANIFEST_NAME, Manifest, damaged_steps, 
 from dynamics.step_consistency import compare_steps
 from dynamics.step_folders import ITSELF, steps_in
 from dynamics.suites import Layout
-from dynamics.suites.stages import name_in_tables, requested_stage
+from dynamics.suites.stages import check_can_run, name_in_tables, requested_stage
 from dynamics.tokenizer_sources import NamedTokenizer, find_tokenizer
 
 UNTIED = "untied"
@@ -133,15 +133,17 @@ def find_checkpoints(
             raise PlanError(f"model {model!r}: {key} = {value!r} applies to models on the Hub only; remove it")
     named = None if tokenizer is None else find_tokenizer(tokenizer)
     if on_hub:
+        check_can_run(model)
         by_name = revision is not None and layout == "revisions" and stage is None  # what a suite says is not used
         meant = None if by_name else requested_stage(model, stage, pattern, layout, unverified=unverified)
         naming = meant or as_stage(model, pattern or DEFAULT_PATTERN, layout)
         run = find_run(model, naming, steps or "all", revision)
-        run = replace(run, names=with_tokens(run.names, tokens_per_step, meant))
+        name = name_in_tables(model, stage)
+        first = 0 if name == model else min(run.names)
+        run = replace(run, names=with_tokens(run.names, tokens_per_step, meant), grids_begin=first)
         hub_steps = find_on_hub(
             run, steps or "all", allow_pickle=allow_pickle, missing=missing, own_tokenizer=named is None
         )
-        name = name_in_tables(model, stage)
         return _flag_changes(name, [_remote(name, hub_step, named) for hub_step in hub_steps])
     root = suite.checkpoints_dir() if folder is None else folder
     if folder is None:

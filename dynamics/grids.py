@@ -157,7 +157,12 @@ def with_tokens(
 
 
 def select_steps(
-    steps: Steps, model: str, available: Collection[int] | Mapping[int, StepName], *, strict: bool = True
+    steps: Steps,
+    model: str,
+    available: Collection[int] | Mapping[int, StepName],
+    *,
+    strict: bool = True,
+    begin: int = 0,
 ) -> list[int]:
     """The requested steps that are available, sorted.
 
@@ -166,23 +171,24 @@ def select_steps(
         model: model id.
         available: the steps that exist; with their tokens where steps are requested by tokens.
         strict: whether missing steps are an error instead of being left out.
+        begin: the step from which named grids count (`named_grid`).
 
     Raises:
         PlanError: the model has no such grid, or steps are missing; names each with the nearest available ones.
     """
     if isinstance(steps, AtTokens):
         return _at_tokens(steps, model, available, strict=strict)
-    requested = named_grid(steps, model, available) if isinstance(steps, str) else sorted(set(steps))
-    if strict and (missing := missing_steps(steps, model, available)):
+    requested = named_grid(steps, model, available, begin) if isinstance(steps, str) else sorted(set(steps))
+    if strict and (missing := missing_steps(steps, model, available, begin)):
         raise PlanError(_missing_steps_message(model, missing, available))
     return [step for step in requested if step in available]
 
 
-def missing_steps(steps: Steps, model: str, available: Collection[int]) -> list[int]:
+def missing_steps(steps: Steps, model: str, available: Collection[int], begin: int = 0) -> list[int]:
     """The requested steps that are not available, sorted; none of those requested by tokens (`far_tokens`)."""
     if isinstance(steps, AtTokens):
         return []
-    requested = named_grid(steps, model, available) if isinstance(steps, str) else sorted(set(steps))
+    requested = named_grid(steps, model, available, begin) if isinstance(steps, str) else sorted(set(steps))
     return [step for step in requested if step not in available]
 
 
@@ -200,9 +206,10 @@ def _at_tokens(
     far = far_tokens(steps, available)
     if far and (strict or len(far) == len(nearest)):
         listed = ", ".join(f"{t:.3g} (nearest: step {nearest[t]} with {seen[nearest[t]]:.3g})" for t in far[:8])
+        or_skip = ', or add missing = "skip"' if strict and len(far) < len(nearest) else ""
         raise PlanError(
             f"{model} has no checkpoint within {_NEAR:.0%} of {len(far)} of the numbers of tokens: {listed}; change "
-            '`tokens`, or add missing = "skip"'
+            f"`tokens`{or_skip}"
         )
     return sorted({step for tokens, step in nearest.items() if tokens not in far})
 
@@ -236,13 +243,14 @@ def _tokens_seen(available: Collection[int] | Mapping[int, StepName]) -> dict[in
     return {step: name.tokens_seen for step, name in names.items() if name.tokens_seen is not None}
 
 
-def named_grid(grid: str, model: str, available: Collection[int]) -> list[int]:
+def named_grid(grid: str, model: str, available: Collection[int], begin: int = 0) -> list[int]:
     """The steps of a named grid, sorted.
 
     Of a suite with a grid of this name, its steps that the model should have, whether they are available or not. Of any
     other model, available ones: `all`; `log`, the nearest to every power of two, with the first and the last; and of
     suites `paper` and `dense`, the nearest to the steps of Pythia's grids as shares of the training until the last
-    available step.
+    available step. Powers and shares count from `begin`, so that a later stage is not all at the end of a grid. Steps
+    that are the nearest to several points, as beside a gap, are there once.
 
     Raises:
         PlanError: there is no such grid.
@@ -258,12 +266,14 @@ def named_grid(grid: str, model: str, available: Collection[int]) -> list[int]:
         return sorted(available)
     of_pythia = next(suite for suite in suites() if suite.name == "pythia").grids
     if grid == "log" and available:
-        first, last = min(available), max(available)
+        counted = {step - begin for step in available}
+        first, last = min(counted), max(counted)
         powers = (2**k for k in range(max(first, 1).bit_length() - 1, last.bit_length() + 1))
-        return sorted({first, last, *(_nearest_of(power, available, log2) for power in powers)})
+        return sorted({begin + s for s in (first, last, *(_nearest_of(power, counted, log2) for power in powers))})
     if suite is not None and grid in of_pythia and available:
         shares = [step / max(of_pythia["all"]) for step in of_pythia[grid]]
-        return sorted({_nearest_of(share * max(available), available, float) for share in shares})
+        counted = {step - begin for step in available}
+        return sorted({begin + _nearest_of(share * max(counted), counted, float) for share in shares})
     names = sorted({"all", "log", *(() if suite is None else ("paper", "dense", *suite.grids))})
     raise PlanError(
         f"{model} has no grid {grid!r}; give {', '.join(names)}, a list such as [0, 512], or "

@@ -26,6 +26,11 @@ MAX_NUMBERS = 10_000
 """Of a range of tokens."""
 
 
+def _check_order(first: int, last: int) -> None:
+    if last < first:
+        raise ValueError(f"from {first:,} to {last:,} there is nothing; give the lower number first")
+
+
 class StepRange(Strict):
     """Steps `from`, `from + every`, ... up to and including `to`."""
 
@@ -34,6 +39,11 @@ class StepRange(Strict):
     first: Count = Field(alias="from")
     last: Count = Field(alias="to")
     every: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        _check_order(self.first, self.last)
+        return self
 
 
 class TokenRange(Strict):
@@ -46,7 +56,8 @@ class TokenRange(Strict):
     every: Annotated[int, Field(ge=1), BeforeValidator(whole)]
 
     @model_validator(mode="after")
-    def _few(self) -> Self:
+    def _some_and_few(self) -> Self:
+        _check_order(self.first, self.last)
         n = (self.last - self.first) // self.every + 1
         if n > MAX_NUMBERS:
             raise ValueError(f"means {n:,} numbers of tokens; give a larger `every`, for at most {MAX_NUMBERS:,}")

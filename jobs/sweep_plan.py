@@ -269,9 +269,14 @@ _ALLOWED = {
 
 
 def _first_problem(error: ValidationError) -> str:
-    """The first validation error as one line; first an unknown key, with the nearest allowed one: it may be a typo."""
+    """The first validation error as one line.
+
+    Unknown keys come first, with the nearest allowed one, since they may be typos; then what our own validators say,
+    since a value that may be of several kinds does not fit the other kinds either.
+    """
     problems = error.errors()
-    first = next((p for p in problems if p["type"] == "extra_forbidden" and len(p["loc"]) <= 3), problems[0])
+    unknown_keys = [p for p in problems if p["type"] == "extra_forbidden" and len(p["loc"]) <= 3]
+    first = [*unknown_keys, *(p for p in problems if p["type"] == "value_error"), *problems][0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden" and where.count(".") < 3:
         return unknown("key", first["loc"][-1], _allowed_keys(first["loc"][:-1])) + f" (at {where})"

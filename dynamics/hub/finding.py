@@ -53,7 +53,7 @@ def find_on_hub(
         CheckpointError: a step is missing or unusable (with the reason), all are, or the Hub cannot be reached.
         PlanError: an unknown grid.
     """
-    requested = select_steps(steps, run.id, run.names, strict=missing == "refuse")
+    requested = select_steps(steps, run.id, run.names, strict=missing == "refuse", begin=run.grids_begin)
     listed = sorted({*requested, max(run.names)})  # the last step too: known faults put its files onto earlier ones
     formats, reasons = _formats(run, listed, own_tokenizer)
     reasons |= {step: _only_pickle(formats[step][0]) for step in formats if not _allowed(formats[step], allow_pickle)}
@@ -61,7 +61,7 @@ def find_on_hub(
     if unusable and missing == "refuse":
         more = f" (and {len(unusable) - 1} more such steps)" if len(unusable) > 1 else ""
         raise CheckpointError(f'{next(iter(unusable.values()))}{more}; missing = "skip" leaves all such steps out')
-    absent = dict.fromkeys(missing_steps(steps, run.id, run.names), "there is no revision of it")
+    absent = dict.fromkeys(missing_steps(steps, run.id, run.names, run.grids_begin), "there is no revision of it")
     say_left_out(run.id, {**absent, **unusable}, len(requested) - len(unusable))
     say_far(run.id, far_tokens(steps, run.names))
     used = [step for step in requested if step not in reasons]

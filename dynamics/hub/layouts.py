@@ -23,6 +23,7 @@ class HubRun:
         main: the commit of `main` beside revisions of steps, which need not be that of any step; None where there is
             none.
         published: step -> the step in its revision's name, for what is known of published steps.
+        grids_begin: the step from which named grids count: 0, or that of a later stage's first checkpoint.
     """
 
     id: str
@@ -30,6 +31,7 @@ class HubRun:
     commits: Mapping[int, Commit]
     main: Commit | None
     published: Mapping[int, int]
+    grids_begin: int = 0
 
 
 def find_run(repo: str, stage: Stage, steps: Steps, revision: str | None = None) -> HubRun:

@@ -20,8 +20,7 @@ def requested_stage(
             whose pattern is given, has no stages.
     """
     suite = suite_of(model)
-    if suite is not None and suite.refused is not None:
-        raise PlanError(f"{model} ({suite.title}) cannot be run: {suite.refused}")
+    check_can_run(model)
     if suite is None or pattern is not None or layout != "revisions":
         if stage is not None:
             what = "is of no known suite" if suite is None else "has its checkpoints named by `pattern`"
@@ -37,6 +36,17 @@ def requested_stage(
             f"{suite.name}.toml gives its sources); check it and add unverified = true to the model, or give `pattern`"
         )
     return meant
+
+
+def check_can_run(model: str) -> None:
+    """Check that a model is not of a suite that cannot be run, whichever of its revisions is meant.
+
+    Raises:
+        PlanError: it is; says why.
+    """
+    suite = suite_of(model)
+    if suite is not None and suite.refused is not None:
+        raise PlanError(f"{model} ({suite.title}) cannot be run: {suite.refused}")
 
 
 def name_in_tables(model: str, stage: str | None) -> str:

@@ -69,7 +69,7 @@ def _by_layers(d_model: int) -> tuple[str, dict[int, Callable[[], object]]]:
     """Layers of one width, their components counted without the share of the last block that is not computed.
 
     There W_O and the MLP run at one of 24 tokens, so three layers cost less than an eighth of 24. Over all components
-    the exponent was 1.07 to 1.10 at width 512 with the cut, and 1.02 without it: a cost in proportion to the layers. At
+    the exponent was 1.04 to 1.14 at width 512 with the cut, and 1.02 without it: a cost in proportion to the layers. At
     512 three layers (38 MB) are beyond a cache of 32 MB; at 256 (9 MB) they are within.
     """
     n_own = 24

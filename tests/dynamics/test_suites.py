@@ -94,7 +94,8 @@ def test_a_file_says_all_that_is_needed(suite: Suite) -> None:
                 assert all(name_pattern(pattern, of_paths=stage.layout != "revisions") for pattern in stage.patterns)
                 assert stage.tokens == "read" or stage.tokens_per_step is not None
                 assert (stage.first_step > 0) <= (stage.first_tokens > 0)
-    assert all(any(fnmatchcase(model, erratum.model) for model in all_models()) for erratum in suite.errata)
+    own = [model for run in suite.runs for model in run.ids]
+    assert all(any(fnmatchcase(model, erratum.model) for model in own) for erratum in suite.errata)
 
 
 def test_every_model_is_in_one_suite_and_every_runnable_suite_is_tested() -> None:
@@ -135,8 +136,11 @@ def test_revisions_are_found_by_the_real_client_with_step_and_tokens(
 def test_what_cannot_be_run_or_is_not_verified_is_refused_before_any_request(hub: FakeHub) -> None:
     with pytest.raises(PlanError, match=r"CrystalCoder \(LLM360 Crystal\) cannot be run: its code is not in transfor"):
         find_checkpoints("LLM360/CrystalCoder")
-    with pytest.raises(PlanError, match=r"its tokens per step could not be verified .* add unverified = true"):
-        find_checkpoints("LLM360/Amber")
+    with pytest.raises(PlanError, match=r"CrystalCoder \(LLM360 Crystal\) cannot be run"):
+        find_checkpoints("LLM360/CrystalCoder", revision="main")
+    for model in ("LLM360/Amber", "LLM360/K2"):
+        with pytest.raises(PlanError, match=r"its tokens per step could not be verified .* add unverified = true"):
+            find_checkpoints(model)
     with pytest.raises(PlanError, match=r"unknown stage of .*'stage2-ingredient9'; did you mean 'stage2-ingredient"):
         find_checkpoints(OLMO2, stage="stage2-ingredient9")
     with pytest.raises(PlanError, match="is of no known suite, so it has no stage 'x'"):
@@ -198,6 +202,8 @@ def test_steps_are_chosen_by_their_tokens() -> None:
         PlanError, match=r"within 25% of 1 of the numbers of tokens: 1e\+10 \(nearest: step 2000 with 4e"
     ):
         select_steps(AtTokens((2 * B, 10 * B)), "a/b", run)
+    with pytest.raises(PlanError, match=r"with 2e\+10\); change `tokens`$"):
+        select_steps(AtTokens((100 * B,)), "a/b", run, strict=False)
     with pytest.raises(
         PlanError, match=r"its steps are not known, so `tokens` cannot choose them; give tokens_per_step"
     ):
@@ -273,6 +279,8 @@ def test_a_plan_that_asks_in_no_known_way_is_refused(keys: dict[str, Any]) -> No
         ),
         ("tokens = [1e9]\nsteps = [1]", r"has both steps and tokens; give one of them"),
         ("steps = { from = 1 }", r"models.0.steps = \{'from': 1\}: give 'all' or another named grid"),
+        ("steps = { from = 100, to = 0, every = 10 }", r"from 100 to 0 there is nothing; give the lower number first"),
+        ("tokens = { from = 3e9, to = 1e9, every = 1e9 }", r"from 3,000,000,000 to 1,000,000,000 there is nothing"),
     ],
 )
 def test_what_a_plan_may_ask_is_said(tmp_path: Path, keys: str, said: str) -> None:
@@ -292,6 +300,14 @@ def test_named_grids_of_any_suite_are_among_its_steps() -> None:
     assert named_grid("log", "EleutherAI/pythia-70m", [0, 1, 2, 4, 512, 1000, 143_000]) == [
         0, 1, 2, 4, 512, 1000, 143_000
     ]  # fmt: skip
+    later = [1_413_814 + 1000 * n for n in range(1, 49)]
+    assert len(named_grid("paper", "allenai/Olmo-3-1025-7B", later)) == 3
+    in_stage = named_grid("paper", "allenai/Olmo-3-1025-7B", later, later[0])
+    assert in_stage == [later[0] + s for s in named_grid("paper", "allenai/OLMo-1B-hf", [s - later[0] for s in later])]
+    assert len(in_stage) > 20
+    assert named_grid("log", "allenai/Olmo-3-1025-7B", later, later[0]) == [
+        later[0] + 1000 * n for n in (0, 1, 2, 4, 8, 16, 33, 47)
+    ]
     with pytest.raises(PlanError, match="has no grid 'sparse'; give all, dense, log, paper, a list"):
         named_grid("sparse", "allenai/OLMo-1B-hf", available)
     with pytest.raises(PlanError, match="has no grid 'paper'; give all, log, a list"):
@@ -336,7 +352,7 @@ def test_steps_in_folders_of_one_revision_are_found_fetched_and_evicted(hub: Fak
         find_checkpoints("a/b", layout="folders")
 
 
-def test_steps_in_repositories_of_their_own_are_one_run(hub: FakeHub) -> None:
+def test_steps_in_repositories_of_their_own_are_one_run(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     for step in (10, 20):
         hub.add(f"a/run-{step}", "main", models.single(step))
     options: dict[str, Any] = {"layout": "repositories", "pattern": "a/run-{step}", "tokens_per_step": 3}
@@ -351,6 +367,12 @@ def test_steps_in_repositories_of_their_own_are_one_run(hub: FakeHub) -> None:
     assert [c.step for c in find_checkpoints("a/run", [10, 30], missing="skip", **options)] == [10]
     with pytest.raises(PlanError, match="its repositories cannot be listed, so give `steps` as a list or a range"):
         find_checkpoints("a/run", **options)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    n_requests = sum(hub.requests.values())
+    assert [c.step for c in find_checkpoints("a/run", [10, 30], missing="skip", **options)] == [10]
+    with pytest.raises(CheckpointError, match="a/run-40 was never listed here"):
+        find_checkpoints("a/run", [10, 40], missing="skip", **options)
+    assert sum(hub.requests.values()) == n_requests
 
 
 def row_of(run: Run, suite: Suite) -> str:
