@@ -223,12 +223,13 @@ def plain_contributions(model: PreTrainedModel, prompts: PromptSet, example: int
     names = NAMES[model.config.model_type]
     embedding, layers = activations(model, names, prompts.token_ids(example))
     parts = [embedding, *(p for captured, layer in layers for p in parts_of(captured, layer, names, model))]
-    residual, norm = torch.stack(parts).sum(0), model.get_submodule(names.final_norm)
+    parts = [part.double() for part in parts]  # the quotient below has small divisors, which enlarge rounding errors
+    residual, norm = torch.stack(parts).sum(0), copy.deepcopy(model.get_submodule(names.final_norm)).double()
     # A norm's output less its output at 0 (its bias) is linear in the parts, but for the scale; read off the module.
     scale = norm(residual) - norm(torch.zeros_like(residual))
     if "LayerNorm" in type(norm).__name__:
         parts, residual = [part - part.mean() for part in parts], residual - residual.mean()
-    rows = model.get_output_embeddings().weight[list(prompts.label_ids)]
+    rows = model.get_output_embeddings().weight[list(prompts.label_ids)].double()
     return torch.stack([rows @ (part * (scale / residual)) for part in parts]).numpy()
 
 
