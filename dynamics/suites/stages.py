@@ -16,11 +16,10 @@ def requested_stage(
         unverified: whether what is only recalled of the suite may be used.
 
     Raises:
-        PlanError: the suite cannot be run, has no such stage, or one that is not verified; a model of no suite, or one
+        PlanError: the suite has no such stage, or one that is not verified; a model of no suite, or one
             whose pattern is given, has no stages.
     """
     suite = suite_of(model)
-    check_can_run(model)
     if suite is None or pattern is not None or layout != "revisions":
         if stage is not None:
             what = "is of no known suite" if suite is None else "has its checkpoints named by `pattern`"
