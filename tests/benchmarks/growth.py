@@ -1,6 +1,6 @@
 """Growth of seconds with examples, components and labels, as the exponent of a power law; with shots, only reported."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,19 +14,24 @@ from tests.benchmarks.timing import Row, in_turns
 from tests.benchmarks.workloads import TOKENS, model_of, n_tokens, neox_config, pythia, real_prompts
 
 RUNS, MAX_EXPONENT = 5, 1.05
+LAYERS = (3, 6, 12, 24)
+ALL_COMPONENTS = tuple(1 + 10 * n for n in LAYERS)
+"""Of models with 8 heads: the embedding, and of each layer the heads, the MLP and the attention's bias."""
 
 
 def exponents() -> Iterator[Row]:
     """Examples and components on whole decompositions, labels on what they change: the split of the logits."""
-    runs = {"examples": _by_examples(), "components": _by_layers(512), "labels": _by_labels()}
-    for name, (on, methods) in runs.items():
-        yield _row(name, on, methods, MAX_EXPONENT)
-    yield _row("components, small", *_by_layers(256), None)
+    yield _row("examples", *_by_examples(), MAX_EXPONENT)
+    yield _row("components", *_by_layers(512), MAX_EXPONENT, ALL_COMPONENTS)
+    yield _row("labels", *_by_labels(), MAX_EXPONENT)
+    yield _row("components, small", *_by_layers(256), None, ALL_COMPONENTS)
     yield from _by_shots()
 
 
-def _row(name: str, on: str, methods: Mapping[int, Callable[[], object]], target: float | None) -> Row:
-    """A row with the exponent of seconds over sizes, the keys of `methods`."""
+def _row(
+    name: str, on: str, methods: Mapping[int, Callable[[], object]], target: float | None, all_sizes: Sequence[int] = ()
+) -> Row:
+    """A row with the exponent of seconds over sizes, the keys of `methods`; that over `all_sizes` in its note."""
     warm_up = next(iter(methods.values()))
     times = in_turns({str(size): run for size, run in methods.items()}, RUNS, warm_up=warm_up)
     seconds = np.array([times.wall[str(size)] for size in methods])  # (size, run)
@@ -37,6 +42,9 @@ def _row(name: str, on: str, methods: Mapping[int, Callable[[], object]], target
     note = (
         f"{times.n_runs} runs, {by_run.min():.3f} to {by_run.max():.3f}; seconds as multiples of the first, {multiples}"
     )
+    if all_sizes:
+        over_all = np.polyfit(np.log(all_sizes), np.log(median), 1)[0]
+        note += f"; over all {all_sizes[0]} to {all_sizes[-1]}: {over_all:.3f}"
     return Row(f"growth with {name}, exponent", on, slope, target, note=note)
 
 
@@ -74,11 +82,11 @@ def _by_layers(d_model: int) -> tuple[str, dict[int, Callable[[], object]]]:
     """
     n_own = 24
     left_out = 9 / 12 * (n_own - 1) / n_own  # of a block's 12 d_model^2 weights W_O and the MLP have 9
-    models = [model_of(neox_config(n_layers, 8, d_model, 1_000)) for n_layers in (3, 6, 12, 24)]
+    models = [model_of(neox_config(n_layers, 8, d_model, 1_000)) for n_layers in LAYERS]
     prompts = random_prompts(64, own=n_own)
     methods = {
-        round(1 + 10 * (len(m.gpt_neox.layers) - left_out)): partial(decompose, m, prompts, token_budget=TOKENS)
-        for m in models
+        round(n - 10 * left_out): partial(decompose, model, prompts, token_budget=TOKENS)
+        for n, model in zip(ALL_COMPONENTS, models, strict=True)
     }
     return f"3 to 24 layers x {d_model}, 64 prompts; {left_out:.2f} of a layer left out", methods
 
